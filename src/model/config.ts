@@ -1,0 +1,71 @@
+/**
+ * Configuration files of master and agent (YAML or JSON). Unknown keys are refused by name.
+ */
+import { z } from 'zod';
+import { agentNetworkConfig, networkConfig } from './overlay.ts';
+import { ipText } from './text.ts';
+
+export const MASTER_PORT = 5050;
+export const AGENT_PORT = 5051;
+export const GOSSIP_PORT = 62_501;
+
+const hostPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):[0-9]{1,5}$/i, {
+  error: (issue) => `"${String(issue.input)}" is not host:port such as 10.0.0.1:5050`,
+});
+const logLevel = z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info');
+const port = z.int().min(1).max(65_535);
+
+export const agentConfig = z.strictObject({
+  /** APIs of the masters. */
+  masters: z.array(hostPort).default([]),
+  /** Underlay address; absent = the source address of the route to the first master. */
+  address: ipText.optional(),
+  /** Absent = the host's name. */
+  name: z.string().min(1).max(253).optional(),
+  state_dir: z.string().default('/var/lib/portolan/agent'),
+  run_dir: z.string().default('/run/portolan'),
+  cni_dir: z.string().default('/etc/cni/net.d'),
+  http_port: port.default(AGENT_PORT),
+  gossip_port: port.default(GOSSIP_PORT),
+  network_config: agentNetworkConfig.prefault({}),
+  max_configuration_attempts: z.int().min(0).max(10).default(4),
+  docker: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      socket: z.string().default('/var/run/docker.sock'),
+    })
+    .prefault({}),
+  log_level: logLevel,
+});
+export type AgentConfig = z.infer<typeof agentConfig>;
+
+/** The overlay network a cluster gets when its operator names none. */
+export const defaultNetwork = {
+  vtep_subnet: '44.128.0.0/20',
+  vtep_subnet6: 'fd01:a::/64',
+  vtep_mac_oui: '70:B3:D5:00:00:00',
+  overlays: [
+    { name: 'dcos', subnet: '9.0.0.0/8', prefix: 24, enabled: true },
+    { name: 'dcos6', subnet6: 'fd01:b::/64', prefix6: 80, enabled: true },
+  ],
+};
+
+export const masterConfig = z.strictObject({
+  /** Underlay address others reach this master at; absent = found from the routes. */
+  address: ipText.optional(),
+  name: z.string().min(1).max(253).optional(),
+  /** `host:port` of every master's API, told to agents; absent = this one. */
+  masters: z.array(hostPort).optional(),
+  state_dir: z.string().default('/var/lib/portolan/master'),
+  run_dir: z.string().default('/run/portolan'),
+  http_port: port.default(MASTER_PORT),
+  gossip_port: port.default(GOSSIP_PORT),
+  store: z.enum(['embedded']).default('embedded'),
+  network: networkConfig.prefault(defaultNetwork),
+  log_level: logLevel,
+  /** Accepted from DC/OS configurations and not used: the store replaces the replicated log. */
+  replicated_log_dir: z.string().optional(),
+  replicated_log_timeout: z.string().optional(),
+  zk: z.looseObject({}).optional(),
+});
+export type MasterConfig = z.infer<typeof masterConfig>;

@@ -1,0 +1,78 @@
+/**
+ * Gossip records: small, each with one writer (DESIGN decision 6).
+ *
+ * `node/<id>/...` is written by that agent with (epoch, sequence): the epoch rises with every start, the sequence with
+ * every write. `cluster/...` is written by masters with the store's revision as epoch and sequence 0.
+ * Newer means the greater pair; wall clocks play no part.
+ */
+import { z } from 'zod';
+import type { NodeId } from './names.ts';
+import { interfaceAddressText, ipText, macText, prefixText } from './text.ts';
+
+export const recordVersion = z.strictObject({
+  epoch: z.int().nonnegative(),
+  sequence: z.int().nonnegative(),
+});
+export type RecordVersion = z.infer<typeof recordVersion>;
+
+export const gossipRecord = z.strictObject({
+  key: z.string().min(1).max(512),
+  version: recordVersion,
+  /** JSON; `null` is a tombstone: the writer has withdrawn it. */
+  value: z.json(),
+});
+export type GossipRecord = z.infer<typeof gossipRecord>;
+export type RecordValue = GossipRecord['value'];
+
+export function compareVersions(a: RecordVersion, b: RecordVersion): number {
+  return a.epoch - b.epoch || a.sequence - b.sequence;
+}
+
+/** The node that writes the record; `undefined` for cluster records and malformed keys. */
+export function recordNode(key: string): NodeId | undefined {
+  const match = /^node\/(n[a-z2-7]{25})\//.exec(key);
+  return match === null ? undefined : (match[1] as NodeId);
+}
+
+/** Where a node is and how to speak to it. Key `node/<id>/node`. */
+export const nodeRecord = z.strictObject({
+  name: z.string(),
+  address: ipText,
+  gossip_port: z.int(),
+  api_port: z.int(),
+  role: z.enum(['agent', 'master']),
+});
+export type NodeRecord = z.infer<typeof nodeRecord>;
+
+/** One node's place in one overlay: all that others need to send to its containers. Key `node/<id>/overlay/<name>`. */
+export const overlayRecord = z.strictObject({
+  overlay: z.string(),
+  /** The whole overlay's space. */
+  space: prefixText.optional(),
+  space6: prefixText.optional(),
+  subnet: prefixText.optional(),
+  subnet6: prefixText.optional(),
+  vtep_ip: interfaceAddressText,
+  vtep_ip6: interfaceAddressText.optional(),
+  vtep_mac: macText,
+  agent_ip: ipText,
+  grant_epoch: z.int(),
+});
+export type OverlayRecord = z.infer<typeof overlayRecord>;
+
+/** A node that the operator removed: its records are void for ever. Key `cluster/removed/<id>`. */
+export const removedRecord = z.strictObject({ node: z.string(), grant_epoch: z.int() });
+export type RemovedRecord = z.infer<typeof removedRecord>;
+
+/** The addresses of the masters' API. Key `cluster/masters`. */
+export const mastersRecord = z.strictObject({ masters: z.array(z.string()) });
+export type MastersRecord = z.infer<typeof mastersRecord>;
+
+export const keys = {
+  node: (id: NodeId) => `node/${id}/node`,
+  overlay: (id: NodeId, overlay: string) => `node/${id}/overlay/${overlay}`,
+  endpoint: (id: NodeId, container: string, ifname: string) => `node/${id}/endpoint/${container}/${ifname}`,
+  removed: (id: NodeId) => `cluster/removed/${id}`,
+  masters: 'cluster/masters',
+  network: 'cluster/network',
+} as const;

@@ -1,0 +1,43 @@
+/**
+ * Streams of frames between nodes.
+ *
+ * Purpose: the record exchange sees peers, not sockets; the real transport is TCP (mutual TLS when the cluster has
+ * certificates), the simulated one lives in memory.
+ * Invariants: frames arrive whole and in order, or the connection closes; a frame is at most MAX_FRAME_BYTES; a queue
+ * that would grow past its bound closes the connection instead.
+ */
+
+export const MAX_FRAME_BYTES = 4 * 1024 * 1024;
+/** Bytes queued for a slow peer before it is dropped; it repairs itself by digest when it comes back. */
+export const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
+
+export interface PeerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface PeerConnection {
+  /** The address it was dialled at, or came from. */
+  readonly remote: PeerAddress;
+  /** Queues one frame. False, and the connection closes, when the queue is full. */
+  send(frame: Uint8Array): boolean;
+  /** Set once, before the first turn of the event loop after the connection was handed over. */
+  onFrame(listener: (frame: Uint8Array) => void): void;
+  /** Called once, with the reason where there is one. */
+  onClose(listener: (error: Error | undefined) => void): void;
+  close(reason?: string): void;
+}
+
+export interface PeerListener {
+  readonly address: PeerAddress;
+  close(): Promise<void>;
+}
+
+export interface PeerTransport {
+  listen(address: PeerAddress, onConnection: (connection: PeerConnection) => void): Promise<PeerListener>;
+  /** Rejects when nobody answers within `timeoutMs`. */
+  connect(
+    address: PeerAddress,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<PeerConnection>;
+}
