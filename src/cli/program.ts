@@ -1,0 +1,101 @@
+/**
+ * The program `portolan`: one table of verbs, each loaded only when it is called.
+ *
+ * Invariants: `--help` names every verb without loading one; wrong usage exits with 2 and one line, failure with 1.
+ */
+import { Command, CommanderError } from 'commander';
+import { describeError, isPortolanError } from '../base/errors.ts';
+import { createCliContext, type CliContext } from './context.ts';
+import { version } from './version.ts';
+
+interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ command(context: CliContext): Command }>;
+}
+
+const verbs: readonly Verb[] = [
+  {
+    name: 'lab',
+    summary: 'a cluster of network namespaces on this machine',
+    load: () => import('./commands/lab.ts'),
+  },
+  { name: 'master', summary: 'run the master daemon', load: () => import('./commands/master.ts') },
+  { name: 'agent', summary: 'run the agent daemon', load: () => import('./commands/agent.ts') },
+  { name: 'status', summary: 'the cluster at a glance', load: () => import('./commands/status.ts') },
+  { name: 'node', summary: 'list, inspect and remove nodes', load: () => import('./commands/node.ts') },
+  { name: 'network', summary: 'list, add and remove overlays', load: () => import('./commands/network.ts') },
+  {
+    name: 'container',
+    summary: 'run containers on this agent',
+    load: () => import('./commands/container.ts'),
+  },
+  {
+    name: 'doctor',
+    summary: 'check this host for what Portolan needs',
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
+    name: 'uninstall',
+    summary: "remove everything of Portolan's from this host",
+    load: () => import('./commands/uninstall.ts'),
+  },
+  { name: 'version', summary: 'print the version', load: () => import('./commands/version.ts') },
+];
+
+/** Runs one command line; resolves to the exit code. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  const program = createProgram();
+  const context = createCliContext({
+    api: () => program.opts<{ api?: string }>().api,
+    runDir: process.env['PORTOLAN_RUN_DIR'] ?? '/run/portolan',
+    labRoot: '/run/portolan-lab',
+  });
+  try {
+    const wanted = verbs.find((verb) => verb.name === verbOf(argv));
+    for (const verb of verbs) {
+      if (verb !== wanted) program.command(verb.name).summary(verb.summary).description(verb.summary);
+      else program.addCommand(configure((await verb.load()).command(context).summary(verb.summary)));
+    }
+    await program.parseAsync(argv, { from: 'user' });
+    return process.exitCode === undefined ? 0 : Number(process.exitCode);
+  } catch (error) {
+    return exitCode(error);
+  }
+}
+
+function createProgram(): Command {
+  const program = new Command('portolan')
+    .description('Every container its own IP address, reachable from every other one.')
+    .option('--api <address>', "the cluster's API: unix:///path or http://host:port (or PORTOLAN_API)")
+    .version(version(), '-V, --version')
+    .helpCommand(true)
+    .showHelpAfterError(false);
+  return configure(program);
+}
+
+/** Throws instead of exiting, on every level of sub-commands. */
+function configure(command: Command): Command {
+  command
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'portolan: ')) });
+  for (const child of command.commands) configure(child);
+  return command;
+}
+
+/** The first word that is neither an option nor the value of `--api`. */
+function verbOf(argv: readonly string[]): string | undefined {
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i] ?? '';
+    if (word === '--api') i++;
+    else if (word === 'help') continue;
+    else if (!word.startsWith('-')) return word;
+  }
+  return undefined;
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  process.stderr.write(`portolan: ${describeError(error)}\n`);
+  return isPortolanError(error, 'invalid') ? 2 : 1;
+}
