@@ -13,7 +13,8 @@ import { parseTarget, request, type HttpTarget, type RequestInit } from '../http
 import type { ErrorBody } from '../http/errors.ts';
 
 export type OutputFormat = 'table' | 'json' | 'yaml';
-export type Row = Readonly<Record<string, unknown>>;
+/** Any object; its own properties are the columns. */
+export type Row = object;
 
 export interface PrintOptions {
   readonly output: OutputFormat;
@@ -108,7 +109,7 @@ function renderTable(rows: readonly Row[], columns: readonly string[] | undefine
   const names = columns ?? Object.keys(rows[0] ?? {});
   if (names.length === 0) return '(none)';
   const table = new Table({ head: names.map((name) => name.toUpperCase().replaceAll('_', ' ')), ...plain });
-  for (const row of rows) table.push(names.map((name) => cell(row[name])));
+  for (const row of rows) table.push(names.map((name) => cell((row as Record<string, unknown>)[name])));
   return table
     .toString()
     .split('\n')

@@ -25,6 +25,7 @@ export const agentConfig = z.strictObject({
   state_dir: z.string().default('/var/lib/portolan/agent'),
   run_dir: z.string().default('/run/portolan'),
   cni_dir: z.string().default('/etc/cni/net.d'),
+  cni_bin_dir: z.string().default('/opt/cni/bin'),
   http_port: port.default(AGENT_PORT),
   gossip_port: port.default(GOSSIP_PORT),
   network_config: agentNetworkConfig.prefault({}),

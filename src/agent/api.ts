@@ -1,0 +1,70 @@
+/**
+ * The agent's HTTP API, the same on TCP and on its unix socket.
+ *
+ * `/overlay-agent/*` keeps the shape that DC/OS consumers know (reference "overlay network", section 6); `/v1/*` is ours.
+ */
+import type { Context, Hono } from 'hono';
+import type { Metrics } from '../base/metrics.ts';
+import type { AgentOverlay } from '../model/overlay.ts';
+import type { Endpoint } from '../model/endpoint.ts';
+import type { NodeRecord } from '../model/record.ts';
+
+export interface AgentStatus {
+  readonly node: string;
+  readonly name: string;
+  readonly cluster: string | null;
+  readonly address: string | null;
+  readonly registered: boolean;
+  readonly registration: unknown;
+  readonly overlays: readonly AgentOverlay[];
+  /** Nodes known from records, this one included. */
+  readonly nodes: number;
+  /** True when the last round left the kernel exactly as desired. */
+  readonly applied: boolean;
+  readonly reconciler: unknown;
+  readonly docker: unknown;
+  readonly peers: unknown;
+  readonly memory_rss: number;
+}
+
+export interface KnownNode extends NodeRecord {
+  readonly id: string;
+  readonly overlays: Readonly<Record<string, string>>;
+}
+
+export interface KnownEndpoint extends Endpoint {
+  readonly node: string;
+  readonly host: string;
+}
+
+/** What the API shows; the agent gives it. */
+export interface AgentView {
+  overlayState(): { ip: string; configuration_attempts: number; overlays: readonly AgentOverlay[] };
+  status(): AgentStatus;
+  nodes(): readonly KnownNode[];
+  endpoints(): readonly KnownEndpoint[];
+  masters(): readonly string[];
+}
+
+export function addAgentRoutes(
+  app: Hono,
+  components: { readonly metrics: Metrics; readonly view: AgentView },
+): void {
+  const { metrics, view } = components;
+  for (const path of ['/overlay-agent/overlay', '/overlay-agent/overlays'])
+    app.get(path, (context) => {
+      if (!acceptsJson(context)) return context.body(null, 415);
+      return context.json(view.overlayState());
+    });
+  app.get('/v1/status', (context) => context.json(view.status()));
+  app.get('/v1/nodes', (context) => context.json({ nodes: view.nodes() }));
+  app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
+  app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));
+  app.get('/metrics', async (context) => context.text(await metrics.expose()));
+}
+
+/** DC/OS answered JSON or protobuf; this answers JSON and refuses those who take nothing else. */
+function acceptsJson(context: Context): boolean {
+  const accept = context.req.header('accept');
+  return accept === undefined || accept === '' || /\*\/\*|application\/(json|\*)/i.test(accept);
+}
