@@ -1,0 +1,154 @@
+/**
+ * The few system calls that Node does not offer: sockets of AF_NETLINK and network namespaces.
+ *
+ * Purpose: the only module that knows the foreign-function library.
+ * Invariants: every function answers as the kernel does, a negative errno on failure, and never throws for one; a
+ * call without `Async` in its name runs on the calling thread and holds the event loop for as long as it takes.
+ * Review notes: a call that can wait (removing a device waits about 20 ms for RCU) must use the Async form; `setns`
+ * moves the calling thread only, therefore whoever calls it moves back in the same turn (netns.ts).
+ */
+import koffi from 'koffi';
+
+export const AF_NETLINK = 16;
+export const SOCK_RAW = 3;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+export const SO_RCVTIMEO = 20;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+export const SOL_NETLINK = 270;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+export const CLONE_NEWNET = 0x4000_0000;
+
+/** One call that moves bytes, done on a thread of the library's pool. */
+type AsyncTransfer = (
+  fd: number,
+  bytes: Uint8Array,
+  length: number,
+  flags: number,
+  done: (error: unknown, result: number) => void,
+) => void;
+type Transfer = ((fd: number, bytes: Uint8Array, length: number, flags: number) => number) & {
+  readonly async: AsyncTransfer;
+};
+
+const library = koffi.load('libc.so.6');
+const native = {
+  socket: library.func('int socket(int, int, int)') as (
+    family: number,
+    type: number,
+    protocol: number,
+  ) => number,
+  bind: library.func('int bind(int, const void *, uint32_t)') as (
+    fd: number,
+    address: Uint8Array,
+    length: number,
+  ) => number,
+  getsockname: library.func('int getsockname(int, void *, void *)') as (
+    fd: number,
+    address: Uint8Array,
+    length: Uint8Array,
+  ) => number,
+  setsockopt: library.func('int setsockopt(int, int, int, const void *, uint32_t)') as (
+    fd: number,
+    level: number,
+    option: number,
+    value: Uint8Array,
+    length: number,
+  ) => number,
+  send: library.func('int64_t send(int, const void *, size_t, int)') as unknown as Transfer,
+  recv: library.func('int64_t recv(int, void *, size_t, int)') as unknown as Transfer,
+  poll: library.func('int poll(void *, unsigned long, int)') as (
+    entries: Uint8Array,
+    count: number,
+    timeoutMs: number,
+  ) => number,
+  setns: library.func('int setns(int, int)') as (fd: number, type: number) => number,
+  ioctl: library.func('int ioctl(int, unsigned long)') as (fd: number, request: number) => number,
+  close: library.func('int close(int)') as (fd: number) => number,
+};
+
+/** The C library's -1 becomes the kernel's own negative errno. */
+function answer(result: number): number {
+  return result < 0 ? -koffi.errno() : result;
+}
+
+export function socket(family: number, type: number, protocol: number): number {
+  return answer(native.socket(family, type, protocol));
+}
+
+export function bind(fd: number, address: Uint8Array): number {
+  return answer(native.bind(fd, address, address.length));
+}
+
+/** Fills `address`; answers the number of bytes the kernel wrote. */
+export function getsockname(fd: number, address: Uint8Array): number {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(address.length);
+  const result = answer(native.getsockname(fd, address, length));
+  return result < 0 ? result : length.readUInt32LE(0);
+}
+
+export function setsockopt(fd: number, level: number, option: number, value: Uint8Array): number {
+  return answer(native.setsockopt(fd, level, option, value, value.length));
+}
+
+/** Sends the first `length` bytes. */
+export function send(fd: number, bytes: Uint8Array, length: number, flags = 0): number {
+  return answer(native.send(fd, bytes, length, flags));
+}
+
+/** Receives into `bytes`; with MSG_TRUNC the answer is the true length even when it is longer than `bytes`. */
+export function recv(fd: number, bytes: Uint8Array, flags = 0): number {
+  return answer(native.recv(fd, bytes, bytes.length, flags));
+}
+
+/** `send` off the main thread. `bytes` must not be touched until the promise settles. */
+export function sendAsync(fd: number, bytes: Uint8Array, length: number, flags = 0): Promise<number> {
+  return transferAsync(native.send.async, fd, bytes, length, flags);
+}
+
+/** `recv` off the main thread. Give the socket SO_RCVTIMEO: a waiting call keeps the process from ending. */
+export function recvAsync(fd: number, bytes: Uint8Array, flags = 0): Promise<number> {
+  return transferAsync(native.recv.async, fd, bytes, bytes.length, flags);
+}
+
+function transferAsync(
+  transfer: AsyncTransfer,
+  fd: number,
+  bytes: Uint8Array,
+  length: number,
+  flags: number,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    transfer(fd, bytes, length, flags, (error, result) => {
+      if (error instanceof Error) reject(error);
+      else resolve(answer(result));
+    });
+  });
+}
+
+const POLLIN = 1;
+
+/** True when `fd` has something to receive within `timeoutMs` (0 = just look). */
+export function readable(fd: number, timeoutMs: number): boolean {
+  const entry = Buffer.alloc(8);
+  entry.writeInt32LE(fd, 0);
+  entry.writeInt16LE(POLLIN, 4);
+  return native.poll(entry, 1, timeoutMs) > 0;
+}
+
+/** Moves the calling thread into the namespace behind `fd`. */
+export function setns(fd: number, type: number): number {
+  return answer(native.setns(fd, type));
+}
+
+/** An ioctl without argument. */
+export function ioctl(fd: number, request: number): number {
+  return answer(native.ioctl(fd, request));
+}
+
+export function close(fd: number): number {
+  return answer(native.close(fd));
+}

@@ -1,0 +1,368 @@
+/**
+ * Netlink messages as bytes: a writer that packs many into one send, and readers that trust nothing.
+ *
+ * Layout: include/uapi/linux/netlink.h. Headers and attributes are host order (little-endian on every platform we
+ * run on); attributes are padded to 4 bytes. Readers never throw, whatever the bytes: a length that does not fit
+ * ends the reading.
+ */
+import { assert } from '../../base/assert.ts';
+import { IpAddress } from '../../base/ip.ts';
+
+export const NLMSG_HEADER_BYTES = 16;
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+export const NLM_F_REQUEST = 1;
+export const NLM_F_ACK = 4;
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_DUMP = 0x300;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+/** In an acknowledgement: the original request is not repeated, and attributes follow. */
+export const NLM_F_CAPPED = 0x100;
+export const NLM_F_ACK_TLVS = 0x200;
+export const NLA_F_NESTED = 0x8000;
+const NLA_TYPE_MASK = 0x3fff;
+/** A writer never grows past this; a send of that size would be refused by the socket anyway. */
+const MAX_WRITER_BYTES = 64 * 1024 * 1024;
+
+/** Packs messages one behind the other. `begin`/`end` per message, attributes between. */
+export class MessageWriter {
+  #buffer: Buffer;
+  #offset = 0;
+  #start = 0;
+  #count = 0;
+
+  constructor(capacityBytes = 4096) {
+    this.#buffer = Buffer.alloc(capacityBytes);
+  }
+
+  /** Everything written so far, valid until the next write. */
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#offset);
+  }
+
+  get length(): number {
+    return this.#offset;
+  }
+
+  /** Messages begun so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  reset(): void {
+    this.#offset = 0;
+    this.#count = 0;
+  }
+
+  begin(type: number, flags: number, sequence: number): void {
+    this.#reserve(NLMSG_HEADER_BYTES);
+    const b = this.#buffer;
+    this.#start = this.#offset;
+    b.writeUInt32LE(0, this.#start);
+    b.writeUInt16LE(type, this.#start + 4);
+    b.writeUInt16LE(flags, this.#start + 6);
+    b.writeUInt32LE(sequence >>> 0, this.#start + 8);
+    b.writeUInt32LE(0, this.#start + 12);
+    this.#offset += NLMSG_HEADER_BYTES;
+    this.#count++;
+  }
+
+  /** Closes the message that `begin` opened. */
+  end(): void {
+    this.#buffer.writeUInt32LE(this.#offset - this.#start, this.#start);
+  }
+
+  /** Adds flags to the message begun last: the final one of a send asks for the acknowledgement. */
+  addFlags(flags: number): void {
+    const at = this.#start + 6;
+    this.#buffer.writeUInt16LE(this.#buffer.readUInt16LE(at) | flags, at);
+  }
+
+  /** Raw bytes of the fixed part of a message; the caller keeps them a multiple of 4. */
+  raw8(value: number): void {
+    this.#reserve(1);
+    this.#buffer[this.#offset++] = value;
+  }
+
+  raw16(value: number): void {
+    this.#reserve(2);
+    this.#buffer.writeUInt16LE(value & 0xffff, this.#offset);
+    this.#offset += 2;
+  }
+
+  raw16be(value: number): void {
+    this.#reserve(2);
+    this.#buffer.writeUInt16BE(value & 0xffff, this.#offset);
+    this.#offset += 2;
+  }
+
+  raw32(value: number): void {
+    this.#reserve(4);
+    this.#buffer.writeUInt32LE(value >>> 0, this.#offset);
+    this.#offset += 4;
+  }
+
+  raw32be(value: number): void {
+    this.#reserve(4);
+    this.#buffer.writeUInt32BE(value >>> 0, this.#offset);
+    this.#offset += 4;
+  }
+
+  rawBytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length);
+    this.#buffer.set(bytes, this.#offset);
+    this.#offset += bytes.length;
+  }
+
+  /** Zeroes up to the next multiple of 4. */
+  align(): void {
+    this.#reserve(3);
+    while ((this.#offset & 3) !== 0) this.#buffer[this.#offset++] = 0;
+  }
+
+  attributeU8(type: number, value: number): void {
+    this.#attributeHeader(type, 1);
+    this.raw8(value);
+    this.align();
+  }
+
+  attributeU16(type: number, value: number): void {
+    this.#attributeHeader(type, 2);
+    this.raw16(value);
+    this.align();
+  }
+
+  attributeU16be(type: number, value: number): void {
+    this.#attributeHeader(type, 2);
+    this.raw16be(value);
+    this.align();
+  }
+
+  attributeU32(type: number, value: number): void {
+    this.#attributeHeader(type, 4);
+    this.raw32(value);
+  }
+
+  attributeU32be(type: number, value: number): void {
+    this.#attributeHeader(type, 4);
+    this.raw32be(value);
+  }
+
+  attributeBytes(type: number, bytes: Uint8Array): void {
+    this.#attributeHeader(type, bytes.length);
+    this.rawBytes(bytes);
+    this.align();
+  }
+
+  /** 4 or 16 bytes in network order; IPv4 without an array between. */
+  attributeIp(type: number, address: IpAddress): void {
+    if (address.family === 4) this.attributeU32be(type, Number(address.value));
+    else this.attributeBytes(type, address.bytes());
+  }
+
+  /** UTF-8 with the closing zero that the kernel's NLA_NUL_STRING wants. */
+  attributeString(type: number, text: string): void {
+    const bytes = Buffer.from(`${text}\0`, 'utf8');
+    this.attributeBytes(type, bytes);
+  }
+
+  attributeFlag(type: number): void {
+    this.#attributeHeader(type, 0);
+  }
+
+  /** Opens an attribute that contains attributes; give what it answers to `endNest`. */
+  beginNest(type: number): number {
+    const start = this.#offset;
+    this.#attributeHeader(type, 0);
+    return start;
+  }
+
+  endNest(start: number): void {
+    this.#buffer.writeUInt16LE(this.#offset - start, start);
+  }
+
+  #attributeHeader(type: number, payloadBytes: number): void {
+    assert(payloadBytes + 4 <= 0xffff, 'an attribute of at most 64 KiB');
+    this.raw16(payloadBytes + 4);
+    this.raw16(type);
+  }
+
+  #reserve(bytes: number): void {
+    const wanted = this.#offset + bytes;
+    if (wanted <= this.#buffer.length) return;
+    assert(wanted <= MAX_WRITER_BYTES, 'a netlink send within its bound');
+    const grown = Buffer.alloc(Math.max(wanted, this.#buffer.length * 2));
+    this.#buffer.copy(grown, 0, 0, this.#offset);
+    this.#buffer = grown;
+  }
+}
+
+/** One received message; `start` and `end` delimit its payload in the receive buffer. */
+export interface Message {
+  type: number;
+  flags: number;
+  sequence: number;
+  portId: number;
+  start: number;
+  end: number;
+}
+
+/**
+ * Walks the messages of one datagram. One `Message` object is reused: copy what must outlive the callback.
+ * The callback answers false to stop.
+ */
+export function forEachMessage(
+  buffer: Buffer,
+  length: number,
+  visit: (message: Message) => boolean | undefined,
+): void {
+  const limit = Math.min(length, buffer.length);
+  const message: Message = { type: 0, flags: 0, sequence: 0, portId: 0, start: 0, end: 0 };
+  for (let offset = 0; offset + NLMSG_HEADER_BYTES <= limit;) {
+    const size = buffer.readUInt32LE(offset);
+    if (size < NLMSG_HEADER_BYTES || offset + size > limit) return;
+    message.type = buffer.readUInt16LE(offset + 4);
+    message.flags = buffer.readUInt16LE(offset + 6);
+    message.sequence = buffer.readUInt32LE(offset + 8);
+    message.portId = buffer.readUInt32LE(offset + 12);
+    message.start = offset + NLMSG_HEADER_BYTES;
+    message.end = offset + size;
+    if (visit(message) === false) return;
+    offset += (size + 3) & ~3;
+  }
+}
+
+/** Walks a run of attributes (type without its flag bits, payload start and end); for lists of equal types. */
+export function forEachAttribute(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  visit: (type: number, start: number, end: number) => void,
+): void {
+  const limit = Math.min(end, buffer.length);
+  for (let offset = start; offset >= 0 && offset + 4 <= limit;) {
+    const size = buffer.readUInt16LE(offset);
+    if (size < 4 || offset + size > limit) return;
+    visit(buffer.readUInt16LE(offset + 2) & NLA_TYPE_MASK, offset + 4, offset + size);
+    offset += (size + 3) & ~3;
+  }
+}
+
+const MAX_ATTRIBUTE_TYPE = 127;
+
+/**
+ * A table of the attributes of one message, by type; made once and parsed into again and again, so that a dump of
+ * ten thousand objects allocates nothing for it. Accessors answer `undefined` for what is absent or too short.
+ */
+export class Attributes {
+  readonly #starts = new Int32Array(MAX_ATTRIBUTE_TYPE + 1);
+  readonly #ends = new Int32Array(MAX_ATTRIBUTE_TYPE + 1);
+  #buffer = Buffer.alloc(0);
+
+  /** Forgets what it held and reads `start`..`end`; a type given twice keeps the first. */
+  parse(buffer: Buffer, start: number, end: number): this {
+    this.#buffer = buffer;
+    this.#starts.fill(-1);
+    const limit = Math.min(end, buffer.length);
+    for (let offset = start; offset >= 0 && offset + 4 <= limit;) {
+      const size = buffer.readUInt16LE(offset);
+      if (size < 4 || offset + size > limit) break;
+      const type = buffer.readUInt16LE(offset + 2) & NLA_TYPE_MASK;
+      if (type <= MAX_ATTRIBUTE_TYPE && this.#starts[type] === -1) {
+        this.#starts[type] = offset + 4;
+        this.#ends[type] = offset + size;
+      }
+      offset += (size + 3) & ~3;
+    }
+    return this;
+  }
+
+  has(type: number): boolean {
+    return this.#start(type) >= 0;
+  }
+
+  /** The payload's place in the buffer. */
+  range(type: number): { readonly start: number; readonly end: number } | undefined {
+    const start = this.#start(type);
+    return start < 0 ? undefined : { start, end: this.#end(type) };
+  }
+
+  u8(type: number): number | undefined {
+    const at = this.#place(type, 1);
+    return at < 0 ? undefined : this.#buffer.readUInt8(at);
+  }
+
+  u16(type: number): number | undefined {
+    const at = this.#place(type, 2);
+    return at < 0 ? undefined : this.#buffer.readUInt16LE(at);
+  }
+
+  u16be(type: number): number | undefined {
+    const at = this.#place(type, 2);
+    return at < 0 ? undefined : this.#buffer.readUInt16BE(at);
+  }
+
+  u32(type: number): number | undefined {
+    const at = this.#place(type, 4);
+    return at < 0 ? undefined : this.#buffer.readUInt32LE(at);
+  }
+
+  u32be(type: number): number | undefined {
+    const at = this.#place(type, 4);
+    return at < 0 ? undefined : this.#buffer.readUInt32BE(at);
+  }
+
+  /** Text up to the first zero. */
+  string(type: number): string | undefined {
+    const start = this.#start(type);
+    return start < 0 ? undefined : readString(this.#buffer, start, this.#end(type));
+  }
+
+  /** An address by the attribute's length; `undefined` when it is neither 4 nor 16 bytes. */
+  ip(type: number): IpAddress | undefined {
+    const start = this.#start(type);
+    return start < 0 ? undefined : readIp(this.#buffer, start, this.#end(type));
+  }
+
+  /** The payload, a view. */
+  bytes(type: number): Buffer | undefined {
+    const start = this.#start(type);
+    return start < 0 ? undefined : this.#buffer.subarray(start, this.#end(type));
+  }
+
+  /** Parses the attributes inside `type` into `inner`; false when there are none. */
+  nested(type: number, inner: Attributes): boolean {
+    const start = this.#start(type);
+    if (start < 0) return false;
+    inner.parse(this.#buffer, start, this.#end(type));
+    return true;
+  }
+
+  #start(type: number): number {
+    return this.#starts[type] ?? -1;
+  }
+
+  #end(type: number): number {
+    return this.#ends[type] ?? 0;
+  }
+
+  /** The payload's start when it has at least `bytes` bytes, else -1. */
+  #place(type: number, bytes: number): number {
+    const start = this.#start(type);
+    return start >= 0 && this.#end(type) - start >= bytes ? start : -1;
+  }
+}
+
+export function readString(buffer: Buffer, start: number, end: number): string {
+  const zero = buffer.indexOf(0, start);
+  return buffer.toString('utf8', start, zero < 0 || zero > end ? end : zero);
+}
+
+export function readIp(buffer: Buffer, start: number, end: number): IpAddress | undefined {
+  if (end - start === 4) return new IpAddress(4, BigInt(buffer.readUInt32BE(start)));
+  if (end - start !== 16) return undefined;
+  return new IpAddress(6, (buffer.readBigUInt64BE(start) << 64n) | buffer.readBigUInt64BE(start + 8));
+}
