@@ -1,0 +1,267 @@
+/**
+ * Labs: a cluster of network namespaces on one machine.
+ *
+ * Purpose: everything that needs several hosts (tests, demo, benches, a curious user) gets them here in seconds.
+ * Invariants: no packet leaves the lab; every verb may be repeated; `down` finds what is left also without `lab.json`.
+ * Review notes: a new kind of process, mount or file needs its line in `down` and in test/e2e/lab.test.ts.
+ */
+import { mkdir, rm, symlink } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { PortolanError } from '../base/errors.ts';
+import { sleep } from '../base/clock.ts';
+import { request } from '../http/client.ts';
+import { signalProcess, waitForEnd } from '../runtime/process.ts';
+import { lockFile } from '../store/file-lock.ts';
+import { ensureLabDirectory } from './directory.ts';
+import {
+  daemonsOf,
+  mainProgram,
+  renderConfigs,
+  runningDaemon,
+  startDaemon,
+  startProxy,
+  writeFiles,
+} from './daemons.ts';
+import { startDockers } from './docker-hosts.ts';
+import { createHost, hostExists } from './host.ts';
+import { LAB_ROOT, hostPaths, labPaths } from './paths.ts';
+import { checkLabName, defaultLabOptions, findHost, planHosts, type LabOptions } from './plan.ts';
+import { powerOff } from './power.ts';
+import { readAgentStatus, waitUntilReady } from './readiness.ts';
+import { readLabState, requireLabState, writeLabState, type LabHost, type LabState } from './state.ts';
+import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
+
+const READY_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 15_000;
+const POLL_MS = 10;
+
+/** Says what is going on, one line at a time. */
+export type Say = (line: string) => void;
+
+export function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new PortolanError('forbidden', 'Cannot make network namespaces: this user is not root', {
+    remedy: 'run it with sudo',
+  });
+}
+
+/** One verb at a time per lab. */
+async function locked<T>(lab: string, action: () => Promise<T>): Promise<T> {
+  requireRoot();
+  await mkdir(LAB_ROOT, { recursive: true });
+  const lock = await lockFile(labPaths(checkLabName(lab)).lock);
+  try {
+    return await action();
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Brings a lab up, or mends it, or adds hosts to it; resolves when all of it works. */
+export function labUp(name: string, options: Partial<LabOptions>, say: Say): Promise<LabState> {
+  return locked(name, async () => {
+    mainProgram();
+    const state = await mergeState(name, options);
+    await ensureLabDirectory(labPaths(name));
+    await writeLabState(state);
+    await ensureHosts(state, state.hosts, say);
+    await startHosts(state, state.hosts, say);
+    await ready(state, say);
+    return state;
+  });
+}
+
+async function mergeState(name: string, options: Partial<LabOptions>): Promise<LabState> {
+  const old = await readLabState(name);
+  const count = (role: LabHost['role']): number =>
+    old?.hosts.filter((host) => host.role === role).length ?? 0;
+  const hosts = planHosts({
+    hosts: Math.max(options.hosts ?? (old === undefined ? defaultLabOptions.hosts : 1), count('agent')),
+    masters: Math.max(options.masters ?? 1, count('master')),
+    docker: false,
+  });
+  return {
+    name,
+    docker: options.docker ?? old?.docker ?? false,
+    hosts: hosts.map((host) => ({ ...host, wanted: true })),
+    processes: old?.processes ?? [],
+    partition: old?.partition ?? [],
+    ...(old?.apiPort === undefined ? {} : { apiPort: old.apiPort }),
+  };
+}
+
+/** Namespaces, mounts and cables. */
+async function ensureHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
+  const lab = labPaths(state.name);
+  await ensureUnderlay(lab);
+  await Promise.all(hosts.map((host) => ensureHost(state, host)));
+  await connectHosts(lab, hosts);
+  if (state.partition.length > 0) await applyPartition(lab, state.partition);
+  say(`${hosts.length} hosts on the underlay 10.0.0.0/24`);
+}
+
+async function ensureHost(state: LabState, host: LabHost): Promise<void> {
+  const paths = hostPaths(state.name, host.name);
+  if (!(await hostExists(paths))) {
+    await powerOff(state.name, host.name);
+    await createHost(paths);
+  }
+  await writeFiles(paths, renderConfigs(host, state.hosts, state.docker));
+}
+
+/** Starts what should run and does not: masters first, so that no agent's first registration is in vain. */
+async function startHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
+  const masters = hosts.filter((host) => host.role === 'master');
+  for (const host of masters) await ensureDaemon(state, host, 'master');
+  await writeLabState(state);
+  await Promise.all(masters.map((host) => waitForSocket(hostPaths(state.name, host.name).apiSocket)));
+  await ensureApi(state);
+  if (state.docker)
+    for (const each of await startDockers(state, hosts)) {
+      record(state, (old) => old.host === each.host && old.kind === 'dockerd', each);
+      say(`${each.host ?? ''} has a dockerd`);
+    }
+  await Promise.all(hosts.map((host) => ensureDaemon(state, host, 'agent')));
+  await writeLabState(state);
+}
+
+async function ensureDaemon(state: LabState, host: LabHost, kind: 'master' | 'agent'): Promise<void> {
+  if (!daemonsOf(host.role).includes(kind) || runningDaemon(state, host.name, kind) !== undefined) return;
+  const started = await startDaemon(hostPaths(state.name, host.name), kind);
+  record(state, (each) => each.host === host.name && each.kind === kind, started);
+}
+
+function record(
+  state: LabState,
+  replaces: (process: LabState['processes'][number]) => boolean,
+  started: LabState['processes'][number],
+): void {
+  state.processes = [...state.processes.filter((each) => !replaces(each)), started];
+}
+
+async function waitForSocket(path: string): Promise<void> {
+  const end = performance.now() + READY_TIMEOUT_MS;
+  for (;;) {
+    const alive = await request(
+      { socketPath: path },
+      { method: 'GET', path: '/health', timeoutMs: 5_000 },
+    ).then(
+      (answer) => answer.status < 500,
+      () => false,
+    );
+    if (alive) return;
+    if (performance.now() > end)
+      throw new PortolanError('unavailable', `Cannot reach the master on ${path}`, {
+        remedy: `see master.log beside it`,
+      });
+    await sleep(POLL_MS);
+  }
+}
+
+/** `api.sock` and the port on 127.0.0.1 lead to the first master. */
+async function ensureApi(state: LabState): Promise<void> {
+  const lab = labPaths(state.name);
+  const master = state.hosts.find((host) => host.role === 'master');
+  if (master === undefined) return;
+  const paths = hostPaths(state.name, master.name);
+  await rm(lab.apiSocket, { force: true });
+  await symlink(paths.apiSocket, lab.apiSocket);
+  if (runningDaemon(state, undefined, 'proxy') !== undefined) return;
+  state.apiPort ??= await freePort();
+  record(state, (each) => each.kind === 'proxy', await startProxy(lab, paths, state.apiPort));
+}
+
+function freePort(): Promise<number> {
+  const probe = createServer();
+  return new Promise((resolve, reject) => {
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+/** Waits for all hosts that are meant to run and can reach the others. */
+async function ready(state: LabState, say: Say): Promise<void> {
+  const hosts = state.hosts.filter((host) => host.wanted && !state.partition.includes(host.name));
+  await waitUntilReady(state.name, hosts, {
+    timeoutMs: READY_TIMEOUT_MS,
+    onReady: (host) => say(`${host} is ready`),
+  });
+}
+
+/** Ends the host's daemons, gracefully or not; its containers and its namespaces stay. */
+export function labStop(name: string, hostName: string, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  return changeHost(name, hostName, async (state, host) => {
+    const daemons = state.processes.filter(
+      (each) => each.host === host.name && (each.kind === 'master' || each.kind === 'agent'),
+    );
+    for (const each of daemons) signalProcess(each, signal);
+    for (const each of await waitForEnd(daemons, STOP_TIMEOUT_MS)) signalProcess(each, 'SIGKILL');
+    host.wanted = false;
+  });
+}
+
+/** Starts the host's daemons, and the host when it is off; resolves when it is ready. */
+export function labStart(name: string, hostName: string, say: Say): Promise<void> {
+  return changeHost(name, hostName, (state, host) => bringUp(state, host, say));
+}
+
+/** Power cut and start: namespaces, memory and `/run` are lost, the disk is kept. */
+export function labReboot(name: string, hostName: string, say: Say): Promise<void> {
+  return changeHost(name, hostName, async (state, host) => {
+    await powerOff(name, host.name);
+    say(`${host.name} is off`);
+    await bringUp(state, host, say);
+  });
+}
+
+async function bringUp(state: LabState, host: LabHost, say: Say): Promise<void> {
+  host.wanted = true;
+  await ensureHosts(state, [host], () => undefined);
+  await startHosts(state, [host], say);
+  const up = state.hosts.filter((each) => each.role === 'master' && each.wanted).length > 0;
+  // Without a master an agent lives on its stored grant; it is ready when its own kernel is.
+  if (up) await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS });
+  else await waitForAgent(state.name, host.name);
+  say(`${host.name} is ready`);
+}
+
+async function waitForAgent(lab: string, host: string): Promise<void> {
+  const end = performance.now() + READY_TIMEOUT_MS;
+  while ((await readAgentStatus(lab, host))?.applied !== true) {
+    if (performance.now() > end)
+      throw new PortolanError('unavailable', `Cannot get host "${host}" ready`, {
+        remedy: `see ${hostPaths(lab, host).log}/agent.log`,
+      });
+    await sleep(POLL_MS);
+  }
+}
+
+function changeHost(
+  name: string,
+  hostName: string,
+  change: (state: LabState, host: LabHost) => Promise<void>,
+): Promise<void> {
+  return locked(name, async () => {
+    const state = await requireLabState(name);
+    await change(state, findHost(name, state.hosts, hostName));
+    await writeLabState(state);
+  });
+}
+
+/** Cuts the hosts named off from all others; among themselves they still talk. */
+export function labPartition(name: string, hostNames: readonly string[]): Promise<readonly string[]> {
+  return locked(name, async () => {
+    const state = await requireLabState(name);
+    state.partition = hostNames.map((each) => findHost(name, state.hosts, each).name);
+    await applyPartition(labPaths(name), state.partition);
+    await writeLabState(state);
+    return state.partition;
+  });
+}
+
+export async function labHeal(name: string): Promise<void> {
+  await labPartition(name, []);
+}

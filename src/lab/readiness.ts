@@ -1,0 +1,89 @@
+/** When a lab is ready: every agent registered, every node known to every agent, and every kernel as desired. */
+import { z } from 'zod';
+import { sleep } from '../base/clock.ts';
+import { PortolanError } from '../base/errors.ts';
+import { request } from '../http/client.ts';
+import { hostPaths } from './paths.ts';
+import type { LabHost } from './state.ts';
+
+const POLL_MS = 25;
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/** What the lab reads of `GET /v1/status`; the rest is for people. */
+const agentStatus = z.object({
+  node: z.string(),
+  name: z.string(),
+  registered: z.boolean(),
+  applied: z.boolean(),
+  nodes: z.int(),
+  overlays: z.array(
+    z.object({
+      info: z.object({ name: z.string() }),
+      subnet: z.string().optional(),
+      subnet6: z.string().optional(),
+      mesos_bridge: z.object({ ip: z.string().optional() }).optional(),
+      docker_bridge: z.object({ ip: z.string().optional() }).optional(),
+      backend: z.object({ vxlan: z.object({ vtep_ip: z.string(), vtep_mac: z.string() }) }),
+      state: z.object({ status: z.string(), error: z.string().optional() }).optional(),
+    }),
+  ),
+});
+export type LabAgentStatus = z.infer<typeof agentStatus>;
+const nodeList = z.object({ nodes: z.array(z.object({ name: z.string() })) });
+
+/** `undefined` when the agent does not answer. */
+export async function readAgentStatus(lab: string, host: string): Promise<LabAgentStatus | undefined> {
+  const body = await ask(hostPaths(lab, host).agentSocket, '/v1/status');
+  return body === undefined ? undefined : agentStatus.parse(body);
+}
+
+async function ask(socketPath: string, path: string): Promise<unknown> {
+  try {
+    const answer = await request({ socketPath }, { method: 'GET', path, timeoutMs: REQUEST_TIMEOUT_MS });
+    return answer.status === 200 ? answer.body : undefined;
+  } catch {
+    return undefined; // Not up yet, or down: the caller decides what that means.
+  }
+}
+
+/** Names of the nodes that the agent of `host` knows. */
+export async function knownNodes(lab: string, host: string): Promise<readonly string[]> {
+  const body = await ask(hostPaths(lab, host).agentSocket, '/v1/nodes');
+  return body === undefined ? [] : nodeList.parse(body).nodes.map((node) => node.name);
+}
+
+/** Why a host is not ready, in words; `undefined` when it is. */
+async function lacks(lab: string, host: string, expected: readonly string[]): Promise<string | undefined> {
+  const status = await readAgentStatus(lab, host);
+  if (status === undefined) return 'its agent does not answer';
+  if (!status.registered) return 'its agent is not registered';
+  const known = new Set(await knownNodes(lab, host));
+  const unknown = expected.filter((name) => !known.has(name));
+  if (unknown.length > 0) return `it does not know ${unknown.join(', ')}`;
+  if (!status.applied) return 'its kernel is not as desired yet';
+  return undefined;
+}
+
+/** Waits for all `hosts`; calls `onReady` with each as it becomes so. */
+export async function waitUntilReady(
+  lab: string,
+  hosts: readonly LabHost[],
+  options: { readonly timeoutMs: number; readonly onReady?: (host: string) => void },
+): Promise<void> {
+  const expected = hosts.map((host) => host.name);
+  const end = performance.now() + options.timeoutMs;
+  await Promise.all(
+    hosts.map(async (host) => {
+      for (;;) {
+        const lack = await lacks(lab, host.name, expected);
+        if (lack === undefined) break;
+        if (performance.now() > end)
+          throw new PortolanError('unavailable', `Cannot get host "${host.name}" ready: ${lack}`, {
+            remedy: `see ${hostPaths(lab, host.name).log}/agent.log`,
+          });
+        await sleep(POLL_MS);
+      }
+      options.onReady?.(host.name);
+    }),
+  );
+}
