@@ -1,0 +1,90 @@
+/**
+ * Performs a plan: a loop without decisions. A step that fails is noted, and the others go on.
+ */
+import { describeError } from '../base/errors.ts';
+import { assert } from '../base/assert.ts';
+import type { Kernel, KernelOperation } from '../kernel/types.ts';
+import type { SysctlMemory } from '../kernel/sysctl-memory.ts';
+import type { DesiredState } from '../overlay/desired.ts';
+import type { Change, Step } from '../overlay/step.ts';
+import type { TableMemory } from './observe.ts';
+
+export interface Failure {
+  readonly change: Change;
+  readonly reason: string;
+}
+
+export interface Performer {
+  readonly kernel: Kernel;
+  readonly table: TableMemory;
+  /** Remembers what the host's own settings were; absent = they are simply written. */
+  readonly sysctls: Pick<SysctlMemory, 'ensure'> | undefined;
+}
+
+export async function perform(
+  components: Performer,
+  desired: DesiredState,
+  steps: readonly Step[],
+): Promise<readonly Failure[]> {
+  const failures: Failure[] = [];
+  for (let at = 0; at < steps.length;) {
+    const batch = kernelBatch(steps, at);
+    if (batch.length > 0) failures.push(...(await applyBatch(components.kernel, batch)));
+    else failures.push(...(await performOne(components, desired, steps[at])));
+    at += Math.max(batch.length, 1);
+  }
+  return failures;
+}
+
+type KernelStep = Extract<Step, { do: 'kernel' }>;
+
+/** The run of kernel steps that starts at `from`: they go out together. */
+function kernelBatch(steps: readonly Step[], from: number): readonly KernelStep[] {
+  const batch: KernelStep[] = [];
+  for (let at = from; at < steps.length; at++) {
+    const step = steps[at];
+    if (step?.do !== 'kernel') break;
+    batch.push(step);
+  }
+  return batch;
+}
+
+async function applyBatch(kernel: Kernel, batch: readonly KernelStep[]): Promise<readonly Failure[]> {
+  const operations: readonly KernelOperation[] = batch.map(({ operation }) => operation);
+  const failures = await kernel.apply(operations);
+  return failures.map(({ index, error }) => {
+    const step = batch[index];
+    assert(step !== undefined, 'a failure of an operation that was asked for');
+    return { change: step.change, reason: error.message };
+  });
+}
+
+async function performOne(
+  components: Performer,
+  desired: DesiredState,
+  step: Step | undefined,
+): Promise<readonly Failure[]> {
+  assert(step !== undefined && step.do !== 'kernel', 'a step that is no kernel operation');
+  try {
+    if (step.do === 'sysctl') await writeSysctl(components, step);
+    else if (step.do === 'nft-remove') await components.table.remove();
+    else {
+      assert(desired.table !== undefined, 'a desired table where one is changed');
+      if (step.do === 'nft-replace') await components.table.replace(desired.table);
+      else await components.table.change(desired.table, step.changes);
+    }
+    return [];
+  } catch (error) {
+    return [{ change: step.change, reason: describeError(error) }];
+  }
+}
+
+/** Settings of our own devices die with them; only the host's are remembered. */
+async function writeSysctl(
+  { kernel, sysctls }: Performer,
+  { key, value, change }: Extract<Step, { do: 'sysctl' }>,
+): Promise<void> {
+  if (sysctls !== undefined && change.link === undefined && change.was !== undefined)
+    await sysctls.ensure({ [key]: value });
+  else await kernel.writeSysctl(key, value);
+}

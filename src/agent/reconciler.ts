@@ -1,0 +1,274 @@
+/**
+ * Brings the kernel to the desired state, and back to it whenever somebody else changes what is ours.
+ *
+ * Purpose: the only writer of the overlay's kernel state. One `ensure` serves first set-up, restart, reboot, change
+ * and repair: look, plan, perform.
+ * Invariants: no kernel write before the first desired state; one round at a time; a failed object is reported and
+ * retried while the round goes on; what is not ours is never touched (docs/OWNERSHIP.md).
+ * Review notes: links are read before the desired state is asked for, so that a container's veth, which its attachment
+ * precedes, is never mistaken for a stray.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Counter, Gauge, Histogram, Metrics } from '../base/metrics.ts';
+import type { SysctlMemory } from '../kernel/sysctl-memory.ts';
+import type { Kernel, KernelEvent, Monitor } from '../kernel/types.ts';
+import { nothingDesired } from '../overlay/desired.ts';
+import type { DesiredState, Fault } from '../overlay/desired.ts';
+import { takeInventory } from '../overlay/inventory.ts';
+import type { Inventory } from '../overlay/inventory.ts';
+import { planInventory } from '../overlay/plan.ts';
+import type { Change, ObjectKind } from '../overlay/step.ts';
+import { blame } from './blame.ts';
+import type { OverlayHealth } from './blame.ts';
+import { concerns } from './concerns.ts';
+import { observe, TableMemory } from './observe.ts';
+import { perform } from './perform.ts';
+import type { Failure } from './perform.ts';
+import { findRepairs, tellRepairs } from './repairs.ts';
+import { Rounds } from './rounds.ts';
+
+const SWEEP_MS = 60_000;
+/** Rounds within a round: a correction may make the kernel drop other objects of ours. */
+const PASSES_MAX = 4;
+/** Event texts kept for the log line of the repair they cause. */
+const EVENTS_MAX = 5;
+
+export interface ReconcilerComponents {
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Puts the host's own sysctls back in `removeAll`; absent = they stay as we set them. */
+  readonly sysctls?: Pick<SysctlMemory, 'ensure' | 'restore'>;
+}
+
+export interface ReconcilerInit {
+  /**
+   * What the kernel should hold now; `undefined` until that is known, and then nothing is written. Asked for in every
+   * round: give the same object while nothing has changed, since what is derived from it is kept.
+   */
+  desired(): DesiredState | undefined;
+  /** @default 60,000 */
+  readonly sweepMs?: number;
+}
+
+export interface RoundReport {
+  readonly reason: string;
+  /** False = there was no desired state, or the kernel could not be read. */
+  readonly done: boolean;
+  readonly durationMs: number;
+  readonly steps: number;
+  readonly repairs: Readonly<Partial<Record<ObjectKind, number>>>;
+  readonly failures: readonly Failure[];
+  readonly faults: readonly Fault[];
+  /** By overlay of this node. */
+  readonly overlays: ReadonlyMap<string, OverlayHealth>;
+}
+
+export interface ReconcilerStatus {
+  readonly rounds: number;
+  readonly repairs: number;
+  /** The last round that was done. */
+  readonly last: RoundReport | undefined;
+}
+
+export interface Reconciler {
+  /** Begins to listen and to reconcile. */
+  start(): Promise<void>;
+  /** The desired state has changed. */
+  trigger(reason: string): void;
+  /** Resolves with the report of a round that began after this call. */
+  settle(): Promise<RoundReport>;
+  status(): ReconcilerStatus;
+  /** Removes everything that is ours, and nothing else; no round follows. */
+  removeAll(): Promise<RoundReport>;
+  /** Leaves the kernel as it is. */
+  stop(): Promise<void>;
+}
+
+export function createReconciler(components: ReconcilerComponents, init: ReconcilerInit): Reconciler {
+  return new KernelReconciler(components, init);
+}
+
+class KernelReconciler implements Reconciler {
+  readonly #components: ReconcilerComponents;
+  readonly #desired: () => DesiredState | undefined;
+  readonly #table: TableMemory;
+  readonly #rounds: Rounds<RoundReport>;
+  readonly #metrics: { repairs: Counter; seconds: Histogram; failing: Gauge };
+  readonly #events: string[] = [];
+  #monitor: Monitor | undefined;
+  #inventory: Inventory | undefined;
+  /** What the last finished round wanted: the measure of what is a repair. */
+  #settled: Inventory | undefined;
+  /** Reasons by object, of the last finished round. */
+  #failed: ReadonlyMap<string, string> = new Map();
+  #status: ReconcilerStatus = { rounds: 0, repairs: 0, last: undefined };
+
+  constructor(components: ReconcilerComponents, init: ReconcilerInit) {
+    const { kernel, metrics, clock } = components;
+    this.#components = components;
+    this.#desired = () => init.desired();
+    this.#table = new TableMemory({ nft: kernel.nft });
+    this.#rounds = new Rounds(
+      { clock },
+      { sweepMs: init.sweepMs ?? SWEEP_MS, run: (reason) => this.#round(reason) },
+    );
+    this.#metrics = {
+      repairs: metrics.counter(
+        'portolan_repairs_total',
+        'Kernel objects of ours that somebody else changed and that were put back',
+        ['object'],
+      ),
+      seconds: metrics.histogram('portolan_reconcile_seconds', 'Duration of one round of reconciliation'),
+      failing: metrics.gauge('portolan_reconcile_failures', 'Kernel objects that could not be brought about'),
+    };
+  }
+
+  async start(): Promise<void> {
+    this.#monitor = await this.#components.kernel.monitor((event) => this.#onEvent(event));
+    this.#rounds.start();
+  }
+
+  trigger(reason: string): void {
+    this.#rounds.now(reason);
+  }
+
+  settle(): Promise<RoundReport> {
+    return this.#rounds.settle();
+  }
+
+  status(): ReconcilerStatus {
+    return this.#status;
+  }
+
+  async stop(): Promise<void> {
+    this.#monitor?.close();
+    this.#monitor = undefined;
+    await this.#rounds.stop();
+  }
+
+  async removeAll(): Promise<RoundReport> {
+    await this.stop();
+    const begun = this.#components.clock.nowMs();
+    const passes = await this.#passes(() => nothingDesired);
+    this.#settled = undefined;
+    const restored = (await this.#components.sysctls?.restore()) ?? [];
+    this.#components.log.info('removed everything of ours', { steps: passes.changes.length, restored });
+    return this.#report('remove', begun, passes, {});
+  }
+
+  #onEvent(event: KernelEvent): void {
+    if (event.own || !concerns(event, this.#settled)) return;
+    if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);
+    this.#rounds.soon(`${event.object} ${event.change}`);
+  }
+
+  async #round(reason: string): Promise<{ report: RoundReport; failed: boolean }> {
+    const begun = this.#components.clock.nowMs();
+    try {
+      const events = this.#events.splice(0);
+      const passes = await this.#passes(this.#desired);
+      if (passes.inventory === undefined)
+        return { report: this.#report(reason, begun, passes, {}), failed: false };
+      const report = this.#conclude(reason, begun, { ...passes, inventory: passes.inventory }, events);
+      return { report, failed: report.failures.length > 0 };
+    } catch (error) {
+      this.#components.log.error('cannot read the kernel, will try again', { reason, error });
+      return { report: this.#report(reason, begun, nothingDone, {}), failed: true };
+    }
+  }
+
+  /** Looks, plans and performs until the kernel drops nothing more in answer. */
+  async #passes(desired: () => DesiredState | undefined): Promise<Passes> {
+    let passes = nothingDone;
+    for (let count = 0; count < PASSES_MAX; count++) {
+      const links = await this.#components.kernel.links();
+      const state = desired();
+      if (state === undefined) return passes;
+      const inventory = this.#inventoryOf(state);
+      const table = await this.#table.observe(state.table);
+      const observed = await observe(this.#components.kernel, links, inventory, table);
+      const plan = planInventory(inventory, observed);
+      const { kernel, sysctls } = this.#components;
+      const failures = await perform({ kernel, sysctls, table: this.#table }, state, plan.steps);
+      const changes = plan.steps.map(({ change }) => change);
+      passes = { inventory, changes: [...passes.changes, ...changes], failures, faults: plan.faults };
+      if (!plan.lookAgain || plan.steps.length === 0) break;
+    }
+    return passes;
+  }
+
+  #inventoryOf(state: DesiredState): Inventory {
+    if (this.#inventory?.state !== state) this.#inventory = takeInventory(state);
+    return this.#inventory;
+  }
+
+  #conclude(
+    reason: string,
+    begun: number,
+    passes: Passes & { readonly inventory: Inventory },
+    events: readonly string[],
+  ): RoundReport {
+    const { log } = this.#components;
+    const repaired = findRepairs(passes.changes, this.#settled, passes.inventory, this.#failed);
+    const repairs = tellRepairs({ log, counter: this.#metrics.repairs }, repaired, events);
+    const report = this.#report(reason, begun, passes, repairs);
+    this.#tellFailures(report);
+    this.#settled = passes.inventory;
+    this.#failed = new Map(report.failures.map(({ change, reason: why }) => [change.id, why]));
+    this.#metrics.failing.set(report.failures.length + report.faults.length);
+    this.#metrics.seconds.observe(report.durationMs / 1000);
+    this.#status = {
+      rounds: this.#status.rounds + 1,
+      repairs: this.#status.repairs + repaired.length,
+      last: report,
+    };
+    return report;
+  }
+
+  #report(
+    reason: string,
+    begun: number,
+    { inventory, changes, failures, faults }: Passes,
+    repairs: RoundReport['repairs'],
+  ): RoundReport {
+    const all = [...(inventory?.state.faults ?? []), ...faults];
+    return {
+      reason,
+      done: inventory !== undefined,
+      durationMs: this.#components.clock.nowMs() - begun,
+      steps: changes.length,
+      repairs,
+      failures,
+      faults: all,
+      overlays: inventory === undefined ? new Map() : blame(inventory, failures, all),
+    };
+  }
+
+  /** Transitions only: what fails anew, and that all is well again. */
+  #tellFailures(report: RoundReport): void {
+    const { log } = this.#components;
+    const fresh = report.failures.filter(({ change, reason }) => this.#failed.get(change.id) !== reason);
+    if (fresh.length > 0) {
+      const what = fresh.slice(0, EVENTS_MAX).map(({ change, reason }) => `${change.what}: ${reason}`);
+      log.error('kernel objects cannot be brought about, will try again', { count: fresh.length, what });
+    }
+    const known = new Set((this.#status.last?.faults ?? []).map(({ reason }) => reason));
+    const faults = new Set(report.faults.map(({ reason }) => reason).filter((text) => !known.has(text)));
+    for (const fault of faults) log.error('overlay cannot be configured as granted', { fault });
+    if (this.#failed.size > 0 && report.failures.length === 0) log.info('kernel is as desired again');
+  }
+}
+
+interface Passes {
+  /** Absent when there was no desired state. */
+  readonly inventory: Inventory | undefined;
+  readonly changes: readonly Change[];
+  /** Of the last pass. */
+  readonly failures: readonly Failure[];
+  readonly faults: readonly Fault[];
+}
+
+const nothingDone: Passes = { inventory: undefined, changes: [], failures: [], faults: [] };

@@ -1,0 +1,82 @@
+/**
+ * Which steps of a round mend what somebody else did, and how that is told.
+ *
+ * A step is a repair when its object was already wanted, just so, in the last round and did not fail then; a removal is
+ * one when nobody wanted the object then either. Everything else follows from a change of what is desired.
+ */
+import type { Counter } from '../base/metrics.ts';
+import type { Log } from '../base/log.ts';
+import type { Inventory } from '../overlay/inventory.ts';
+import type { Change, ObjectKind } from '../overlay/step.ts';
+
+/** Lines of detail per object kind and round: a flushed table of 10,000 routes is told by its count. */
+const DETAILS_MAX = 5;
+
+/** The part of `changes` that are repairs, given the last round's inventory and failures. */
+export function findRepairs(
+  changes: readonly Change[],
+  before: Inventory | undefined,
+  now: Inventory,
+  failed: ReadonlyMap<string, string>,
+): readonly Change[] {
+  if (before === undefined) return [];
+  return changes.filter(
+    (change) => !failed.has(change.id) && expected(change, before) === expected(change, now),
+  );
+}
+
+/** The object as an inventory wants it, as text; empty when it wants none. */
+function expected(change: Change, { state, ...inventory }: Inventory): string {
+  const key = change.id.slice(change.id.indexOf(' ') + 1);
+  switch (change.object) {
+    case 'link':
+    case 'port':
+      return JSON.stringify(inventory.links.get(key) ?? inventory.ports.get(key) ?? '');
+    case 'address':
+      return inventory.addresses.get(key)?.words ?? '';
+    case 'route':
+      return inventory.routes.get(key)?.words ?? '';
+    case 'rule':
+      return inventory.rules.get(key)?.words ?? '';
+    case 'neighbour':
+      return inventory.neighbours.get(key)?.words ?? '';
+    case 'fdb':
+      return inventory.fdb.get(key)?.words ?? '';
+    case 'sysctl':
+      return inventory.sysctls.get(key) ?? '';
+    case 'nft':
+      return JSON.stringify(state.table ?? '');
+  }
+}
+
+export interface RepairTelling {
+  readonly log: Log;
+  readonly counter: Counter;
+}
+
+/** One line per object kind, with the events that gave it away. Answers the counts. */
+export function tellRepairs(
+  { log, counter }: RepairTelling,
+  repairs: readonly Change[],
+  events: readonly string[],
+): Readonly<Partial<Record<ObjectKind, number>>> {
+  const byObject = new Map<ObjectKind, Change[]>();
+  for (const change of repairs) {
+    const list = byObject.get(change.object);
+    if (list === undefined) byObject.set(change.object, [change]);
+    else list.push(change);
+  }
+  const counts: Partial<Record<ObjectKind, number>> = {};
+  for (const [object, changes] of byObject) {
+    counts[object] = changes.length;
+    counter.add(changes.length, { object });
+    const what = changes.slice(0, DETAILS_MAX).map(describeChange);
+    log.warn('repaired what somebody else changed', { object, count: changes.length, what, events });
+  }
+  return counts;
+}
+
+export function describeChange({ action, what, was }: Change): string {
+  if (action === 'remove') return `${what}: was not ours to have`;
+  return `${what}: was ${was ?? 'missing'}`;
+}

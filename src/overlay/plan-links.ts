@@ -1,0 +1,198 @@
+/**
+ * Devices: which to make, correct, adopt, recreate, leave alone or remove.
+ *
+ * A device with our mark is ours to recreate. One without it that is of the right kind and fits is adopted (a bridge
+ * left by an earlier installation). Any other stands in the way: that is a fault for people, never a deletion.
+ */
+import { GROUP_DOOMED } from '../kernel/types.ts';
+import type { Link, LinkSettings } from '../kernel/types.ts';
+import type { DesiredLink, DesiredPort, Fault } from './desired.ts';
+import type { Inventory } from './inventory.ts';
+import { isAttachmentAlias, isBridgeAlias, isOurAlias, VTEP_ALIAS } from './marks.ts';
+import type { Change, Observed, Step } from './step.ts';
+
+export interface LinkPlan {
+  readonly steps: readonly Step[];
+  readonly ports: readonly Step[];
+  /** Strays, to be removed when nothing refers to them any more. */
+  readonly removals: readonly Step[];
+  readonly faults: readonly Fault[];
+  /** Devices that are not there and will not be: what belongs on them waits. */
+  readonly blocked: ReadonlySet<string>;
+  /** Devices that lose everything on them in this plan. */
+  readonly emptied: ReadonlySet<string>;
+  /** Devices whose neighbours the kernel flushes in this plan. */
+  readonly flushed: ReadonlySet<string>;
+  /** Devices that are removed for good. */
+  readonly removed: ReadonlySet<string>;
+  readonly lookAgain: boolean;
+}
+
+export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
+  const draft: Draft = {
+    steps: [],
+    faults: [],
+    blocked: new Set(),
+    emptied: new Set(),
+    flushed: new Set(),
+    lookAgain: false,
+  };
+  for (const desired of inventory.links.values()) planLink(draft, desired, observed.links.get(desired.name));
+  const removals = strays(inventory, observed.links);
+  return {
+    ...draft,
+    ports: [...inventory.ports.values()].flatMap((port) =>
+      planPort(draft, port, observed.links.get(port.name)),
+    ),
+    removals,
+    removed: new Set(removals.map(({ change }) => change.link ?? '')),
+  };
+}
+
+interface Draft {
+  readonly steps: Step[];
+  readonly faults: Fault[];
+  readonly blocked: Set<string>;
+  readonly emptied: Set<string>;
+  readonly flushed: Set<string>;
+  lookAgain: boolean;
+}
+
+function planLink(draft: Draft, desired: DesiredLink, found: Link | undefined): void {
+  if (found === undefined) {
+    draft.emptied.add(desired.name);
+    draft.steps.push(addLink(desired, undefined));
+    return;
+  }
+  const difference = misfit(desired, found);
+  if (difference === undefined) correctLink(draft, desired, found);
+  else if (isOurAlias(found.alias)) {
+    draft.emptied.add(desired.name);
+    draft.lookAgain = true;
+    draft.steps.push(deleteLink(found, 'correct'), addLink(desired, difference));
+  } else {
+    draft.blocked.add(desired.name);
+    const reason = `device ${desired.name} exists and is ${difference}, not ours and not what is wanted (${describeDesired(desired)}): remove or rename it`;
+    draft.faults.push(...desired.overlays.map((overlay) => ({ overlay, reason })));
+  }
+}
+
+/** What the device is that no change in place would mend; `undefined` when it fits. */
+function misfit({ link }: DesiredLink, { details }: Link): string | undefined {
+  if (details.kind !== link.kind)
+    return `a ${details.kind === 'other' ? details.name || 'physical' : details.kind} device`;
+  if (link.kind !== 'vxlan' || details.kind !== 'vxlan') return undefined;
+  const same =
+    details.vni === link.vni &&
+    details.port === link.port &&
+    details.learning === link.learning &&
+    details.local !== undefined &&
+    details.local.equals(link.local);
+  if (same) return undefined;
+  const local = details.local === undefined ? '' : ` local ${details.local.toString()}`;
+  return `a vxlan device with id ${details.vni}${local} dstport ${details.port}${details.learning ? '' : ' nolearning'}`;
+}
+
+function describeDesired({ link }: DesiredLink): string {
+  return link.kind === 'bridge'
+    ? 'a bridge'
+    : `vxlan id ${link.vni} local ${link.local.toString()} dstport ${link.port} nolearning`;
+}
+
+function correctLink(draft: Draft, desired: DesiredLink, found: Link): void {
+  const settings: LinkSettings = {
+    ...(found.alias === desired.alias ? {} : { alias: desired.alias }),
+    ...(found.mtu === desired.mtu ? {} : { mtu: desired.mtu }),
+    ...(found.mac === desired.mac ? {} : { mac: desired.mac }),
+    ...(found.master === undefined ? {} : { master: null }),
+    ...(found.up ? {} : { up: true }),
+  };
+  if (Object.keys(settings).length === 0) return;
+  if (settings.mac !== undefined) draft.flushed.add(desired.name);
+  if (settings.mac !== undefined || settings.up !== undefined || settings.mtu !== undefined)
+    draft.lookAgain = true;
+  draft.steps.push(setLink('link', desired.name, settings, found));
+}
+
+/** Its veth is the attachment's to make; here it is only held in its bridge. */
+function planPort(draft: Draft, port: DesiredPort, found: Link | undefined): readonly Step[] {
+  if (found === undefined || found.details.kind !== 'veth' || found.group === GROUP_DOOMED) return [];
+  if (draft.blocked.has(port.bridge)) return [];
+  const enslaved = found.master === port.bridge && !draft.emptied.has(port.bridge);
+  const settings: LinkSettings = {
+    ...(found.alias === port.alias ? {} : { alias: port.alias }),
+    ...(enslaved ? {} : { master: port.bridge, hairpin: true }),
+    ...(found.up ? {} : { up: true }),
+  };
+  return Object.keys(settings).length === 0 ? [] : [setLink('port', port.name, settings, found)];
+}
+
+function addLink(desired: DesiredLink, was: string | undefined): Step {
+  const { name, link, mtu, mac, alias } = desired;
+  return {
+    do: 'kernel',
+    operation: { do: 'link-add', name, link, settings: { mtu, mac, alias, up: true } },
+    change: {
+      object: 'link',
+      id: `link ${name}`,
+      action: was === undefined ? 'make' : 'correct',
+      what: `${name} ${describeDesired(desired)} mtu ${mtu} address ${mac}`,
+      was,
+      link: name,
+    },
+  };
+}
+
+function setLink(object: 'link' | 'port', name: string, settings: LinkSettings, found: Link): Step {
+  const now: Readonly<Record<string, unknown>> = { ...found, hairpin: undefined };
+  const entries = Object.entries(settings).filter(([key]) => key !== 'hairpin');
+  const words = (value: (key: string) => unknown): string =>
+    entries.map(([key]) => `${key} ${String(value(key) ?? 'none')}`).join(' ');
+  return {
+    do: 'kernel',
+    operation: { do: 'link-set', name, settings },
+    change: {
+      object,
+      id: `link ${name}`,
+      action: 'correct',
+      what: `${name} ${words((key) => settings[key as keyof LinkSettings])}`,
+      was: words((key) => now[key]),
+      link: name,
+    },
+  };
+}
+
+function deleteLink(found: Link, action: Change['action']): Step {
+  return {
+    do: 'kernel',
+    operation: { do: 'link-delete', name: found.name },
+    change: {
+      object: 'link',
+      id: `link ${found.name}`,
+      action,
+      what: `${found.name} alias ${found.alias ?? ''}`,
+      was: undefined,
+      link: found.name,
+    },
+  };
+}
+
+/** Marked devices that nobody wants, ports before bridges; a bridge with somebody else's port on it stays. */
+function strays(inventory: Inventory, found: ReadonlyMap<string, Link>): readonly Step[] {
+  const veths: Link[] = [];
+  const others: Link[] = [];
+  for (const link of found.values()) {
+    if (link.group === GROUP_DOOMED || inventory.links.has(link.name)) continue;
+    if (link.details.kind === 'veth') {
+      if (isAttachmentAlias(link.alias) && !inventory.ports.has(link.name)) veths.push(link);
+    } else if (link.details.kind === 'vxlan' && link.alias === VTEP_ALIAS) others.push(link);
+    else if (link.details.kind === 'bridge' && isBridgeAlias(link.alias)) others.push(link);
+  }
+  const doomed = new Set(veths.map(({ name }) => name));
+  const used = new Set<string>();
+  for (const { name, master } of found.values())
+    if (master !== undefined && !doomed.has(name)) used.add(master);
+  return [...veths, ...others.filter(({ name }) => !used.has(name))].map((link) =>
+    deleteLink(link, 'remove'),
+  );
+}

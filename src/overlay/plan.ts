@@ -1,0 +1,246 @@
+/**
+ * From desired and observed to the fewest steps in the right order: a pure function.
+ *
+ * Purpose: the only place that decides what the kernel is told; the reconciler merely performs it.
+ * Invariants: `apply(plan(d, o), o) = d` within what is ours; `plan(d, d)` is empty; what is not ours is in no step.
+ * Order: what others refer to is made first (settings, devices, addresses, neighbours, FDB, routes, rules, table,
+ * ports) and removed last (rules, routes, FDB, neighbours, devices).
+ * Review notes: when the kernel drops one object because another changed, say so by `emptied`, `flushed` or
+ * `lookAgain` in plan-links.ts, or the next sweep is the first to notice.
+ */
+import type { Address, FdbEntry, KernelOperation } from '../kernel/types.ts';
+import { PROTOCOL_PORTOLAN } from '../kernel/types.ts';
+import type { DesiredState, DesiredSysctl } from './desired.ts';
+import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind, takeInventory } from './inventory.ts';
+import type { Inventory, Item, Items, Kind } from './inventory.ts';
+import { planLinks } from './plan-links.ts';
+import type { LinkPlan } from './plan-links.ts';
+import { planTable } from './plan-table.ts';
+import type { Change, ObjectKind, Observed, Plan, Step } from './step.ts';
+
+export function plan(desired: DesiredState, observed: Observed): Plan {
+  return planInventory(takeInventory(desired), observed);
+}
+
+/** As `plan`, for callers that keep the inventory between rounds. */
+export function planInventory(inventory: Inventory, observed: Observed): Plan {
+  const links = planLinks(inventory, observed);
+  const addresses = planAddresses(inventory, observed, links);
+  const neighbours = diff(neighbourDiffer(inventory, links), inventory.neighbours, observed.neighbours);
+  const fdb = planFdb(inventory, observed, links);
+  const routes = diff(routeDiffer(links), inventory.routes, observed.routes);
+  const rules = diff(ruleDiffer, inventory.rules, observed.rules);
+  const steps = [
+    ...planSysctls(inventory, observed, links, false),
+    ...links.steps,
+    ...planSysctls(inventory, observed, links, true),
+    ...addresses.steps,
+    ...neighbours.make,
+    ...fdb.make,
+    ...routes.make,
+    ...rules.make,
+    ...planTable(inventory, observed.table),
+    ...links.ports,
+    ...rules.remove,
+    ...routes.remove,
+    ...fdb.remove,
+    ...neighbours.remove,
+    ...links.removals,
+  ];
+  return { steps, faults: links.faults, lookAgain: links.lookAgain || addresses.lookAgain };
+}
+
+interface Differ<T> {
+  readonly object: ObjectKind;
+  readonly kind: Kind<T>;
+  make(value: T): KernelOperation;
+  remove(value: T): KernelOperation;
+  /** False when its device is blocked. */
+  possible(value: T): boolean;
+  /** True when the object will be gone by the time its turn comes. */
+  vanishes(value: T): boolean;
+  /** True when an object that nobody wants is ours to remove. */
+  ours(value: T): boolean;
+}
+
+interface Difference {
+  readonly make: readonly Step[];
+  readonly remove: readonly Step[];
+}
+
+function diff<T>(differ: Differ<T>, desired: Items<T>, observed: readonly T[]): Difference {
+  const make: Step[] = [];
+  const remove: Step[] = [];
+  const seen = new Set<string>();
+  const { kind } = differ;
+  for (const value of observed) {
+    if (differ.vanishes(value)) continue;
+    const key = kind.key(value);
+    const item = desired.get(key);
+    if (item === undefined) {
+      if (differ.ours(value)) remove.push(removeStep(differ, key, value));
+      continue;
+    }
+    seen.add(key);
+    const was = kind.words(value);
+    if (was !== item.words && differ.possible(value)) make.push(makeStep(differ, item, was));
+  }
+  if (seen.size < desired.size)
+    for (const item of desired.values())
+      if (!seen.has(item.key) && differ.possible(item.value)) make.push(makeStep(differ, item, undefined));
+  return { make, remove };
+}
+
+function makeStep<T>(differ: Differ<T>, item: Item<T>, was: string | undefined): Step {
+  const change: Change = {
+    object: differ.object,
+    id: `${differ.object} ${item.key}`,
+    action: was === undefined ? 'make' : 'correct',
+    what: item.words,
+    was,
+    link: differ.kind.link(item.value),
+  };
+  return { do: 'kernel', operation: differ.make(item.value), change };
+}
+
+function removeStep<T>(differ: Differ<T>, key: string, value: T): Step {
+  const { object, kind } = differ;
+  const change: Change = {
+    object,
+    id: `${object} ${key}`,
+    action: 'remove',
+    what: kind.words(value),
+    was: undefined,
+    link: kind.link(value),
+  };
+  return { do: 'kernel', operation: differ.remove(value), change };
+}
+
+function neighbourDiffer(inventory: Inventory, links: LinkPlan): Differ<Observed['neighbours'][number]> {
+  return {
+    object: 'neighbour',
+    kind: neighbourKind,
+    make: (neighbour) => ({ do: 'neighbour-replace', neighbour }),
+    remove: (neighbour) => ({ do: 'neighbour-delete', neighbour }),
+    possible: ({ link }) => !links.blocked.has(link),
+    vanishes: ({ link }) => links.emptied.has(link) || links.flushed.has(link),
+    // The kernel itself keeps others there for a while: failed look-ups, multicast.
+    ours: ({ link, permanent }) => permanent && isOurs(inventory, links, link),
+  };
+}
+
+function routeDiffer(links: LinkPlan): Differ<Observed['routes'][number]> {
+  return {
+    object: 'route',
+    kind: routeKind,
+    make: (route) => ({ do: 'route-replace', route }),
+    remove: (route) => ({ do: 'route-delete', route }),
+    possible: ({ link }) => link === undefined || !links.blocked.has(link),
+    vanishes: ({ link }) => link !== undefined && (links.emptied.has(link) || links.removed.has(link)),
+    ours: ({ protocol }) => protocol === PROTOCOL_PORTOLAN,
+  };
+}
+
+const ruleDiffer: Differ<Observed['rules'][number]> = {
+  object: 'rule',
+  kind: ruleKind,
+  make: (rule) => ({ do: 'rule-add', rule }),
+  remove: (rule) => ({ do: 'rule-delete', rule }),
+  possible: () => true,
+  vanishes: () => false,
+  ours: ({ protocol }) => protocol === PROTOCOL_PORTOLAN,
+};
+
+/** Ours and staying: what is on a device that goes away goes with it. */
+function isOurs(inventory: Inventory, links: LinkPlan, link: string): boolean {
+  return inventory.links.has(link) && !links.blocked.has(link);
+}
+
+function planFdb(inventory: Inventory, observed: Observed, links: LinkPlan): Difference {
+  const differ: Differ<FdbEntry> = {
+    object: 'fdb',
+    kind: fdbKind,
+    make: (entry) => ({ do: 'fdb-replace', entry }),
+    remove: (entry) => ({ do: 'fdb-delete', entry }),
+    possible: ({ link }) => !links.blocked.has(link),
+    vanishes: ({ link }) => links.emptied.has(link),
+    ours: ({ link }) => isOurs(inventory, links, link),
+  };
+  const { make, remove } = diff(differ, inventory.fdb, observed.fdb);
+  if (make.length === 0 || remove.length === 0) return { make, remove };
+  return { make, remove: remove.filter((step) => !replaced(step, make, observed.fdb)) };
+}
+
+/** A MAC has one destination: giving it the right one takes the wrong one away, so there is nothing to delete. */
+function replaced(step: Step, make: readonly Step[], observed: readonly FdbEntry[]): boolean {
+  if (step.do !== 'kernel' || step.operation.do !== 'fdb-delete') return false;
+  const { mac, link } = step.operation.entry;
+  const same = (entry: FdbEntry): boolean => entry.mac === mac && entry.link === link;
+  const renewed = make.some(
+    (other) => other.do === 'kernel' && other.operation.do === 'fdb-replace' && same(other.operation.entry),
+  );
+  return renewed && observed.filter(same).length === 1;
+}
+
+function planAddresses(
+  inventory: Inventory,
+  observed: Observed,
+  links: LinkPlan,
+): { steps: readonly Step[]; lookAgain: boolean } {
+  const differ: Differ<Address> = {
+    object: 'address',
+    kind: addressKind,
+    make: (address) => ({ do: 'address-replace', address }),
+    remove: (address) => ({ do: 'address-delete', address }),
+    possible: ({ link }) => !links.blocked.has(link),
+    vanishes: ({ link }) => links.emptied.has(link),
+    ours: (address) => isOurs(inventory, links, address.link) && !isLinkLocal(address),
+  };
+  const { make, remove } = diff(differ, inventory.addresses, observed.addresses);
+  // One address with another length is in the way of the right one in IPv6; all others go after it, because a device
+  // that loses its last IPv4 address loses its routes and neighbours too.
+  const wanted = new Set(
+    inventory.state.addresses.map(({ link, address }) => `${link} ${address.address.toString()}`),
+  );
+  const inTheWay = remove.filter(
+    (step) =>
+      step.do === 'kernel' &&
+      step.operation.do === 'address-delete' &&
+      wanted.has(`${step.operation.address.link} ${step.operation.address.address.address.toString()}`),
+  );
+  const rest = remove.filter((step) => !inTheWay.includes(step));
+  // Deleting a primary address takes its secondaries, perhaps ours, with it.
+  return { steps: [...inTheWay, ...make, ...rest], lookAgain: remove.length > 0 };
+}
+
+/** fe80::/10 comes and goes by the kernel. */
+function isLinkLocal({ address: { address } }: Address): boolean {
+  return address.family === 6 && address.value >> 118n === 0x3fan;
+}
+
+function planSysctls(
+  inventory: Inventory,
+  observed: Observed,
+  links: LinkPlan,
+  ofDevices: boolean,
+): readonly Step[] {
+  return inventory.state.sysctls.flatMap((sysctl): Step[] => {
+    const { key, value, link } = sysctl;
+    if ((link !== undefined) !== ofDevices || (link !== undefined && links.blocked.has(link))) return [];
+    const found = link !== undefined && links.emptied.has(link) ? undefined : observed.sysctls.get(key);
+    if (settled(sysctl, found)) return [];
+    const change: Change = {
+      object: 'sysctl',
+      id: `sysctl ${key}`,
+      action: 'correct',
+      what: `${key} = ${value}`,
+      was: found,
+      link,
+    };
+    return [{ do: 'sysctl', key, value, change }];
+  });
+}
+
+function settled({ value, onlyIf }: DesiredSysctl, found: string | undefined): boolean {
+  return onlyIf === undefined ? found === value : found !== onlyIf;
+}
