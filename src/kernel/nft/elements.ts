@@ -88,17 +88,6 @@ export function decodeElements(set: NftSet, wire: readonly WireElement[]): NftEl
     : wire.flatMap((element) => decodeRange(set, element));
 }
 
-/**
- * True when a dump of a hash set holds a key twice. The kernel continues each part of a dump by skipping as many
- * elements as it gave before (nft_set_hash.c, nft_rhash_walk): when the table is rebuilt between two parts, the order
- * changes, and for every element missed another comes twice.
- */
-export function hasRepeated(set: NftSet, wire: readonly WireElement[]): boolean {
-  if (set.interval === true) return false;
-  const keys = new Set(wire.map(({ key }) => Buffer.from(key).toString('latin1')));
-  return keys.size < wire.length;
-}
-
 function decodeData(set: NftSet, data: Uint8Array | undefined): { data?: NftValue[] } {
   if (set.data === undefined) return {};
   if (data === undefined) throw foreign(set, 'an element without data');

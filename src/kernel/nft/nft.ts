@@ -16,7 +16,7 @@ import { MessageWriter } from '../netlink/message.ts';
 import { NETLINK_NETFILTER, NetlinkSocket, type OwnPorts } from '../netlink/socket.ts';
 import { isErrno } from '../types.ts';
 import { BATCH_LIMIT_BYTES, encodeBatch, type Batch } from './batch.ts';
-import { decodeElements, hasRepeated, type WireElement } from './elements.ts';
+import { ElementReader } from './element-reader.ts';
 import { fingerprintOf } from './listing.ts';
 import { readElements, readGeneration, writeElementsDump, writeGenerationRequest } from './messages.ts';
 import { renderRef, renderRemoval, renderTable } from './render.ts';
@@ -88,9 +88,11 @@ class KernelNft implements RealNft {
   /** Taken again while the kernel grows or shrinks the set's hash table, as the dump then skips and repeats. */
   async elements(table: NftTableRef, set: NftSet): Promise<readonly NftElement[] | undefined> {
     for (let attempt = 1; attempt <= MAX_DUMP_ATTEMPTS; attempt++) {
-      const wire = await this.#dump(table, set);
-      if (wire === undefined) return undefined;
-      if (!hasRepeated(set, wire)) return decodeElements(set, wire);
+      const reader = new ElementReader(set);
+      const parts = await this.#dump(table, set, reader);
+      if (parts === undefined) return undefined;
+      const elements = reader.finish();
+      if (elements !== undefined) return elements;
       await sleep(attempt * DUMP_PAUSE_MS);
     }
     throw kernelErrorOf(
@@ -148,16 +150,22 @@ class KernelNft implements RealNft {
     if (!answers.some(({ sequence }) => sequence === last)) throw kernelErrorOf(what, 'EIO');
   }
 
-  async #dump(table: NftTableRef, set: NftSet): Promise<readonly WireElement[] | undefined> {
-    const messages = await absentAsUndefined(
+  /** Feeds one dump to the reader; `undefined` = there is no such set. */
+  #dump(table: NftTableRef, set: NftSet, reader: ElementReader): Promise<readonly true[] | undefined> {
+    return absentAsUndefined(
       this.#dumps.dump(
         `list elements of ${renderRef(table)} ${set.name}`,
-        (writer, sequence) => writeElementsDump(writer, table, set, sequence),
-        (buffer, { start, end }) => readElements(buffer, start, end),
+        (writer, sequence) => {
+          reader.restart();
+          writeElementsDump(writer, table, set, sequence);
+        },
+        (buffer, { start, end }) => {
+          reader.read(readElements(buffer, start, end));
+          return true;
+        },
         new MessageWriter(256),
       ),
     );
-    return messages?.flat();
   }
 
   #inOrder<T>(task: () => T | Promise<T>): Promise<T> {

@@ -5,8 +5,10 @@
  * works off the event loop. Errors carry the first line of nft's message; those of the kernel keep their errno.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import type { Writable } from 'node:stream';
 import { PortolanError } from '../../base/errors.ts';
 import { errnoNumber } from '../errno.ts';
+import { nextTurn } from '../netlink/socket.ts';
 import { KernelError, type ErrnoCode } from '../types.ts';
 
 /** A transaction or listing that takes longer is given up, as a hung kernel call must not stop reconciliation. */
@@ -109,13 +111,19 @@ async function feed(child: ChildProcess, pieces: Iterable<string>): Promise<void
   stdin.on('error', () => stdin.destroy());
   for (const piece of pieces) {
     if (stdin.destroyed) return;
-    if (stdin.write(piece)) continue;
-    await new Promise<void>((resume) => {
-      stdin.once('drain', resume);
-      stdin.once('close', resume);
-    });
+    if (!stdin.write(piece)) await drained(stdin);
+    // The pipe may drain within the same turn, for as long as nft keeps up.
+    await nextTurn();
   }
   stdin.end();
+}
+
+function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream.destroyed) resolve();
+    stream.once('drain', resolve);
+    stream.once('close', resolve);
+  });
 }
 
 /** strerror texts of the kernel's answers, as nft prints them after the last colon. */
