@@ -41,6 +41,9 @@ const codes: ReadonlyMap<number, ErrnoCode> = new Map(
   }),
 );
 
+/** Node makes a new map at every call. */
+const sentences = getSystemErrorMap();
+
 /** The name of a positive errno. */
 export function errnoCode(errno: number): ErrnoCode {
   return codes.get(errno) ?? 'other';
@@ -56,7 +59,7 @@ export function errnoNumber(code: Exclude<ErrnoCode, 'other'>): number {
  * `detail` is the kernel's own sentence (NLMSGERR_ATTR_MSG) where it gave one.
  */
 export function kernelError(operation: string, errno: number, detail?: string): KernelError {
-  const [name, text] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown error'];
+  const [name, text] = sentences.get(-errno) ?? [`errno ${errno}`, 'unknown error'];
   const why = detail === undefined || detail === '' ? text : `${text}: ${detail}`;
   return new KernelError(`${operation}: ${why} (${name})`, errno, errnoCode(errno));
 }

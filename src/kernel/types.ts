@@ -243,7 +243,10 @@ export interface Kernel extends NetworkNamespace {
   namespaceInode(path: string): Promise<number | undefined>;
   /** Calls back on every change of links, addresses, routes, rules, neighbours, FDB and nftables. */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
-  /** Deletes conntrack entries whose original or reply destination is `address` (and `port`, `protocol` where given). */
+  /**
+   * Deletes the conntrack entries of connections to `address` (and `port`, `protocol` where given): as addressed, the
+   * original destination, or as translated, the source of the replies. Answers how many went.
+   */
   deleteConnections(filter: {
     readonly address: IpAddress;
     readonly protocol?: number;

@@ -260,7 +260,7 @@ const MAX_ATTRIBUTE_TYPE = 127;
 export class Attributes {
   readonly #starts = new Int32Array(MAX_ATTRIBUTE_TYPE + 1);
   readonly #ends = new Int32Array(MAX_ATTRIBUTE_TYPE + 1);
-  #buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
 
   /** Forgets what it held and reads `start`..`end`; a type given twice keeps the first. */
   parse(buffer: Buffer, start: number, end: number): this {

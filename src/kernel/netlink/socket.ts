@@ -9,7 +9,7 @@
  * `exchangeAsync`. A socket belongs to the namespace it was opened in, whatever its user does later.
  */
 import { assert } from '../../base/assert.ts';
-import { kernelError, kernelErrorOf } from '../errno.ts';
+import { errnoNumber, kernelError, kernelErrorOf } from '../errno.ts';
 import * as libc from '../libc.ts';
 import {
   Attributes,
@@ -43,6 +43,9 @@ const RECEIVE_QUEUE_BYTES = 8 * 1024 * 1024;
 const HOLD_MS = 4;
 /** A dump that something changed under (NLM_F_DUMP_INTR) is taken again, at most this often. */
 const MAX_DUMP_ATTEMPTS = 10;
+
+const EAGAIN = errnoNumber('EAGAIN');
+const EINTR = errnoNumber('EINTR');
 
 /** Receives the payload of one message; `message` is reused, copy what must last. */
 export type MessageVisitor = (buffer: Buffer, message: Message) => void;
@@ -100,6 +103,9 @@ export class NetlinkSocket {
     try {
       this.#configure(init);
       this.portId = this.#bind();
+      // After binding, which replaces the groups by those in its address (af_netlink.c, netlink_bind).
+      for (const group of init.groups ?? [])
+        this.#option('NETLINK_ADD_MEMBERSHIP', libc.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, int32(group));
     } catch (error) {
       libc.close(fd);
       throw error;
@@ -169,11 +175,8 @@ export class NetlinkSocket {
   poll(what: string, visit: MessageVisitor): boolean {
     if (this.#closed) return false;
     const length = libc.recv(this.#fd, this.#receive, libc.MSG_DONTWAIT | libc.MSG_TRUNC);
-    if (length < 0) {
-      const error = kernelError(what, -length);
-      if (error.code === 'EAGAIN' || error.code === 'EINTR') return false;
-      throw error;
-    }
+    if (length === -EAGAIN || length === -EINTR) return false;
+    if (length < 0) throw kernelError(what, -length);
     forEachMessage(this.#receive, length, (message) => {
       visit(this.#receive, message);
       return true;
@@ -201,8 +204,6 @@ export class NetlinkSocket {
     this.#option('NETLINK_CAP_ACK', libc.SOL_NETLINK, NETLINK_CAP_ACK, int32(1));
     this.#option('NETLINK_EXT_ACK', libc.SOL_NETLINK, NETLINK_EXT_ACK, int32(1));
     this.#option('NETLINK_GET_STRICT_CHK', libc.SOL_NETLINK, NETLINK_GET_STRICT_CHK, int32(1));
-    for (const group of init.groups ?? [])
-      this.#option('NETLINK_ADD_MEMBERSHIP', libc.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, int32(group));
   }
 
   #option(name: string, level: number, option: number, value: Buffer): void {

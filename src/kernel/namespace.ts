@@ -1,0 +1,229 @@
+/**
+ * One network namespace of the real kernel, through netlink sockets that were opened inside it.
+ *
+ * Invariants: three sockets at most, each opened when first needed: one for requests that are answered in the same
+ * turn, one for dumps (a socket has one dump at a time), one for deletions (they wait off the main thread).
+ * Review notes: names are asked of the kernel anew for every dump and every list of operations; nothing here can be
+ * stale.
+ */
+import { assert } from '../base/assert.ts';
+import { FdbEchoes } from './netlink/echoes.ts';
+import { LinkDeletions } from './netlink/deletions.ts';
+import { Links } from './netlink/links.ts';
+import { MessageWriter, type Message } from './netlink/message.ts';
+import { OperationRun } from './netlink/operations.ts';
+import { AddressDecoder, encodeAddressDump } from './netlink/rtnetlink/address.ts';
+import type { NameOf } from './netlink/rtnetlink/constants.ts';
+import { encodeFdbDump, FdbDecoder } from './netlink/rtnetlink/fdb.ts';
+import { encodeLinkDump, LinkDecoder, type DecodedLink } from './netlink/rtnetlink/link.ts';
+import { encodeNeighbourDump, NeighbourDecoder } from './netlink/rtnetlink/neighbour.ts';
+import { encodeRouteDump, RouteDecoder, type RouteFilter } from './netlink/rtnetlink/route.ts';
+import { encodeRuleDump, RuleDecoder } from './netlink/rtnetlink/rule.ts';
+import { NETLINK_ROUTE, NetlinkSocket, OwnPorts } from './netlink/socket.ts';
+import type { NamespaceHandle } from './netns.ts';
+import { readSysctlHere, writeSysctlHere } from './sysctl.ts';
+import {
+  isErrno,
+  type Address,
+  type FdbEntry,
+  type KernelOperation,
+  type Link,
+  type Neighbour,
+  type NetworkNamespace,
+  type OperationFailure,
+  type Route,
+  type Rule,
+} from './types.ts';
+
+const FAMILIES = [4, 6] as const;
+
+export class RealNamespace implements NetworkNamespace {
+  readonly ownPorts = new OwnPorts();
+  readonly echoes = new FdbEchoes();
+  readonly #handle: NamespaceHandle;
+  readonly #requests: NetlinkSocket;
+  readonly #links: Links;
+  #dumps: NetlinkSocket | undefined;
+  #deletionSocket: NetlinkSocket | undefined;
+  #deletions: LinkDeletions | undefined;
+  #closed = false;
+
+  /** Takes the handle over: `close` closes it. */
+  constructor(components: { readonly handle: NamespaceHandle }) {
+    this.#handle = components.handle;
+    this.#requests = this.#openSocket();
+    this.#links = new Links({ socket: this.#requests });
+  }
+
+  async links(): Promise<readonly Link[]> {
+    const decoder = new LinkDecoder();
+    const links = await this.#dump(
+      'ip link show',
+      (writer, sequence) => encodeLinkDump(writer, sequence),
+      (buffer, message) => decoder.decode(buffer, message),
+    );
+    const names = new Map(links.map((link) => [link.index, link.name] as const));
+    return links.map((link) => withMaster(link, names.get(link.masterIndex)));
+  }
+
+  async link(name: string): Promise<Link | undefined> {
+    const link = this.#links.get(name);
+    if (link === undefined) return undefined;
+    return withMaster(link, link.masterIndex === 0 ? undefined : this.#links.nameOf(link.masterIndex));
+  }
+
+  async addresses(filter: { readonly link?: string } = {}): Promise<readonly Address[]> {
+    const index = this.#filterIndex(filter.link);
+    if (index === undefined) return [];
+    const decoder = new AddressDecoder();
+    const nameOf = this.#names();
+    return this.#dumpFamilies(
+      'ip address show',
+      (writer, sequence, family) => encodeAddressDump(writer, sequence, family, index),
+      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    );
+  }
+
+  async routes(filter: RouteFilter = {}): Promise<readonly Route[]> {
+    const decoder = new RouteDecoder();
+    const nameOf = this.#names();
+    const routes = await this.#dumpFamilies(
+      'ip route show',
+      (writer, sequence, family) => encodeRouteDump(writer, sequence, family, filter),
+      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    );
+    // IPv6 passes a table's neighbours in the dump on some kernels; the filter holds in any case.
+    return routes.filter(
+      ({ table, protocol }) =>
+        table === (filter.table ?? table) && protocol === (filter.protocol ?? protocol),
+    );
+  }
+
+  async rules(): Promise<readonly Rule[]> {
+    const decoder = new RuleDecoder();
+    return this.#dumpFamilies(
+      'ip rule show',
+      (writer, sequence, family) => encodeRuleDump(writer, sequence, family),
+      (buffer, message) => decoder.decode(buffer, message),
+    );
+  }
+
+  async neighbours(filter: { readonly link?: string } = {}): Promise<readonly Neighbour[]> {
+    const index = this.#filterIndex(filter.link);
+    if (index === undefined) return [];
+    const decoder = new NeighbourDecoder();
+    const nameOf = this.#names();
+    return this.#dumpFamilies(
+      'ip neigh show',
+      (writer, sequence, family) => encodeNeighbourDump(writer, sequence, family, index),
+      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    );
+  }
+
+  async fdb(filter: { readonly link: string }): Promise<readonly FdbEntry[]> {
+    const index = this.#filterIndex(filter.link);
+    if (index === undefined) return [];
+    const decoder = new FdbDecoder();
+    const nameOf = this.#names();
+    const entries = await this.#dump(
+      `bridge fdb show dev ${filter.link}`,
+      (writer, sequence) => encodeFdbDump(writer, sequence, index),
+      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    );
+    return entries.filter((entry) => entry.link === filter.link);
+  }
+
+  async apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
+    if (operations.length === 0) return [];
+    const run = new OperationRun({
+      socket: this.#requests,
+      links: this.#links,
+      deletions: () => this.#linkDeletions(),
+      echoes: this.echoes,
+    });
+    return run.perform(operations);
+  }
+
+  async readSysctl(key: string): Promise<string | undefined> {
+    return this.#handle.within(() => readSysctlHere(key));
+  }
+
+  async writeSysctl(key: string, value: string): Promise<void> {
+    this.#handle.within(() => writeSysctlHere(key, value));
+  }
+
+  /** Name by index now, for whoever decodes notifications. */
+  nameOf(index: number): string | undefined {
+    return this.#links.nameOf(index);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#requests.close();
+    this.#dumps?.close();
+    this.#deletionSocket?.close();
+    this.#handle.close();
+  }
+
+  #openSocket(): NetlinkSocket {
+    assert(!this.#closed, 'a namespace that is still open');
+    return this.#handle.within(
+      () => new NetlinkSocket({ ownPorts: this.ownPorts }, { protocol: NETLINK_ROUTE }),
+    );
+  }
+
+  #linkDeletions(): LinkDeletions {
+    this.#deletionSocket ??= this.#openSocket();
+    return (this.#deletions ??= new LinkDeletions({ socket: this.#deletionSocket }));
+  }
+
+  #dump<T>(
+    what: string,
+    encode: (writer: MessageWriter, sequence: number) => void,
+    decode: (buffer: Buffer, message: Message) => T | undefined,
+  ): Promise<T[]> {
+    this.#dumps ??= this.#openSocket();
+    return this.#dumps.dump(what, encode, decode, new MessageWriter(256));
+  }
+
+  /** Both families, one after the other; a family that the kernel does not have, or an unknown table, is empty. */
+  async #dumpFamilies<T>(
+    what: string,
+    encode: (writer: MessageWriter, sequence: number, family: 4 | 6) => void,
+    decode: (buffer: Buffer, message: Message) => T | undefined,
+  ): Promise<readonly T[]> {
+    const all: T[][] = [];
+    for (const family of FAMILIES) {
+      try {
+        all.push(await this.#dump(what, (writer, sequence) => encode(writer, sequence, family), decode));
+      } catch (error) {
+        const none =
+          isErrno(error, 'ENOENT') || isErrno(error, 'EAFNOSUPPORT') || isErrno(error, 'EOPNOTSUPP');
+        if (!none) throw error;
+      }
+    }
+    return all.flat();
+  }
+
+  /** 0 = no filter, `undefined` = there is no such link. */
+  #filterIndex(name: string | undefined): number | undefined {
+    return name === undefined ? 0 : this.#links.indexOf(name);
+  }
+
+  /** Looks each index up once per dump. */
+  #names(): NameOf {
+    const names = new Map<number, string | undefined>();
+    return (index) => {
+      if (names.has(index)) return names.get(index);
+      const name = this.#links.nameOf(index);
+      names.set(index, name);
+      return name;
+    };
+  }
+}
+
+function withMaster(link: DecodedLink, master: string | undefined): Link {
+  const { masterIndex: _, ...rest } = link;
+  return { ...rest, master };
+}

@@ -1,0 +1,183 @@
+/**
+ * Single links through one socket, each call done when it returns: look-up, creation, change, move.
+ *
+ * Removal is not here: it waits for RCU and has a module of its own (deletions.ts).
+ */
+import { closeSync } from 'node:fs';
+import { isPortolanError } from '../../base/errors.ts';
+import { describeOperation } from '../describe.ts';
+import { kernelError, kernelErrorOf } from '../errno.ts';
+import { openNamespaceFd } from '../netns.ts';
+import { isErrno, type KernelError, type KernelOperation, type LinkSettings } from '../types.ts';
+import { MessageWriter } from './message.ts';
+import {
+  encodeAltName,
+  encodeHairpin,
+  encodeLinkAdd,
+  encodeLinkGet,
+  encodeLinkMove,
+  encodeLinkSet,
+  hasLinkChange,
+  LinkDecoder,
+  linkIndexOf,
+  type DecodedLink,
+  type LinkReferences,
+} from './rtnetlink/link.ts';
+import type { NetlinkSocket } from './socket.ts';
+
+export type LinkOperation = Extract<KernelOperation, { do: 'link-add' | 'link-set' | 'link-move' }>;
+
+export class Links {
+  readonly #socket: NetlinkSocket;
+  readonly #writer = new MessageWriter(1024);
+  readonly #decoder = new LinkDecoder();
+
+  /** `socket` must be one that nobody uses asynchronously. */
+  constructor(components: { readonly socket: NetlinkSocket }) {
+    this.#socket = components.socket;
+  }
+
+  /** One link by name (an alternative name serves too) or index. */
+  get(which: string | number): DecodedLink | undefined {
+    let link: DecodedLink | undefined;
+    this.#get(which, (buffer, message) => {
+      link = this.#decoder.decode(buffer, message);
+    });
+    return link;
+  }
+
+  /** Index of a link, `undefined` when there is none of that name. */
+  indexOf(name: string): number | undefined {
+    let index: number | undefined;
+    this.#get(name, (buffer, message) => {
+      index = linkIndexOf(buffer, message);
+    });
+    return index;
+  }
+
+  nameOf(index: number): string | undefined {
+    return this.get(index)?.name;
+  }
+
+  /** Performs one operation; answers what the kernel had against it. */
+  perform(operation: LinkOperation): KernelError | undefined {
+    try {
+      return this.#performOrThrow(operation);
+    } catch (error) {
+      if (!isPortolanError(error)) throw error;
+      const code = error.code === 'not-found' ? 'ENOENT' : 'EINVAL';
+      return kernelErrorOf(`${describeOperation(operation)}: ${error.message}`, code);
+    }
+  }
+
+  #performOrThrow(operation: LinkOperation): KernelError | undefined {
+    if (operation.do === 'link-add') return this.#add(operation);
+    const index = this.indexOf(operation.name);
+    if (index === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+    return operation.do === 'link-set'
+      ? this.#set(operation, index, operation.settings)
+      : this.#move(operation, index);
+  }
+
+  /** The creation first and alone: were it refused because the name is taken, the rest would hit another's link. */
+  #add(operation: Extract<LinkOperation, { do: 'link-add' }>): KernelError | undefined {
+    const { name, link, settings } = operation;
+    const path = link.kind === 'veth' ? link.peer.namespacePath : undefined;
+    const namespaceFd = path === undefined ? undefined : openNamespaceFd(path);
+    try {
+      const references = this.#references(settings, namespaceFd);
+      if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+      this.#writer.reset();
+      encodeLinkAdd(this.#writer, this.#socket.nextSequence(), name, link, settings, references);
+      const failure = this.#send(operation);
+      if (failure !== undefined) return failure;
+    } finally {
+      if (namespaceFd !== undefined) closeSync(namespaceFd);
+    }
+    return this.#finish(operation);
+  }
+
+  /** What a creation cannot carry. */
+  #finish(operation: Extract<LinkOperation, { do: 'link-add' }>): KernelError | undefined {
+    const { alias, addAltName, hairpin, rename } = operation.settings;
+    const rest: LinkSettings = {
+      ...(alias === undefined ? {} : { alias }),
+      ...(addAltName === undefined ? {} : { addAltName }),
+      ...(hairpin === undefined ? {} : { hairpin }),
+      ...(rename === undefined ? {} : { rename }),
+    };
+    if (Object.keys(rest).length === 0) return undefined;
+    const index = this.indexOf(operation.name);
+    if (index === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+    return this.#set(operation, index, rest);
+  }
+
+  #set(operation: LinkOperation, index: number, settings: LinkSettings): KernelError | undefined {
+    const references = this.#references(settings, undefined);
+    if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+    const writer = this.#writer;
+    writer.reset();
+    if (hasLinkChange(settings)) {
+      encodeLinkSet(writer, this.#socket.nextSequence(), index, settings, references);
+      const failure = this.#send(operation);
+      if (failure !== undefined) return failure;
+    }
+    return (
+      this.#addAltName(operation, index, settings.addAltName) ?? this.#hairpin(operation, index, settings)
+    );
+  }
+
+  /** Adding a name that the link already has is no failure. */
+  #addAltName(operation: LinkOperation, index: number, altName: string | undefined): KernelError | undefined {
+    if (altName === undefined) return undefined;
+    this.#writer.reset();
+    encodeAltName(this.#writer, this.#socket.nextSequence(), index, altName);
+    const failure = this.#send(operation);
+    const held = isErrno(failure, 'EEXIST') && this.get(index)?.altNames.includes(altName) === true;
+    return held ? undefined : failure;
+  }
+
+  #hairpin(operation: LinkOperation, index: number, settings: LinkSettings): KernelError | undefined {
+    if (settings.hairpin === undefined) return undefined;
+    this.#writer.reset();
+    encodeHairpin(this.#writer, this.#socket.nextSequence(), index, settings.hairpin);
+    return this.#send(operation);
+  }
+
+  #move(operation: Extract<LinkOperation, { do: 'link-move' }>, index: number): KernelError | undefined {
+    const fd = openNamespaceFd(operation.namespacePath);
+    try {
+      this.#writer.reset();
+      encodeLinkMove(this.#writer, this.#socket.nextSequence(), index, fd);
+      return this.#send(operation);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** `undefined` when the master does not exist. */
+  #references(settings: LinkSettings, namespaceFd: number | undefined): LinkReferences | undefined {
+    const { master } = settings;
+    const masterIndex = typeof master === 'string' ? this.indexOf(master) : 0;
+    if (masterIndex === undefined) return undefined;
+    return { masterIndex, ...(namespaceFd === undefined ? {} : { namespaceFd }) };
+  }
+
+  #send(operation: LinkOperation): KernelError | undefined {
+    const what = describeOperation(operation);
+    const answers = this.#socket.exchange(what, this.#writer);
+    const failure = answers.find(({ errno }) => errno !== 0);
+    return failure === undefined ? undefined : kernelError(what, failure.errno, failure.detail);
+  }
+
+  #get(which: string | number, visit: Parameters<NetlinkSocket['exchange']>[2]): void {
+    this.#writer.reset();
+    encodeLinkGet(this.#writer, this.#socket.nextSequence(), which);
+    const what = typeof which === 'string' ? `ip link show ${which}` : `ip link show index ${which}`;
+    const failure = this.#socket.exchange(what, this.#writer, visit).find(({ errno }) => errno !== 0);
+    if (failure === undefined) return;
+    const error = kernelError(what, failure.errno, failure.detail);
+    // ERANGE and EINVAL: a name that no link can have.
+    if (!isErrno(error, 'ENODEV') && !isErrno(error, 'ERANGE') && !isErrno(error, 'EINVAL')) throw error;
+  }
+}

@@ -1,0 +1,163 @@
+/** Unicast routes: struct rtmsg and RTA_* (include/uapi/linux/rtnetlink.h). */
+import { IpAddress, Prefix } from '../../../base/ip.ts';
+import type { Route } from '../../types.ts';
+import {
+  Attributes,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+  type Message,
+  type MessageWriter,
+} from '../message.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  familyNumber,
+  RTM_DELROUTE,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  type NameOf,
+} from './constants.ts';
+
+const RTA_DST = 1;
+const RTA_OIF = 4;
+const RTA_GATEWAY = 5;
+const RTA_PRIORITY = 6;
+const RTA_MULTIPATH = 9;
+const RTA_TABLE = 15;
+const RTN_UNICAST = 1;
+const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
+/** In a deletion: whatever the scope. */
+const RT_SCOPE_NOWHERE = 255;
+const RTNH_F_ONLINK = 4;
+const RTM_F_CLONED = 0x200;
+const RTMSG_BYTES = 12;
+const RTNEXTHOP_BYTES = 8;
+
+interface RouteHeader {
+  readonly family: number;
+  readonly length: number;
+  readonly table: number;
+  readonly protocol: number;
+  readonly scope: number;
+  readonly type: number;
+  readonly flags: number;
+}
+
+function rtmsg(writer: MessageWriter, header: RouteHeader): void {
+  writer.raw8(header.family);
+  writer.raw8(header.length);
+  writer.raw8(0);
+  writer.raw8(0);
+  writer.raw8(header.table < 256 ? header.table : 0);
+  writer.raw8(header.protocol);
+  writer.raw8(header.scope);
+  writer.raw8(header.type);
+  writer.raw32(header.flags);
+}
+
+/** `linkIndex` is that of `route.link`, 0 = none. */
+export function encodeRoute(
+  writer: MessageWriter,
+  sequence: number,
+  what: 'replace' | 'delete',
+  route: Route,
+  linkIndex: number,
+): void {
+  const replace = what === 'replace';
+  const flags = replace ? NLM_F_CREATE | NLM_F_REPLACE : 0;
+  writer.begin(replace ? RTM_NEWROUTE : RTM_DELROUTE, NLM_F_REQUEST | flags, sequence);
+  const directScope = route.destination.family === 4 && route.gateway === undefined;
+  rtmsg(writer, {
+    family: familyNumber(route.destination.family),
+    length: route.destination.length,
+    table: route.table,
+    protocol: route.protocol,
+    scope: !replace ? RT_SCOPE_NOWHERE : directScope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    type: RTN_UNICAST,
+    flags: replace && route.onlink ? RTNH_F_ONLINK : 0,
+  });
+  if (route.destination.length > 0) writer.attributeIp(RTA_DST, route.destination.network);
+  if (route.gateway !== undefined) writer.attributeIp(RTA_GATEWAY, route.gateway);
+  if (linkIndex !== 0) writer.attributeU32(RTA_OIF, linkIndex);
+  if (route.metric !== 0) writer.attributeU32(RTA_PRIORITY, route.metric);
+  if (route.table > 255) writer.attributeU32(RTA_TABLE, route.table);
+  writer.end();
+}
+
+export interface RouteFilter {
+  readonly table?: number;
+  readonly protocol?: number;
+}
+
+/** Under NETLINK_GET_STRICT_CHK the kernel filters by table, protocol and type (ip_valid_fib_dump_req). */
+export function encodeRouteDump(
+  writer: MessageWriter,
+  sequence: number,
+  family: 4 | 6,
+  filter: RouteFilter,
+): void {
+  writer.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, sequence);
+  rtmsg(writer, {
+    family: familyNumber(family),
+    length: 0,
+    table: filter.table ?? 0,
+    protocol: filter.protocol ?? 0,
+    scope: RT_SCOPE_UNIVERSE,
+    type: RTN_UNICAST,
+    flags: 0,
+  });
+  if (filter.table !== undefined && filter.table > 255) writer.attributeU32(RTA_TABLE, filter.table);
+  writer.end();
+}
+
+/** Decodes one unicast route; others (local, broadcast, blackhole) and cached clones are `undefined`. */
+export class RouteDecoder {
+  readonly #attributes = new Attributes();
+  readonly #nexthop = new Attributes();
+
+  decode(buffer: Buffer, message: Message, nameOf: NameOf): Route | undefined {
+    const { start, end } = message;
+    if (end - start < RTMSG_BYTES) return undefined;
+    const family = buffer.readUInt8(start);
+    const length = buffer.readUInt8(start + 1);
+    const flags = buffer.readUInt32LE(start + 8);
+    if (family !== AF_INET && family !== AF_INET6) return undefined;
+    if (buffer.readUInt8(start + 7) !== RTN_UNICAST || (flags & RTM_F_CLONED) !== 0) return undefined;
+    const attributes = this.#attributes.parse(buffer, start + RTMSG_BYTES, end);
+    const destination = attributes.ip(RTA_DST) ?? new IpAddress(family === AF_INET ? 4 : 6, 0n);
+    if ((destination.family === 4) !== (family === AF_INET) || length > (family === AF_INET ? 32 : 128))
+      return undefined;
+    const hop = this.#firstHop(buffer, flags);
+    return {
+      destination: new Prefix(destination, length),
+      table: attributes.u32(RTA_TABLE) ?? buffer.readUInt8(start + 4),
+      protocol: buffer.readUInt8(start + 5),
+      metric: attributes.u32(RTA_PRIORITY) ?? 0,
+      gateway: hop.gateway,
+      link: hop.linkIndex === 0 ? undefined : nameOf(hop.linkIndex),
+      onlink: (hop.flags & RTNH_F_ONLINK) !== 0,
+    };
+  }
+
+  /** The route's own next hop, or the first of several (struct rtnexthop); we never make multipath routes. */
+  #firstHop(
+    buffer: Buffer,
+    flags: number,
+  ): { readonly gateway: IpAddress | undefined; readonly linkIndex: number; readonly flags: number } {
+    const attributes = this.#attributes;
+    const multipath = attributes.range(RTA_MULTIPATH);
+    if (multipath === undefined || multipath.end - multipath.start < RTNEXTHOP_BYTES)
+      return { gateway: attributes.ip(RTA_GATEWAY), linkIndex: attributes.u32(RTA_OIF) ?? 0, flags };
+    const size = buffer.readUInt16LE(multipath.start);
+    const end = Math.min(multipath.start + size, multipath.end);
+    this.#nexthop.parse(buffer, multipath.start + RTNEXTHOP_BYTES, end);
+    return {
+      gateway: this.#nexthop.ip(RTA_GATEWAY),
+      linkIndex: buffer.readUInt32LE(multipath.start + 4),
+      flags: buffer.readUInt8(multipath.start + 2),
+    };
+  }
+}
