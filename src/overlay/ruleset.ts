@@ -1,0 +1,194 @@
+/**
+ * The nftables table `inet portolan` as a pure function of what the agent has.
+ *
+ * Purpose: masquerading, host ports, MSS clamping and the care that VXLAN and `route_localnet` need; the port mapper
+ * of the reference without a rule per mapping.
+ * Invariants: the number of rules depends on nothing; overlays and mappings are elements of sets and maps, so that one
+ * mapping more is one element more (`portMappingElement` with `Nft.change`). Within the overlays nobody's address is
+ * ever translated, but for a connection that comes back to the bridge it came from.
+ * Review notes: a `drop` in any table of a hook is final, an `accept` is not: this table cannot undo the drops of
+ * another one. NAT is decided by the first packet of a connection and remembered, so rules may be replaced under
+ * traffic. VIPs and policies will be further chains of this table.
+ */
+import { comparePrefix, type Prefix } from '../base/ip.ts';
+import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
+export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
+import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
+
+export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
+
+/** The whole spaces of all overlays. */
+export const overlays4: NftSet = { name: 'overlays4', key: ['ipv4_addr'], interval: true };
+export const overlays6: NftSet = { name: 'overlays6', key: ['ipv6_addr'], interval: true };
+/** Our bridges of this host, which have `route_localnet`. */
+export const bridges: NftSet = { name: 'bridges', key: ['ifname'] };
+/** Source and destination on the same bridge: each local subnet with itself. */
+export const sameBridge4: NftSet = { name: 'sameBridge4', key: ['ipv4_addr', 'ipv4_addr'], interval: true };
+export const sameBridge6: NftSet = { name: 'sameBridge6', key: ['ipv6_addr', 'ipv6_addr'], interval: true };
+
+export interface RulesetOverlay {
+  readonly name: string;
+  readonly space?: Prefix;
+  readonly space6?: Prefix;
+  /** `m-<name>`, with its part of this host's block; absent when this host has no block of the overlay. */
+  readonly bridge?: string;
+  readonly subnet?: Prefix;
+  readonly subnet6?: Prefix;
+}
+
+export interface RulesetInput {
+  readonly overlays: readonly RulesetOverlay[];
+  /** Name of the VXLAN device. */
+  readonly vtep: string;
+  readonly vxlanPort: number;
+  readonly portMappings: readonly PortMapping[];
+}
+
+export interface RequiredSysctl {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** What the rules need of the kernel: a host port by 127.0.0.1 must be allowed to leave by the bridge. */
+export function rulesetSysctls(bridgeNames: readonly string[]): readonly RequiredSysctl[] {
+  return bridgeNames.map((bridge) => ({ key: `net/ipv4/conf/${bridge}/route_localnet`, value: '1' }));
+}
+
+export function ruleset(input: RulesetInput): NftTable {
+  return { ...TABLE_REF, sets: sets(input), chains: chains(input) };
+}
+
+function sets({ overlays, portMappings }: RulesetInput): NftTable['sets'] {
+  const mappings = portMappings.map(portMappingElement);
+  const local = overlays.filter(({ bridge }) => bridge !== undefined);
+  return [
+    { ...overlays4, elements: outermost(overlays.map(({ space }) => space)).map(alone) },
+    { ...overlays6, elements: outermost(overlays.map(({ space6 }) => space6)).map(alone) },
+    { ...bridges, elements: bridgeNames(overlays).map((name) => ({ key: [name] })) },
+    { ...sameBridge4, elements: outermost(local.map(({ subnet }) => subnet)).map(withItself) },
+    { ...sameBridge6, elements: outermost(local.map(({ subnet6 }) => subnet6)).map(withItself) },
+    ...portMapSets.map((set) => ({
+      ...set,
+      elements: mappings.filter((mapping) => mapping.set === set).map(({ element }) => element),
+    })),
+  ];
+}
+
+const alone = (prefix: Prefix): NftElement => ({ key: [prefix] });
+const withItself = (prefix: Prefix): NftElement => ({ key: [prefix, prefix] });
+
+const bridgeNames = (overlays: readonly RulesetOverlay[]): readonly string[] =>
+  [...new Set(overlays.flatMap(({ bridge }) => bridge ?? []))].toSorted();
+
+/** In order, and without those within another, as intervals must not overlap. */
+function outermost(prefixes: readonly (Prefix | undefined)[]): readonly Prefix[] {
+  const kept: Prefix[] = [];
+  const sorted = prefixes.filter((prefix) => prefix !== undefined).toSorted(comparePrefix);
+  for (const prefix of sorted) if (kept.at(-1)?.overlaps(prefix) !== true) kept.push(prefix);
+  return kept;
+}
+
+/** Priorities of base chains, by the names of nft(8). */
+const RAW = -300;
+const MANGLE = -150;
+const DSTNAT = -100;
+const SRCNAT = 100;
+
+function chains(input: RulesetInput): readonly NftChain[] {
+  return [
+    {
+      name: 'raw-prerouting',
+      base: filter('prerouting', RAW),
+      rules: [...guardRules(), ...outerRules(input)],
+    },
+    { name: 'raw-output', base: filter('output', RAW), rules: outerRules(input) },
+    { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
+    { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
+    { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },
+    { name: 'mangle-forward', base: filter('forward', MANGLE), rules: clampRules() },
+    { name: 'host-ports', rules: hostPortRules() },
+  ];
+}
+
+const filter = (
+  hook: 'prerouting' | 'output' | 'forward',
+  priority: number,
+): NonNullable<NftChain['base']> => ({
+  type: 'filter',
+  hook,
+  priority,
+  policy: 'accept',
+});
+const nat = (
+  hook: 'prerouting' | 'output' | 'postrouting',
+  priority: number,
+): NonNullable<NftChain['base']> => ({
+  type: 'nat',
+  hook,
+  priority,
+  policy: 'accept',
+});
+
+/**
+ * `route_localnet` lets packets of a bridge reach 127/8 and come from it; nobody may use that. Answers to connections
+ * from 127/8 are addressed to the bridge here, as conntrack translates them back only later.
+ */
+function guardRules(): readonly string[] {
+  return [
+    'iifname @bridges ip daddr 127.0.0.0/8 counter drop',
+    'iifname @bridges ip saddr 127.0.0.0/8 counter drop',
+  ];
+}
+
+/**
+ * The outer packets of VXLAN need no connection tracking. Containers may use the same port among themselves and
+ * towards others: theirs carry an address of an overlay.
+ */
+function outerRules({ vxlanPort }: RulesetInput): readonly string[] {
+  return [
+    `udp dport ${vxlanPort} ip saddr != @overlays4 ip daddr != @overlays4 notrack`,
+    `udp dport ${vxlanPort} ip6 saddr != @overlays6 ip6 daddr != @overlays6 notrack`,
+  ];
+}
+
+const TO_THIS_HOST = 'fib daddr type local jump host-ports';
+
+/**
+ * A mapping for one host address comes before one for all. `::1` is left alone: IPv6 has no `route_localnet`, so
+ * nothing sent to it may leave the host.
+ */
+function hostPortRules(): readonly string[] {
+  return [
+    'meta nfproto ipv4 dnat ip to ip daddr . meta l4proto . th dport map @portMapOn4',
+    'meta nfproto ipv4 dnat ip to meta l4proto . th dport map @portMap4',
+    'ip6 daddr ::1 return',
+    'meta nfproto ipv6 dnat ip6 to ip6 daddr . meta l4proto . th dport map @portMapOn6',
+    'meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @portMap6',
+  ];
+}
+
+/**
+ * In order: the host's own connections by 127/8 get the bridge's address, or the container would answer to itself;
+ * connections back to their own bridge get it, or the answer would take the short way and miss the translation;
+ * IPv4 from an overlay to anything outside all overlays gets the host's (reference: IPv6 does not), except by the
+ * VTEP, where remote hosts know the way back to the container.
+ */
+function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
+  return [
+    'ct status dnat ip saddr 127.0.0.0/8 oifname @bridges masquerade',
+    'ct status dnat ip saddr . ip daddr @sameBridge4 masquerade',
+    'ct status dnat ip6 saddr . ip6 daddr @sameBridge6 masquerade',
+    `ip saddr @overlays4 ip daddr != @overlays4 oifname != { "lo", "${vtep}" } masquerade`,
+  ];
+}
+
+/** Only ever lowers the size; found by addresses, so that Docker's bridges of an overlay are covered as well. */
+function clampRules(): readonly string[] {
+  const clamp = 'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu';
+  return [
+    `ip saddr @overlays4 ${clamp}`,
+    `ip daddr @overlays4 ${clamp}`,
+    `ip6 saddr @overlays6 ${clamp}`,
+    `ip6 daddr @overlays6 ${clamp}`,
+  ];
+}
