@@ -79,9 +79,11 @@ async function callAgent(
   );
   if (answer.status < 400) return answer.body;
   const error = answer.body as { message?: string; remedy?: string };
-  throw new PortolanError('internal', error.message ?? `The agent answered ${answer.status}`, {
-    ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
-  });
+  throw new PortolanError(
+    'internal',
+    error.message ?? `The agent answered ${answer.status}`,
+    error.remedy === undefined ? {} : { remedy: error.remedy },
+  );
 }
 
 function bareAddress(text: string): string {
@@ -99,8 +101,17 @@ async function runDocker(init: LabRunInit): Promise<LabContainer> {
     `${port.hostPort}:${port.containerPort}/${port.protocol}`,
   ]);
   const argv = [
-    ...[...docker, 'run', '--detach', '--name', init.name, '--network', network],
-    ...[...labels, ...ports, BUSYBOX_IMAGE, ...init.argv],
+    ...docker,
+    'run',
+    '--detach',
+    '--name',
+    init.name,
+    '--network',
+    network,
+    ...labels,
+    ...ports,
+    BUSYBOX_IMAGE,
+    ...init.argv,
   ];
   const id = (await mustRun(argv, { timeoutMs: RUN_TIMEOUT_MS })).trim();
   const format = `{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}`;

@@ -51,7 +51,7 @@ function up(context: CliContext): Command {
         ...(masters === undefined ? {} : { masters }),
         ...(docker === undefined ? {} : { docker }),
       };
-      const state = await labUp(lab, chosen, context.say);
+      const state = await labUp(lab, chosen, (line) => context.say(line));
       const { rows } = await labStatus(lab);
       context.print(rows, { output: 'table', columns: statusColumns });
       sayHow(context, state, performance.now() - begin);
@@ -76,7 +76,7 @@ function status(context: CliContext): Command {
 function down(context: CliContext): Command {
   return new Command('down')
     .description('End the lab and leave nothing of it; also of one that was half made.')
-    .action((options: LabChoice) => labDown(options.lab, context.say));
+    .action((options: LabChoice) => labDown(options.lab, (line) => context.say(line)));
 }
 
 function exec(_context: CliContext): Command {
@@ -124,7 +124,7 @@ function start(context: CliContext): Command {
   return new Command('start')
     .description("Start a host's daemons, and the host when it is off.")
     .argument('<host>')
-    .action((host: string, options: LabChoice) => labStart(options.lab, host, context.say));
+    .action((host: string, options: LabChoice) => labStart(options.lab, host, (line) => context.say(line)));
 }
 
 function stop(context: CliContext): Command {
@@ -151,7 +151,7 @@ function reboot(context: CliContext): Command {
   return new Command('reboot')
     .description('Power cut and start: namespaces, memory and /run are lost, the disk is kept.')
     .argument('<host>')
-    .action((host: string, options: LabChoice) => labReboot(options.lab, host, context.say));
+    .action((host: string, options: LabChoice) => labReboot(options.lab, host, (line) => context.say(line)));
 }
 
 function partition(context: CliContext): Command {

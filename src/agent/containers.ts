@@ -1,0 +1,333 @@
+/**
+ * Native containers of this host: `runc` under `conmon`, on a copy-on-write view of the host's root, attached to an
+ * overlay by executing the CNI plug-in as any runtime would.
+ *
+ * Invariants: everything of a container is in its directory or is named after its id (network namespace, cgroup, runc
+ * state), so that `destroy` finds it whatever step a crash came after; nothing is remembered only in memory; a container
+ * outlives the agent, not the host's boot.
+ * Review notes: a new thing made in `create` is undone in `destroy`, which must be harmless when the thing is not there.
+ */
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../base/clock.ts';
+import { PortolanError } from '../base/errors.ts';
+import { parseInterfaceAddress } from '../base/ip.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
+import { containerCgroup, removeContainerCgroups } from '../runtime/cgroup.ts';
+import { cniAdd, cniDelete, readConflists, type Attachment, type Conflist } from '../runtime/cni-runtime.ts';
+import { ociConfig } from '../runtime/oci.ts';
+import { isRunning } from '../runtime/process.ts';
+import { createNetns, mountRootfs, removeNetns, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
+import {
+  containerPaths,
+  deleteContainer,
+  parseLog,
+  readExitCode,
+  startContainer,
+  type ContainerPaths,
+} from '../runtime/runc.ts';
+import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
+
+export const MAX_CONTAINERS = 4096;
+const IFNAME = 'eth0';
+const SWEEP_MS = 2_000;
+
+export interface ContainersComponents {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface ContainersInit {
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly cniDir: string;
+}
+
+export interface Containers {
+  run(request: ContainerRequest): Promise<ContainerInfo>;
+  list(): Promise<readonly ContainerInfo[]>;
+  /** By id, name or the beginning of an id. */
+  inspect(reference: string): Promise<ContainerInfo>;
+  logs(reference: string): Promise<string>;
+  remove(reference: string, options: { readonly force: boolean }): Promise<void>;
+  /** The words before `ID COMMAND...` that run a command in a container. */
+  readonly runcRoot: string;
+  close(): Promise<void>;
+}
+
+/** Finds the containers of a former run of the agent, removes those that were never made whole, and watches the rest. */
+export async function openContainers(
+  components: ContainersComponents,
+  init: ContainersInit,
+): Promise<Containers> {
+  const service = new NativeContainers(components, init);
+  await service.recover();
+  return service;
+}
+
+class NativeContainers implements Containers {
+  readonly runcRoot: string;
+  readonly #components: ContainersComponents;
+  readonly #init: ContainersInit;
+  readonly #root: string;
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #records = new Map<string, ContainerRecord>();
+  /** Containers that a request is at work on. */
+  readonly #busy = new Set<string>();
+  #boot = '';
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(components: ContainersComponents, init: ContainersInit) {
+    this.#components = components;
+    this.#init = init;
+    this.#root = join(init.stateDir, 'containers');
+    this.runcRoot = join(init.runDir, 'runc');
+    this.#env = { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') };
+  }
+
+  async recover(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    this.#boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    for (const id of await listDirectories(this.#root)) {
+      const record = await readRecord(join(this.#root, id));
+      if (record?.process === undefined) {
+        this.#components.log.warn('Container was never made whole and is removed', { container: id });
+        await this.#destroy(id, record).catch((error: unknown) => this.#failed(id, error));
+      } else this.#records.set(id, record);
+    }
+    this.#watch();
+  }
+
+  async run(request: ContainerRequest): Promise<ContainerInfo> {
+    if (this.#records.size >= MAX_CONTAINERS)
+      throw new PortolanError('exhausted', `Cannot run more than ${MAX_CONTAINERS} containers on one agent`, {
+        remedy: 'remove containers that have ended',
+      });
+    const id = Buffer.from(this.#components.random.bytes(6)).toString('hex');
+    const record = await this.#draft(id, request);
+    this.#records.set(id, record);
+    this.#busy.add(id);
+    try {
+      await this.#create(record);
+    } catch (error) {
+      await this.#destroy(id, record).catch((again: unknown) => this.#failed(id, again));
+      this.#records.delete(id);
+      throw error;
+    } finally {
+      this.#busy.delete(id);
+    }
+    this.#components.log.info('Container started', { container: id, name: record.name });
+    return this.#info(record);
+  }
+
+  async #draft(id: string, request: ContainerRequest): Promise<ContainerRecord> {
+    const conflist = await this.#conflist(request.network);
+    const name = request.name ?? id;
+    const holder = [...this.#records.values()].find((each) => each.name === name);
+    if (holder !== undefined)
+      throw new PortolanError('conflict', `Cannot use the name "${name}": container ${holder.id} has it`, {
+        field: 'name',
+        remedy: `remove it with "portolan container rm ${name}" or choose another name`,
+      });
+    return {
+      id,
+      name,
+      network: conflist.name,
+      request,
+      boot: this.#boot,
+      createdMs: this.#components.clock.wallMs(),
+      netns: join(this.#init.runDir, 'netns', id),
+      conflist: conflist as ContainerRecord['conflist'],
+      addresses: [],
+    };
+  }
+
+  async #conflist(network: string | undefined): Promise<Conflist> {
+    const lists = await readConflists(this.#init.cniDir);
+    const found = network === undefined ? lists[0] : lists.find((list) => list.name === network);
+    if (found !== undefined) return found;
+    const names = lists.map((list) => list.name).join(', ');
+    throw new PortolanError('not-found', `Cannot find the network "${network ?? '(first)'}" on this host`, {
+      field: 'network',
+      remedy: names === '' ? 'wait until the agent has its blocks' : `choose one of ${names}`,
+    });
+  }
+
+  /** The record goes to disk before the first thing is made, and again when there is more to undo. */
+  async #create(record: ContainerRecord): Promise<void> {
+    const directory = join(this.#root, record.id);
+    await mkdir(directory, { mode: 0o700 });
+    await writeRecord(directory, record);
+    await createNetns(record.netns);
+    const result = await cniAdd(record.conflist as Conflist, this.#attachment(record), { env: this.#env });
+    record.result = result as ContainerRecord['result'];
+    record.addresses = result.ips.map((ip) => ip.address);
+    await writeRecord(directory, record);
+    await mountRootfs(rootfsPaths(directory), {
+      hostname: record.name,
+      addresses: record.addresses.map(bare),
+    });
+    await this.#writeBundle(directory, record);
+    record.process = await startContainer(this.#paths(record.id));
+    await writeRecord(directory, record);
+  }
+
+  async #writeBundle(directory: string, record: ContainerRecord): Promise<void> {
+    const { argv, env, cwd } = record.request;
+    const config = ociConfig({
+      argv,
+      env,
+      cwd,
+      terminal: false,
+      netns: record.netns,
+      hostname: record.name,
+      rootfs: rootfsPaths(directory).merged,
+      cgroup: containerCgroup(record.id),
+      hidden: [this.#init.stateDir, '/etc/portolan'],
+    });
+    await writeFile(join(directory, 'config.json'), JSON.stringify(config));
+  }
+
+  #attachment(record: ContainerRecord): Attachment {
+    const { netns, request } = record;
+    const { ports, labels } = request;
+    return { containerId: record.id, containerName: record.name, netns, ifname: IFNAME, ports, labels };
+  }
+
+  #paths(id: string): ContainerPaths {
+    return containerPaths(join(this.#root, id), id, this.runcRoot);
+  }
+
+  async list(): Promise<readonly ContainerInfo[]> {
+    const records = [...this.#records.values()].sort((a, b) => a.createdMs - b.createdMs);
+    return Promise.all(records.map((record) => this.#info(record)));
+  }
+
+  async inspect(reference: string): Promise<ContainerInfo> {
+    return this.#info(this.#find(reference));
+  }
+
+  async logs(reference: string): Promise<string> {
+    const text = await readFile(this.#paths(this.#find(reference).id).log, 'utf8').catch(() => '');
+    return parseLog(text);
+  }
+
+  async remove(reference: string, options: { readonly force: boolean }): Promise<void> {
+    const record = this.#find(reference);
+    const { state } = await this.#info(record);
+    if (this.#busy.has(record.id) || (state === 'running' && !options.force))
+      throw new PortolanError('conflict', `Cannot remove container "${record.name}": it is ${state}`, {
+        remedy: state === 'running' ? 'add --force to kill it' : 'try again in a moment',
+      });
+    this.#busy.add(record.id);
+    try {
+      await this.#destroy(record.id, record);
+      this.#records.delete(record.id);
+    } finally {
+      this.#busy.delete(record.id);
+    }
+    this.#components.log.info('Container removed', { container: record.id, name: record.name });
+  }
+
+  #find(reference: string): ContainerRecord {
+    const all = [...this.#records.values()];
+    const exact = all.find((each) => each.id === reference || each.name === reference);
+    const begins = all.filter((each) => reference.length > 0 && each.id.startsWith(reference));
+    const found = exact ?? (begins.length === 1 ? begins[0] : undefined);
+    if (found !== undefined) return found;
+    throw new PortolanError('not-found', `Cannot find container "${reference}" on this host`, {
+      field: 'container',
+      remedy: 'see "portolan container ls"',
+    });
+  }
+
+  async #info(record: ContainerRecord): Promise<ContainerInfo> {
+    const exitCode = await readExitCode(this.#paths(record.id));
+    const state = this.#state(record, exitCode);
+    return {
+      id: record.id,
+      name: record.name,
+      network: record.network,
+      argv: record.request.argv,
+      state,
+      addresses: record.addresses,
+      ports: record.request.ports,
+      labels: record.request.labels,
+      ...(state === 'running' && record.process !== undefined ? { pid: record.process.pid } : {}),
+      ...(exitCode === undefined ? {} : { exitCode }),
+      createdMs: record.createdMs,
+    };
+  }
+
+  #state(record: ContainerRecord, exitCode: number | undefined): ContainerInfo['state'] {
+    if (record.process === undefined) return 'creating';
+    if (record.boot === this.#boot && isRunning(record.process)) return 'running';
+    return exitCode === undefined ? 'lost' : 'exited';
+  }
+
+  /** Ends and removes everything of a container, in the order in which things hold one another. */
+  async #destroy(id: string, record: ContainerRecord | undefined): Promise<void> {
+    const directory = join(this.#root, id);
+    const sameBoot = record === undefined || record.boot === this.#boot;
+    await deleteContainer(this.#paths(id), sameBoot ? record?.process : undefined);
+    await removeContainerCgroups(id);
+    if (record !== undefined) await this.#release(record);
+    await removeNetns(join(this.#init.runDir, 'netns', id));
+    await unmountRootfs(rootfsPaths(directory));
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  /** Gives its addresses back. DEL is idempotent, so it also follows an ADD that nobody saw the end of. */
+  async #release(record: ContainerRecord): Promise<void> {
+    const list = record.conflist as Conflist;
+    await cniDelete(list, this.#attachment(record), record.result, { env: this.#env });
+    await removeNetns(record.netns);
+  }
+
+  /** Looks again and again for containers that have ended: their addresses go back, their logs stay until `rm`. */
+  #watch(): void {
+    if (this.#closed) return;
+    this.#timer = this.#components.clock.after(SWEEP_MS, () => {
+      void this.#sweep().finally(() => this.#watch());
+    });
+  }
+
+  async #sweep(): Promise<void> {
+    for (const record of this.#records.values()) {
+      if (this.#busy.has(record.id) || record.result === undefined || record.process === undefined) continue;
+      if (record.boot === this.#boot && isRunning(record.process)) continue;
+      this.#busy.add(record.id);
+      await this.#ended(record).catch((error: unknown) => this.#failed(record.id, error));
+      this.#busy.delete(record.id);
+    }
+  }
+
+  async #ended(record: ContainerRecord): Promise<void> {
+    await this.#release(record);
+    delete record.result;
+    record.addresses = [];
+    await writeRecord(join(this.#root, record.id), record);
+    this.#components.log.info('Container has ended', { container: record.id, name: record.name });
+  }
+
+  #failed(id: string, error: unknown): void {
+    this.#components.log.warn('Container could not be cleaned up and will be tried again', {
+      container: id,
+      error,
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    return Promise.resolve();
+  }
+}
+
+function bare(text: string): string {
+  return String(parseInterfaceAddress(text)?.address ?? text);
+}

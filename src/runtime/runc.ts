@@ -1,0 +1,217 @@
+/**
+ * `runc` under `conmon`: starting, asking and ending one container.
+ *
+ * conmon is the parent of the container's first process. It outlives the agent, keeps the log and writes the exit
+ * status to a file, so that an agent restarted later knows what happened meanwhile.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { z } from 'zod';
+import { PortolanError } from '../base/errors.ts';
+import { mustRun, runCommand } from './command.ts';
+import { processIdentity, signalProcess, waitForEnd, type ProcessIdentity } from './process.ts';
+
+const RUNC_TIMEOUT_MS = 20_000;
+const KILL_TIMEOUT_MS = 5_000;
+const LOG_MAX_BYTES = 16 * 1024 * 1024;
+
+/** One container's files. */
+export interface ContainerPaths {
+  readonly id: string;
+  /** Holds `config.json`. */
+  readonly bundle: string;
+  readonly log: string;
+  readonly pidFile: string;
+  readonly conmonPidFile: string;
+  readonly exitDirectory: string;
+  /** runc's own state; lost at reboot as it should be. */
+  readonly runcRoot: string;
+}
+
+export function containerPaths(directory: string, id: string, runcRoot: string): ContainerPaths {
+  return {
+    id,
+    bundle: directory,
+    log: join(directory, 'log'),
+    pidFile: join(directory, 'pid'),
+    conmonPidFile: join(directory, 'conmon.pid'),
+    exitDirectory: join(directory, 'exit'),
+    runcRoot,
+  };
+}
+
+/** conmon's answer on its synchronisation pipe: the container's pid, or -1 and why. */
+const syncMessage = z.looseObject({
+  pid: z.int().optional(),
+  data: z.int().optional(),
+  message: z.string().optional(),
+});
+
+/** `runc create` and `runc start` under a conmon of its own; resolves to the container's first process. */
+export async function startContainer(paths: ContainerPaths): Promise<ProcessIdentity> {
+  await mkdir(paths.exitDirectory, { recursive: true });
+  await mkdir(paths.runcRoot, { recursive: true });
+  const pid = await createUnderConmon(paths);
+  // Read while it waits to be started, so it cannot have ended.
+  const identity = processIdentity(pid);
+  if (identity === undefined)
+    throw new PortolanError('internal', `Cannot start container "${paths.id}": process ${pid} has ended`);
+  await mustRun(runc(paths, 'start', paths.id), { timeoutMs: RUNC_TIMEOUT_MS });
+  return identity;
+}
+
+export function runc(
+  paths: Pick<ContainerPaths, 'runcRoot'>,
+  ...words: readonly string[]
+): readonly string[] {
+  return ['runc', '--root', paths.runcRoot, ...words];
+}
+
+/** conmon wants a path, not a name. */
+function runcProgram(): string {
+  const directories = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/bin:/sbin`.split(':');
+  const found = directories.map((each) => join(each, 'runc')).find((each) => existsSync(each));
+  if (found !== undefined) return found;
+  throw new PortolanError('unavailable', 'Cannot start containers: "runc" is not installed', {
+    remedy: 'install the packages runc and conmon',
+  });
+}
+
+function conmonArguments(paths: ContainerPaths): readonly string[] {
+  return [
+    '--api-version',
+    '1',
+    '--cid',
+    paths.id,
+    '--cuuid',
+    paths.id,
+    '--name',
+    paths.id,
+    '--runtime',
+    runcProgram(),
+    '--runtime-arg',
+    '--root',
+    '--runtime-arg',
+    paths.runcRoot,
+    '--bundle',
+    paths.bundle,
+    '--exit-dir',
+    paths.exitDirectory,
+    '--container-pidfile',
+    paths.pidFile,
+    '--conmon-pidfile',
+    paths.conmonPidFile,
+    '--log-path',
+    `k8s-file:${paths.log}`,
+    '--log-size-max',
+    String(LOG_MAX_BYTES),
+    '--socket-dir-path',
+    paths.bundle,
+    '--full-attach',
+  ];
+}
+
+async function createUnderConmon(paths: ContainerPaths): Promise<number> {
+  // Descriptor 3 is the synchronisation pipe; conmon forks away and tells there how `runc create` went.
+  const child = spawn('conmon', conmonArguments(paths), {
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    detached: true,
+    cwd: '/',
+    env: { ...process.env, _OCI_SYNCPIPE: '3' },
+  });
+  const failed = new Promise<never>((_, reject) => child.once('error', reject));
+  const pipe = child.stdio[3] as Readable;
+  const text = await Promise.race([readFirstLine(pipe), failed]);
+  const parsed = syncMessage.safeParse(tryParse(text));
+  const pid = parsed.success ? (parsed.data.pid ?? parsed.data.data ?? -1) : -1;
+  pipe.destroy();
+  child.stderr?.destroy();
+  child.unref();
+  if (pid > 0) return pid;
+  throw createFailure(parsed.success ? (parsed.data.message ?? '') : text, paths.id);
+}
+
+function createFailure(message: string, id: string): PortolanError {
+  // runc logs what the caller did wrong last: `exec: "x": executable file not found in $PATH: unknown`.
+  const why = message.trim().split('\n').at(-1) ?? '';
+  return new PortolanError(
+    'invalid',
+    `Cannot start container "${id}": ${why === '' ? 'conmon ended' : why}`,
+    {
+      remedy: 'check the program and its arguments',
+    },
+  );
+}
+
+/** runc's last log line (logfmt) holds the reason: `... level=error msg="...: exec: \"x\": executable file not found"`. */
+function runcReason(message: string): string {
+  const line = message.trim().split('\n').at(-1) ?? '';
+  const quoted = /msg=("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
+  if (quoted === undefined) return line === '' ? 'conmon ended' : line;
+  return String(tryParse(quoted) ?? quoted).replace(
+    'runc create failed: unable to start container process: ',
+    '',
+  );
+}
+
+async function readFirstLine(stream: Readable): Promise<string> {
+  const deadline = setTimeout(() => stream.destroy(new Error('conmon does not answer')), RUNC_TIMEOUT_MS);
+  let text = '';
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      text += chunk.toString('utf8');
+      if (text.includes('\n') || text.length > LOG_MAX_BYTES) break;
+    }
+    return text;
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+function tryParse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The exit status that conmon wrote; `undefined` while the container runs, and when conmon was killed too. */
+export async function readExitCode(paths: ContainerPaths): Promise<number | undefined> {
+  const text = await readFile(join(paths.exitDirectory, paths.id), 'utf8').catch(() => '');
+  return /^[0-9]+$/.test(text.trim()) ? Number(text) : undefined;
+}
+
+/** Kills the container if it runs and forgets it in runc; harmless when there is none. */
+export async function deleteContainer(
+  paths: ContainerPaths,
+  first: ProcessIdentity | undefined,
+): Promise<void> {
+  if (first !== undefined && signalProcess(first, 'SIGKILL')) await waitForEnd([first], KILL_TIMEOUT_MS);
+  await runCommand(runc(paths, 'delete', '--force', paths.id), { timeoutMs: RUNC_TIMEOUT_MS });
+  const conmon = await recordedConmon(paths);
+  // It ends by itself once it has written the exit file.
+  if (conmon === undefined) return;
+  for (const each of await waitForEnd([conmon], KILL_TIMEOUT_MS)) signalProcess(each, 'SIGKILL');
+}
+
+/** A pid file alone may name a stranger after a reboot: the command line must name this container. */
+async function recordedConmon(paths: ContainerPaths): Promise<ProcessIdentity | undefined> {
+  const pid = Number(await readFile(paths.conmonPidFile, 'utf8').catch(() => ''));
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+  return words[0]?.endsWith('conmon') === true && words.includes(paths.id) ? processIdentity(pid) : undefined;
+}
+
+/** One line of conmon's log: `<time> <stream> <F|P> <text>`; a `P` line goes on in the next. */
+export function parseLog(text: string): string {
+  let plain = '';
+  for (const line of text.split('\n')) {
+    const match = /^\S+ (?:stdout|stderr) ([FP]) (.*)$/s.exec(line);
+    if (match !== null) plain += (match[2] ?? '') + (match[1] === 'F' ? '\n' : '');
+  }
+  return plain;
+}
