@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import { elementKey } from '../kernel/nft/types.ts';
 import type { PortMapping } from './port-map.ts';
-import { portElements, ruleset, rulesetSysctls, TABLE_REF, type RulesetInput } from './ruleset.ts';
+import { portElements, requiredSysctls, ruleset, TABLE_REF, type RulesetInput } from './ruleset.ts';
 
 const overlay = {
   name: 'dcos',
@@ -93,9 +93,9 @@ describe('ruleset', () => {
   });
 });
 
-describe('rulesetSysctls', () => {
+describe('requiredSysctls', () => {
   it('are route_localnet of each of our bridges', () => {
-    expect(rulesetSysctls(['m-dcos'])).toEqual([{ key: 'net/ipv4/conf/m-dcos/route_localnet', value: '1' }]);
+    expect(requiredSysctls(input())).toEqual([{ key: 'net/ipv4/conf/m-dcos/route_localnet', value: '1' }]);
   });
 });
 

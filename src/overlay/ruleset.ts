@@ -50,8 +50,11 @@ export interface RequiredSysctl {
 }
 
 /** What the rules need of the kernel: a host port by 127.0.0.1 must be allowed to leave by the bridge. */
-export function rulesetSysctls(bridgeNames: readonly string[]): readonly RequiredSysctl[] {
-  return bridgeNames.map((bridge) => ({ key: `net/ipv4/conf/${bridge}/route_localnet`, value: '1' }));
+export function requiredSysctls({ overlays }: Pick<RulesetInput, 'overlays'>): readonly RequiredSysctl[] {
+  return bridgeNames(overlays).map((bridge) => ({
+    key: `net/ipv4/conf/${bridge}/route_localnet`,
+    value: '1',
+  }));
 }
 
 export function ruleset(input: RulesetInput): NftTable {
