@@ -1,0 +1,98 @@
+/** What the journal keeps of one attachment: everything needed to check it, publish it and undo it without memory. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { interfaceAddress, type InterfaceAddress, type IpAddress } from '../base/ip.ts';
+import { parseMac, type Mac } from '../base/mac.ts';
+import { portMapping, type Endpoint } from '../model/endpoint.ts';
+import { interfaceAddressText, ipText, macText, prefixText } from '../model/text.ts';
+import type { Attachment } from '../overlay/desired.ts';
+
+export const attachmentRecord = z.strictObject({
+  container: z.string(),
+  ifname: z.string(),
+  network: z.string(),
+  /** `pending`: ADD is under way or died. `ready`: answered. `doomed`: DEL has begun. */
+  state: z.enum(['pending', 'ready', 'doomed']),
+  hostLink: z.string(),
+  bridge: z.string(),
+  netns: z.string(),
+  /** Inode of the namespace: its identity, for its path may come to mean another one. */
+  inode: z.int(),
+  addresses: z.array(interfaceAddressText),
+  /** One for each address, in the same order. */
+  gateways: z.array(ipText),
+  mac: macText,
+  hostMac: macText,
+  mtu: z.int(),
+  /** Metric of its default routes: not 0 where the container had a default route already. */
+  metric: z.int(),
+  routes: z.array(z.strictObject({ destination: prefixText, gateway: ipText })),
+  ports: z.array(portMapping),
+  labels: z.record(z.string(), z.string()),
+  name: z.string().optional(),
+  network_info: z.json().optional(),
+  owner: z.string(),
+});
+export type AttachmentRecord = z.infer<typeof attachmentRecord>;
+
+export const ATTACHMENT_KEYS = 'attachment/';
+
+/** Neither a container id nor an interface name may hold a slash, so the key is unambiguous. */
+export function attachmentKey(container: string, ifname: string): string {
+  return `${ATTACHMENT_KEYS}${container}/${ifname}`;
+}
+
+export function attachmentId(record: { readonly container: string; readonly ifname: string }): string {
+  return `${record.container}/${record.ifname}`;
+}
+
+/** Name of the host's end: 15 characters at most (IFNAMSIZ), the same for the same container and interface. */
+export function hostLinkName(container: string, ifname: string): string {
+  return `pv${createHash('sha256').update(`${container}/${ifname}`).digest('hex').slice(0, 13)}`;
+}
+
+/**
+ * The MAC that belongs to an address: whoever gets the address again gets the MAC again, so no neighbour's cache is ever
+ * wrong. Locally administered unicast (IEEE 802); the first byte tells container ends from host ends.
+ */
+export function macOfAddress(address: IpAddress, end: 'container' | 'host'): Mac {
+  const first = end === 'container' ? '0a' : '0e';
+  const tail =
+    address.family === 4
+      ? Uint8Array.of(0x70, ...address.bytes())
+      : createHash('sha256').update(address.bytes()).digest().subarray(0, 5);
+  const bytes = Array.from(tail, (byte) => byte.toString(16).padStart(2, '0'));
+  return parseMac([first, ...bytes].join(':')) as Mac;
+}
+
+export function addressesOf(record: AttachmentRecord): readonly InterfaceAddress[] {
+  return record.addresses.map((text) => interfaceAddress(text));
+}
+
+/** As the compiler of the overlay's desired state wants it. */
+export function toDesired(record: AttachmentRecord): Attachment {
+  return {
+    container: record.container,
+    ifname: record.ifname,
+    overlay: record.network,
+    hostLink: record.hostLink,
+    addresses: addressesOf(record),
+    ports: record.state === 'doomed' ? [] : record.ports,
+  };
+}
+
+/** As other nodes get to know it. */
+export function toEndpoint(record: AttachmentRecord): Endpoint {
+  return {
+    container: record.container,
+    ifname: record.ifname,
+    network: record.network,
+    source: 'cni',
+    ...(record.name === undefined ? {} : { name: record.name }),
+    addresses: [...record.addresses],
+    mac: record.mac,
+    ports: [...record.ports],
+    labels: { ...record.labels },
+    ...(record.network_info === undefined ? {} : { network_info: record.network_info }),
+  };
+}

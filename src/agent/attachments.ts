@@ -1,0 +1,513 @@
+/**
+ * Attachments: one interface of one container on one overlay, made and unmade for runtimes that speak CNI.
+ *
+ * Purpose: ADD, DEL, CHECK, STATUS and GC of the specification, without a helper process, on the agent's own journal.
+ * Invariants: what is about to be made is on disk before the kernel is touched, and what is being unmade leaves the
+ * disk after the kernel; so after a crash at any point the runtime's DEL, its next ADD, or our own sweep finds
+ * everything. An address returns to its pool last of all. Every step may be repeated.
+ * One operation at a time for each container; different containers do not wait for one another.
+ * Review notes: a new kernel object of an attachment needs its place in `#make` and `#undo`, its row in
+ * docs/OWNERSHIP.md, its check in `findFaults` and its point in the fault-injection test.
+ */
+import type { Clock, Timer } from '../base/clock.ts';
+import { describeError } from '../base/errors.ts';
+import { parseIp, type IpAddress } from '../base/ip.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import { CniError, cniCodes } from '../cni/errors.ts';
+import type { CniRequest } from '../cni/request.ts';
+import { appendResult, type CniResult } from '../cni/result.ts';
+import type { Kernel, NetworkNamespace } from '../kernel/types.ts';
+import type { Endpoint } from '../model/endpoint.ts';
+import type { Attachment } from '../overlay/desired.ts';
+import type { Journal } from '../store/types.ts';
+import { AttachmentAddresses } from './attachments-addresses.ts';
+import { KeyedLock } from './attachments-lock.ts';
+import type { NetworkView } from './attachments-network.ts';
+import { addPorts, missingPorts, PortClaims, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
+import {
+  addressesOf,
+  ATTACHMENT_KEYS,
+  attachmentId,
+  attachmentKey,
+  attachmentRecord,
+  hostLinkName,
+  macOfAddress,
+  toDesired,
+  toEndpoint,
+  type AttachmentRecord,
+} from './attachments-record.ts';
+import {
+  containerRoutes,
+  defaultMetric,
+  findFaults,
+  missingRoutes,
+  unwire,
+  wireContainer,
+  wireHost,
+} from './attachments-wiring.ts';
+
+export const SWEEP_INTERVAL_MS = 30_000;
+/** Sweeps in a row that must miss a namespace before its attachment is removed. */
+const SWEEPS_BEFORE_REMOVAL = 2;
+const BOOT_KEY = 'boot';
+
+export interface AttachmentsComponents {
+  readonly kernel: Kernel;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface AttachmentsInit {
+  /** Of attachments-boot.ts. */
+  readonly bootId: string;
+  /** `undefined` = this host has no such overlay. */
+  network(name: string): NetworkView | undefined;
+  networks(): readonly string[];
+  /** The list of endpoints has changed. What is in the kernel for it is there already. */
+  onChange(): void;
+  /** Runs a round of the reconciler now and resolves when it has ended: makes a missing bridge or nft table. */
+  settled(): Promise<void>;
+}
+
+export class Attachments {
+  readonly #kernel: Kernel;
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #init: AttachmentsInit;
+  readonly #count: ReturnType<Metrics['gauge']>;
+  readonly #records = new Map<string, AttachmentRecord>();
+  readonly #addresses = new AttachmentAddresses();
+  readonly #ports = new PortClaims();
+  readonly #lock = new KeyedLock();
+  /** How many sweeps in a row have missed an attachment's namespace. */
+  readonly #missed = new Map<string, number>();
+  #ownNamespace: number | undefined;
+  #timer: Timer | undefined;
+
+  constructor(components: AttachmentsComponents, init: AttachmentsInit) {
+    this.#kernel = components.kernel;
+    this.#journal = components.journal;
+    this.#clock = components.clock;
+    this.#log = components.log.child('attachments');
+    this.#init = init;
+    this.#count = components.metrics.gauge('portolan_attachments', 'Interfaces of containers on this host');
+    this.#load();
+  }
+
+  /** As the compiler of the overlay wants them: those under way and those being unmade included. */
+  desired(): readonly Attachment[] {
+    return Array.from(this.#records.values(), toDesired);
+  }
+
+  /** What other nodes may know: complete ones only. */
+  list(): readonly Endpoint[] {
+    return [...this.#records.values()].filter(({ state }) => state === 'ready').map(toEndpoint);
+  }
+
+  add(request: CniRequest): Promise<CniResult> {
+    return this.#lock.run(request.container, () => this.#add(request));
+  }
+
+  del(request: CniRequest): Promise<void> {
+    return this.#lock.run(request.container, async () => {
+      const record = this.#records.get(attachmentId(request));
+      // A DEL that follows a refused ADD must not take what another network has under the same interface name.
+      if (record !== undefined && record.network === request.config.name) await this.#undo(record);
+    });
+  }
+
+  check(request: CniRequest): Promise<void> {
+    return this.#lock.run(request.container, () => this.#check(request));
+  }
+
+  /** Rejects when no container can be attached (specification, "STATUS"). */
+  async status(name: string): Promise<void> {
+    const view = await this.#settledView(name);
+    if (view.notReady !== undefined)
+      throw new CniError(
+        view.notReady.limited ? cniCodes.notAvailableLimited : cniCodes.notAvailable,
+        `Overlay "${name}" is not ready: ${view.notReady.reason}`,
+      );
+    const full = this.#addresses.exhausted(view.subnets);
+    if (full !== undefined)
+      throw new CniError(cniCodes.notAvailable, `All addresses of ${full} in overlay "${name}" are in use`);
+  }
+
+  /** Removes what belongs to no listed attachment; goes on after a failure and reports all (specification, "GC"). */
+  async gc(request: CniRequest): Promise<void> {
+    const { name, owner, validAttachments } = request.config;
+    if (validAttachments === undefined)
+      throw new CniError(cniCodes.invalidConfig, 'GC needs "cni.dev/valid-attachments" in its configuration');
+    const valid = new Set(validAttachments.map(attachmentId));
+    const doomed = [...this.#records.values()].filter(
+      (record) => record.network === name && record.owner === owner && !valid.has(attachmentId(record)),
+    );
+    const failures = await this.#undoAll(doomed, 'collected as garbage');
+    if (failures.length > 0)
+      throw new CniError(
+        cniCodes.ioFailure,
+        `${failures.length} attachments could not be removed`,
+        failures.join('; '),
+      );
+  }
+
+  /**
+   * After a start, before anything is served: ends what a crash cut short, and forgets what a reboot took.
+   * A marker lost without a reboot costs nothing: an attachment whose devices and namespace are there stays.
+   */
+  async recover(): Promise<void> {
+    const rebooted = this.#journal.get(BOOT_KEY) !== this.#init.bootId;
+    const doomed: AttachmentRecord[] = [];
+    for (const record of [...this.#records.values()]) {
+      const outcome = await this.#afterRestart(record, rebooted);
+      if (outcome === 'doomed') doomed.push(record);
+      else if (record.state !== 'ready') this.#keep({ ...record, state: 'ready' });
+    }
+    await this.#undoAll(doomed, rebooted ? 'gone with a reboot' : 'cut short by a crash');
+    await this.#journal.write({ [BOOT_KEY]: this.#init.bootId });
+  }
+
+  /** Begins to sweep in the background. */
+  start(): void {
+    this.#timer = this.#clock.after(SWEEP_INTERVAL_MS, () => {
+      void this.sweep()
+        .catch((error: unknown) => this.#log.error('could not sweep attachments', { error }))
+        .finally(() => {
+          if (this.#timer !== undefined) this.start();
+        });
+    });
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Removes attachments whose namespace has gone without a DEL, and those that could not be unmade before. */
+  async sweep(): Promise<void> {
+    const lost: AttachmentRecord[] = [];
+    for (const record of [...this.#records.values()])
+      if (!this.#lock.held(record.container) && (await this.#isLost(record))) lost.push(record);
+    await this.#undoAll(lost, 'its namespace is gone, and no DEL came');
+  }
+
+  #load(): void {
+    this.#addresses.load(this.#journal);
+    for (const [, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
+      const record = attachmentRecord.parse(value);
+      const id = attachmentId(record);
+      this.#records.set(id, record);
+      for (const { address } of addressesOf(record)) this.#addresses.hold(address, id);
+      this.#ports.hold(record.ports, id);
+    }
+    this.#count.set(this.#records.size);
+  }
+
+  async #add(request: CniRequest): Promise<CniResult> {
+    const { config, netns } = request;
+    const view = await this.#readyView(config.name);
+    await this.#clearEarlier(request);
+    const inode = await this.#containerNamespace(netns);
+    const inside = await this.#kernel.openNamespace(netns);
+    try {
+      const [metric] = await Promise.all([defaultMetric(inside), refuseOccupiedPorts(config.ports)]);
+      const record = this.#plan(request, view, { inode, metric });
+      await this.#makeOrUndo(record, inside);
+      return appendResult(config.prevResult ?? noResult, resultOf(record, view, config.dns));
+    } finally {
+      inside.close();
+    }
+  }
+
+  /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */
+  #plan(request: CniRequest, view: NetworkView, found: { inode: number; metric: number }): AttachmentRecord {
+    const { container, ifname, netns, containerName, config } = request;
+    const id = attachmentId(request);
+    const allocated = this.#addresses.allocate(view.subnets, config.addresses, id);
+    const addresses = allocated.map(({ address }) => address.address);
+    let routes: AttachmentRecord['routes'];
+    try {
+      refuseForeignHostIp(request, addresses);
+      routes = extraRoutes(request, allocated);
+      this.#ports.take(config.ports, id);
+    } catch (error) {
+      this.#addresses.release(addresses, id);
+      throw error;
+    }
+    const first = addresses[0] as IpAddress;
+    return {
+      container,
+      ifname,
+      network: config.name,
+      state: 'pending',
+      hostLink: hostLinkName(container, ifname),
+      bridge: view.bridge,
+      netns,
+      inode: found.inode,
+      addresses: allocated.map(({ address }) => address.toString()),
+      gateways: allocated.map(({ gateway }) => gateway.toString()),
+      mac: config.mac ?? macOfAddress(first, 'container'),
+      hostMac: macOfAddress(first, 'host'),
+      mtu: Math.min(config.mtu ?? view.mtu, view.mtu),
+      metric: found.metric,
+      routes,
+      ports: [...config.ports],
+      labels: config.labels,
+      ...(containerName === undefined ? {} : { name: containerName }),
+      ...(config.networkInfo === undefined
+        ? {}
+        : { network_info: config.networkInfo as Endpoint['network_info'] }),
+      owner: config.owner,
+    };
+  }
+
+  async #makeOrUndo(record: AttachmentRecord, inside: NetworkNamespace): Promise<void> {
+    try {
+      await this.#make(record, inside);
+    } catch (error) {
+      await this.#undo(record).catch((second: unknown) => {
+        const fields = { container: record.container, ifname: record.ifname, error: second };
+        this.#log.warn('could not undo a failed ADD; the sweep tries again', fields);
+      });
+      throw error;
+    }
+  }
+
+  async #make(record: AttachmentRecord, inside: NetworkNamespace): Promise<void> {
+    const addresses = addressesOf(record).map(({ address }) => address);
+    this.#records.set(attachmentId(record), record);
+    await this.#journal.write({
+      [attachmentKey(record.container, record.ifname)]: record,
+      ...this.#addresses.allocationChanges(addresses),
+    });
+    await wireHost(this.#kernel, record, () => this.#init.settled());
+    await wireContainer(inside, record);
+    await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
+    // Not waited for: a complete attachment that is still called pending is recognised after a crash.
+    this.#keep({ ...record, state: 'ready' });
+    this.#count.set(this.#records.size);
+    this.#init.onChange();
+  }
+
+  /** Unmakes in the reverse order; the address goes last, so that nobody gets it while anything of this is left. */
+  async #undo(given: AttachmentRecord): Promise<void> {
+    const id = attachmentId(given);
+    const record: AttachmentRecord = { ...given, state: 'doomed' };
+    this.#keep(record);
+    await removePorts(this.#kernel, { ...toDesired(record), ports: record.ports });
+    await unwire(this.#kernel, record);
+    const addresses = addressesOf(record).map(({ address }) => address);
+    await this.#journal.write({
+      [attachmentKey(record.container, record.ifname)]: undefined,
+      ...this.#addresses.releaseChanges(addresses),
+    });
+    this.#ports.release(id, record.ports);
+    this.#addresses.release(addresses, id);
+    this.#records.delete(id);
+    this.#missed.delete(id);
+    this.#count.set(this.#records.size);
+    this.#init.onChange();
+  }
+
+  async #undoAll(records: readonly AttachmentRecord[], why: string): Promise<readonly string[]> {
+    const outcomes = await Promise.all(
+      records.map((record) => this.#lock.run(record.container, () => this.#undoLeftover(record, why))),
+    );
+    return outcomes.filter((failure) => failure !== undefined);
+  }
+
+  async #undoLeftover(record: AttachmentRecord, why: string): Promise<string | undefined> {
+    const id = attachmentId(record);
+    // While this waited, a DEL may have removed it, or an ADD replaced it.
+    const current = this.#records.get(id);
+    if (current?.inode !== record.inode) return undefined;
+    const fields = { container: record.container, ifname: record.ifname, addresses: record.addresses, why };
+    try {
+      await this.#undo(current);
+      this.#log.warn('removed an attachment', fields);
+      return undefined;
+    } catch (error) {
+      this.#log.error('could not remove an attachment; the sweep tries again', { ...fields, error });
+      return `${id}: ${describeError(error)}`;
+    }
+  }
+
+  #keep(record: AttachmentRecord): void {
+    this.#records.set(attachmentId(record), record);
+    this.#journal.writeLazily({ [attachmentKey(record.container, record.ifname)]: record });
+  }
+
+  /** What an earlier ADD of the same interface left: refused if it stands, removed if it was cut short or is stale. */
+  async #clearEarlier(request: CniRequest): Promise<void> {
+    const earlier = this.#records.get(attachmentId(request));
+    if (earlier === undefined) return;
+    const stands =
+      earlier.state === 'ready' && (await this.#kernel.namespaceInode(earlier.netns)) === earlier.inode;
+    if (stands)
+      throw new CniError(
+        cniCodes.alreadyAttached,
+        `Container "${earlier.container}" has "${earlier.ifname}" on network "${earlier.network}" already`,
+        'a runtime must call DEL before it calls ADD again',
+      );
+    await this.#undo(earlier);
+  }
+
+  async #containerNamespace(path: string): Promise<number> {
+    const inode = await this.#kernel.namespaceInode(path);
+    this.#ownNamespace ??= await this.#kernel.namespaceInode('/proc/self/ns/net');
+    if (inode === undefined)
+      throw new CniError(cniCodes.invalidEnvironment, `CNI_NETNS "${path}" is not a network namespace`);
+    if (inode === this.#ownNamespace)
+      throw new CniError(
+        cniCodes.invalidEnvironment,
+        `CNI_NETNS "${path}" is the host's own network namespace`,
+      );
+    return inode;
+  }
+
+  #view(name: string): NetworkView {
+    const view = this.#init.network(name);
+    if (view !== undefined) return view;
+    const ours = this.#init.networks();
+    throw new CniError(
+      cniCodes.invalidConfig,
+      `Network "${name}" is no overlay of this host`,
+      ours.length === 0 ? 'it has none yet' : `it has ${ours.map((one) => `"${one}"`).join(', ')}`,
+    );
+  }
+
+  /** Gives a network that is not ready one round of the reconciler to become so. */
+  async #settledView(name: string): Promise<NetworkView> {
+    if (this.#view(name).notReady !== undefined) await this.#init.settled();
+    return this.#view(name);
+  }
+
+  async #readyView(name: string): Promise<NetworkView> {
+    const view = await this.#settledView(name);
+    if (view.notReady === undefined) return view;
+    throw new CniError(cniCodes.tryAgainLater, `Overlay "${name}" is not ready: ${view.notReady.reason}`);
+  }
+
+  async #check(request: CniRequest): Promise<void> {
+    this.#view(request.config.name);
+    const record = this.#records.get(attachmentId(request));
+    if (record?.network !== request.config.name || record.state !== 'ready')
+      throw new CniError(
+        cniCodes.unknownContainer,
+        `Container "${request.container}" has no "${request.ifname}" on network "${request.config.name}"`,
+      );
+    const faults = disagreements(record, request);
+    if ((await this.#kernel.namespaceInode(request.netns)) !== record.inode)
+      faults.push(`namespace ${request.netns} is not the one that was attached`);
+    else faults.push(...(await this.#faultsInKernel(record, request)));
+    if (faults.length > 0)
+      throw new CniError(cniCodes.checkFailed, `Container "${record.container}": ${faults.join('; ')}`);
+  }
+
+  async #faultsInKernel(record: AttachmentRecord, request: CniRequest): Promise<readonly string[]> {
+    const inside = await this.#kernel.openNamespace(request.netns);
+    try {
+      // A plug-in later in the chain may have changed routes: only those that the final result names must be there.
+      const routes = request.config.prevResult?.routes.map(({ dst }) => dst) ?? [];
+      const ports = await missingPorts(this.#kernel, toDesired(record));
+      return [
+        ...(await findFaults(this.#kernel, inside, record)),
+        ...(await missingRoutes(inside, record, routes)),
+        ...ports.map((element) => `port mapping ${element} is missing`),
+      ];
+    } finally {
+      inside.close();
+    }
+  }
+
+  async #afterRestart(record: AttachmentRecord, rebooted: boolean): Promise<'kept' | 'doomed'> {
+    if (record.state === 'doomed') return 'doomed';
+    if (record.state === 'ready' && !rebooted) return 'kept';
+    if ((await this.#kernel.namespaceInode(record.netns)) !== record.inode) return 'doomed';
+    const inside = await this.#kernel.openNamespace(record.netns);
+    try {
+      const faults = await findFaults(this.#kernel, inside, record);
+      return faults.length === 0 ? 'kept' : 'doomed';
+    } finally {
+      inside.close();
+    }
+  }
+
+  async #isLost(record: AttachmentRecord): Promise<boolean> {
+    if (record.state !== 'ready') return true;
+    const id = attachmentId(record);
+    if ((await this.#kernel.namespaceInode(record.netns)) === record.inode) {
+      this.#missed.delete(id);
+      return false;
+    }
+    const missed = (this.#missed.get(id) ?? 0) + 1;
+    this.#missed.set(id, missed);
+    return missed >= SWEEPS_BEFORE_REMOVAL;
+  }
+}
+
+const noResult: CniResult = { interfaces: [], ips: [], routes: [], dns: {} };
+
+function resultOf(record: AttachmentRecord, view: NetworkView, dns: CniResult['dns']): CniResult {
+  return {
+    interfaces: [
+      { name: record.bridge, mac: view.bridgeMac },
+      { name: record.hostLink, mac: record.hostMac, mtu: record.mtu },
+      { name: record.ifname, mac: record.mac, mtu: record.mtu, sandbox: record.netns },
+    ],
+    ips: record.addresses.map((address, i) => {
+      const gateway = record.gateways[i];
+      return { address, ...(gateway === undefined ? {} : { gateway }), interface: 2 };
+    }),
+    routes: containerRoutes(record).map(({ destination, gateway }) => {
+      return { dst: destination.toString(), ...(gateway === undefined ? {} : { gw: gateway.toString() }) };
+    }),
+    dns,
+  };
+}
+
+/** A route without gateway goes through the network's own of that family. */
+function extraRoutes(
+  request: CniRequest,
+  allocated: readonly { readonly gateway: IpAddress }[],
+): AttachmentRecord['routes'] {
+  return request.config.routes.map(({ destination, gateway }) => {
+    const own = allocated.find((one) => one.gateway.family === destination.family)?.gateway;
+    const via = gateway ?? own;
+    if (via === undefined)
+      throw new CniError(cniCodes.invalidConfig, `Route to ${destination}: the network has no such family`);
+    return { destination: destination.toString(), gateway: via.toString() };
+  });
+}
+
+function refuseForeignHostIp(request: CniRequest, addresses: readonly IpAddress[]): void {
+  for (const { hostIP } of request.config.ports) {
+    const family = hostIP === undefined ? undefined : parseIp(hostIP)?.family;
+    if (family !== undefined && !addresses.some((address) => address.family === family))
+      throw new CniError(
+        cniCodes.invalidConfig,
+        `hostIP "${hostIP}" of a port mapping: the container has no IPv${family} address to map it to`,
+      );
+  }
+}
+
+/** Where `prevResult` says otherwise than we know; CHECK must come with one. */
+function disagreements(record: AttachmentRecord, request: CniRequest): string[] {
+  const previous = request.config.prevResult;
+  if (previous === undefined) throw new CniError(cniCodes.invalidConfig, 'CHECK needs "prevResult"');
+  const faults: string[] = [];
+  const listed = new Set(previous.ips.map(({ address }) => address));
+  for (const address of record.addresses)
+    if (!listed.has(address)) faults.push(`prevResult lacks address ${address}`);
+  const named = previous.interfaces.find(
+    ({ name, sandbox }) => name === record.ifname && sandbox !== undefined && sandbox !== '',
+  );
+  if (named === undefined) faults.push(`prevResult lacks interface "${record.ifname}"`);
+  else if (named.mac !== undefined && named.mac.toLowerCase() !== record.mac)
+    faults.push(`prevResult has MAC ${named.mac} for "${record.ifname}", not ${record.mac}`);
+  return faults;
+}
