@@ -40,7 +40,7 @@ for each in portolan docker containerd; do
   mount --bind "$host/disk/$each" "/var/lib/$each"
 done
 mkdir -p /opt/cni/bin /etc/cni/net.d /etc/portolan
-ln -sf "$program/bin/portolan-cni" /opt/cni/bin/portolan-cni
+ln -sf "$program/dist/portolan-cni" /opt/cni/bin/portolan-cni
 mount --rbind /sys/fs/cgroup "$host/cgroup"
 mount -t sysfs sysfs /sys
 mount --rbind "$host/cgroup" /sys/fs/cgroup

@@ -135,26 +135,20 @@ async function createUnderConmon(paths: ContainerPaths): Promise<number> {
 }
 
 function createFailure(message: string, id: string): PortolanError {
-  // runc logs what the caller did wrong last: `exec: "x": executable file not found in $PATH: unknown`.
-  const why = message.trim().split('\n').at(-1) ?? '';
-  return new PortolanError(
-    'invalid',
-    `Cannot start container "${id}": ${why === '' ? 'conmon ended' : why}`,
-    {
-      remedy: 'check the program and its arguments',
-    },
-  );
+  return new PortolanError('invalid', `Cannot start container "${id}": ${runcReason(message)}`, {
+    remedy: 'check the program and its arguments',
+  });
 }
 
-/** runc's last log line (logfmt) holds the reason: `... level=error msg="...: exec: \"x\": executable file not found"`. */
-function runcReason(message: string): string {
+/** runc's last log line (logfmt) says why: `... level=error msg="runc create failed: ... exec: \"x\": not found"`. */
+export function runcReason(message: string): string {
   const line = message.trim().split('\n').at(-1) ?? '';
   const quoted = /msg=("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
-  if (quoted === undefined) return line === '' ? 'conmon ended' : line;
-  return String(tryParse(quoted) ?? quoted).replace(
-    'runc create failed: unable to start container process: ',
-    '',
-  );
+  if (quoted === undefined) return line === '' ? 'conmon has ended' : line;
+  return quoted
+    .slice(1, -1)
+    .replaceAll(/\\(.)/g, '$1')
+    .replace('runc create failed: unable to start container process: ', '');
 }
 
 async function readFirstLine(stream: Readable): Promise<string> {
