@@ -7,6 +7,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import { IpAddress } from '../../base/ip.ts';
+import type { Mac } from '../../base/mac.ts';
 
 export const NLMSG_HEADER_BYTES = 16;
 export const NLMSG_ERROR = 2;
@@ -163,6 +164,15 @@ export class MessageWriter {
     else this.attributeBytes(type, address.bytes());
   }
 
+  /** Six bytes, read off the canonical text without an array between. */
+  attributeMac(type: number, mac: Mac): void {
+    this.#attributeHeader(type, 6);
+    this.#reserve(8);
+    for (let at = 0; at < 17; at += 3)
+      this.#buffer[this.#offset++] = (hexDigit(mac.charCodeAt(at)) << 4) | hexDigit(mac.charCodeAt(at + 1));
+    this.align();
+  }
+
   /** UTF-8 with the closing zero that the kernel's NLA_NUL_STRING wants. */
   attributeString(type: number, text: string): void {
     const bytes = Buffer.from(`${text}\0`, 'utf8');
@@ -198,6 +208,11 @@ export class MessageWriter {
     this.#buffer.copy(grown, 0, 0, this.#offset);
     this.#buffer = grown;
   }
+}
+
+/** Of a lower-case hexadecimal digit: '0' is 48, 'a' is 97. */
+function hexDigit(code: number): number {
+  return code < 58 ? code - 48 : code - 87;
 }
 
 /** One received message; `start` and `end` delimit its payload in the receive buffer. */

@@ -1,5 +1,5 @@
 /** Forwarding entries of VXLAN devices: AF_BRIDGE neighbours with NTF_SELF (drivers/net/vxlan/vxlan_core.c). */
-import { macBytes, macFromBytes } from '../../../base/mac.ts';
+import { macFromBytes } from '../../../base/mac.ts';
 import type { FdbEntry } from '../../types.ts';
 import {
   Attributes,
@@ -38,7 +38,7 @@ export function encodeFdb(
     state: entry.permanent ? NUD_PERMANENT | NUD_NOARP : NUD_REACHABLE | NUD_NOARP,
     flags: NTF_SELF,
   });
-  writer.attributeBytes(NDA_LLADDR, macBytes(entry.mac));
+  writer.attributeMac(NDA_LLADDR, entry.mac);
   writer.attributeIp(NDA_DST, entry.destination);
   writer.end();
 }

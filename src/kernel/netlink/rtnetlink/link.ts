@@ -1,5 +1,5 @@
 /** Links: struct ifinfomsg and IFLA_* (include/uapi/linux/if_link.h, veth.h). */
-import { macBytes, macFromBytes } from '../../../base/mac.ts';
+import { macFromBytes } from '../../../base/mac.ts';
 import type { Link, LinkDetails, LinkSettings, NewLink } from '../../types.ts';
 import {
   Attributes,
@@ -88,7 +88,7 @@ function upFlags(settings: LinkSettings): { flags: number; change: number } {
 /** The attributes that creation and change share. */
 function commonAttributes(writer: MessageWriter, settings: LinkSettings, references: LinkReferences): void {
   if (settings.mtu !== undefined) writer.attributeU32(IFLA_MTU, settings.mtu);
-  if (settings.mac !== undefined) writer.attributeBytes(IFLA_ADDRESS, macBytes(settings.mac));
+  if (settings.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, settings.mac);
   if (settings.group !== undefined) writer.attributeU32(IFLA_GROUP, settings.group);
   if (settings.master !== undefined) writer.attributeU32(IFLA_MASTER, references.masterIndex ?? 0);
 }
@@ -127,7 +127,7 @@ function encodeKind(writer: MessageWriter, link: NewLink, references: LinkRefere
     ifinfo(writer, {});
     writer.attributeString(IFLA_IFNAME, link.peer.name);
     if (link.peer.mtu !== undefined) writer.attributeU32(IFLA_MTU, link.peer.mtu);
-    if (link.peer.mac !== undefined) writer.attributeBytes(IFLA_ADDRESS, macBytes(link.peer.mac));
+    if (link.peer.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, link.peer.mac);
     if (references.namespaceFd !== undefined) writer.attributeU32(IFLA_NET_NS_FD, references.namespaceFd);
     writer.endNest(peer);
   }

@@ -1,5 +1,5 @@
 /** Neighbours (ARP, NDP): struct ndmsg and NDA_* (include/uapi/linux/neighbour.h). */
-import { macBytes, macFromBytes } from '../../../base/mac.ts';
+import { macFromBytes } from '../../../base/mac.ts';
 import { PROTOCOL_PORTOLAN, type Neighbour } from '../../types.ts';
 import {
   Attributes,
@@ -61,7 +61,7 @@ export function encodeNeighbour(
   });
   writer.attributeIp(NDA_DST, neighbour.address);
   if (replace) {
-    if (neighbour.mac !== undefined) writer.attributeBytes(NDA_LLADDR, macBytes(neighbour.mac));
+    if (neighbour.mac !== undefined) writer.attributeMac(NDA_LLADDR, neighbour.mac);
     writer.attributeU8(NDA_PROTOCOL, PROTOCOL_PORTOLAN);
   }
   writer.end();
