@@ -87,7 +87,8 @@ export interface DesiredLink {
 /** The host's end of a container's veth pair: made by the attachment, held in place from here. */
 export interface DesiredPort {
   readonly name: string;
-  readonly bridge: string;
+  /** Absent = its overlay has no bridge here (any more): the veth is left as it is, for it has an owner. */
+  readonly bridge: string | undefined;
   readonly alias: string;
   readonly overlays: readonly string[];
 }

@@ -117,7 +117,7 @@ function correctLink(draft: Draft, desired: DesiredLink, found: Link): void {
 /** Its veth is the attachment's to make; here it is only held in its bridge. */
 function planPort(draft: Draft, port: DesiredPort, found: Link | undefined): readonly Step[] {
   if (found === undefined || found.details.kind !== 'veth' || found.group === GROUP_DOOMED) return [];
-  if (draft.blocked.has(port.bridge)) return [];
+  if (port.bridge === undefined || draft.blocked.has(port.bridge)) return [];
   const enslaved = found.master === port.bridge && !draft.emptied.has(port.bridge);
   const settings: LinkSettings = {
     ...(found.alias === port.alias ? {} : { alias: port.alias }),
