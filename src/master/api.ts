@@ -1,0 +1,132 @@
+/**
+ * The master's HTTP API: registration, nodes, networks, health, metrics, and the DC/OS paths.
+ *
+ * Invariants: everything shown is durable (`settled`); errors are those of http/errors.ts.
+ */
+import type { Hono } from 'hono';
+import { PortolanError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import { createApp } from '../http/server.ts';
+import { isNodeId, type NodeId } from '../model/names.ts';
+import { overlayInfo } from '../model/overlay.ts';
+import { REGISTERED_PATH, REGISTER_PATH, agentRegistered, registerAgent } from '../model/registration.ts';
+import { addOverlayMasterApi } from './api-overlay.ts';
+import { sendJson } from './json-answer.ts';
+import { canonical } from './ledger.ts';
+import type { MasterMetrics } from './metrics.ts';
+import type { Registry } from './registry.ts';
+import type { NodeEntry } from './stored.ts';
+import { networkDetail, networkViews, nodeView } from './views.ts';
+
+export interface MasterApiComponents {
+  readonly registry: Registry;
+  readonly metrics: MasterMetrics;
+  readonly log: Log;
+}
+
+export function createMasterApi(components: MasterApiComponents): Hono {
+  const app = createApp(components);
+  addOverlayMasterApi(app, components.registry);
+  addRegistration(app, components.registry);
+  addNodes(app, components.registry);
+  addNetworks(app, components.registry);
+  addHealth(app, components);
+  return app;
+}
+
+function addRegistration(app: Hono, registry: Registry): void {
+  app.post(REGISTER_PATH, async (context) =>
+    context.json(await registry.register(registerAgent.parse(await readJson(context.req)))),
+  );
+  app.post(REGISTERED_PATH, async (context) =>
+    context.json(registry.registered(agentRegistered.parse(await readJson(context.req)))),
+  );
+}
+
+function addNodes(app: Hono, registry: Registry): void {
+  app.get('/v1/nodes', async (context) => {
+    await registry.settled();
+    return context.json(registry.ledger.nodes().map((entry) => nodeView(registry, entry)));
+  });
+  app.get('/v1/nodes/:ref', async (context) => {
+    await registry.settled();
+    return context.json(nodeView(registry, findNode(registry, context.req.param('ref'))));
+  });
+  app.delete('/v1/nodes/:ref', async (context) => {
+    await registry.settled();
+    const entry = findNode(registry, context.req.param('ref'));
+    const view = nodeView(registry, entry);
+    await registry.remove([entry.node]);
+    return context.json(view);
+  });
+}
+
+function addNetworks(app: Hono, registry: Registry): void {
+  app.get('/v1/networks', async (context) => {
+    await registry.settled();
+    return context.json(networkViews(registry));
+  });
+  app.post('/v1/networks', async (context) => {
+    const info = overlayInfo.parse(await readJson(context.req));
+    await registry.addOverlay(info);
+    return context.json(networkDetail(registry, info.name), 201);
+  });
+  app.get('/v1/networks/:name', async (context) => {
+    await registry.settled();
+    return context.json(networkDetail(registry, context.req.param('name')));
+  });
+  app.delete('/v1/networks/:name', async (context) => {
+    await registry.settled();
+    const detail = networkDetail(registry, context.req.param('name'));
+    await registry.removeOverlay(detail.name);
+    return context.json(detail);
+  });
+}
+
+function addHealth(app: Hono, { registry, metrics }: MasterApiComponents): void {
+  app.get('/health', (context) =>
+    context.json({
+      status: registry.recovering ? 'recovering' : 'ok',
+      role: 'master',
+      master: registry.instance,
+      cluster: registry.cluster,
+    }),
+  );
+  app.get('/metrics', async (context) =>
+    context.body(await metrics.expose(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+  );
+  app.get('/metrics/snapshot', async (context) => sendJson(context, await metrics.snapshot()));
+}
+
+/** By id, else by name or last address; two that fit are a conflict, never a guess. */
+function findNode(registry: Registry, ref: string): NodeEntry {
+  const { ledger } = registry;
+  const byId = isNodeId(ref) ? ledger.node(ref) : undefined;
+  if (byId !== undefined) return byId;
+  const found = new Map<NodeId, NodeEntry>();
+  for (const entry of ledger.withAddress(canonical(ref))) found.set(entry.node, entry);
+  for (const entry of ledger.nodes()) if (entry.name === ref) found.set(entry.node, entry);
+  const [first, second] = found.values();
+  if (first === undefined)
+    throw new PortolanError('not-found', `Cannot find node "${ref}"`, {
+      field: 'node',
+      remedy: 'list the nodes with "portolan node ls"',
+    });
+  if (second === undefined) return first;
+  throw new PortolanError('conflict', `Cannot choose node "${ref}": ${[...found.keys()].join(' and ')} fit`, {
+    field: 'node',
+    remedy: 'name it by its id',
+  });
+}
+
+async function readJson(request: { text(): Promise<string> }): Promise<unknown> {
+  const text = await request.text();
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new PortolanError('invalid', `Cannot read the request: ${(error as Error).message}`, {
+      field: 'body',
+      remedy: 'send JSON',
+    });
+  }
+}

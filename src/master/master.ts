@@ -1,0 +1,122 @@
+/**
+ * The master: hands out blocks and VTEPs, and holds what operators declare.
+ *
+ * Purpose: wires store, record exchange, registry and HTTP; has no rules of its own.
+ * Invariants: it listens only when the registry has recovered, so no grant is decided on half of what is known;
+ * whatever was opened is closed again, in reverse, also when a later step of the start fails.
+ * Review notes: nothing on the packet path or in an agent's start depends on this process. A configuration that does
+ * not fit the stored grants ends the start with one error that names overlay, nodes and remedy.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { listenTcp, listenUnix, type HttpListener } from '../http/server.ts';
+import type { MasterConfig } from '../model/config.ts';
+import type { ClusterId } from '../model/names.ts';
+import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
+import { openEmbeddedStore } from '../store/embedded.ts';
+import { createMasterApi } from './api.ts';
+import { hostPort } from './contacts.ts';
+import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
+import { createMasterMetrics } from './metrics.ts';
+import type { ClusterPublisher } from './publisher.ts';
+import { ensureClusterId } from './recovery.ts';
+import { Registry } from './registry.ts';
+
+export interface MasterExchange extends ClusterPublisher {
+  close(): Promise<void>;
+}
+
+export interface MasterComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Joins the record exchange of `cluster`, reachable at `address` (`undefined`: unknown) and `port`. */
+  readonly openExchange: (init: {
+    readonly cluster: ClusterId;
+    readonly address: string | undefined;
+    readonly port: number;
+    readonly config: MasterConfig;
+  }) => Promise<MasterExchange>;
+  /** Absent: looked up on this host. */
+  readonly hostNetworks?: readonly HostNetwork[];
+}
+
+export interface Master {
+  readonly cluster: ClusterId;
+  /** The TCP port really bound. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export async function startMaster(components: MasterComponents, config: MasterConfig): Promise<Master> {
+  const closers: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const started = await start(components, config, (closer) => closers.push(closer));
+    return { ...started, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function start(
+  components: MasterComponents,
+  config: MasterConfig,
+  onClose: (closer: () => Promise<void>) => void,
+): Promise<Omit<Master, 'close'>> {
+  const { clock, random, log } = components;
+  const hostNetworks = components.hostNetworks ?? (await findHostNetworks());
+  validateNetwork(config.network, hostNetworks);
+  const store = await openEmbeddedStore({ log }, { dir: join(config.state_dir, 'store') });
+  onClose(() => store.close());
+  const cluster = await ensureClusterId({ store, random });
+  const address = config.address ?? findUnderlayAddress();
+  const exchange = await components.openExchange({ cluster, address, port: config.gossip_port, config });
+  onClose(() => exchange.close());
+  const metrics = createMasterMetrics(components.metrics);
+  const registry = await Registry.open(
+    { store, exchange, clock, random, log, metrics },
+    {
+      cluster,
+      network: config.network,
+      hostNetworks,
+      masters: config.masters ?? (address === undefined ? [] : [hostPort(address, config.http_port)]),
+      ...(address === undefined ? {} : { contact: hostPort(address, config.gossip_port) }),
+    },
+  );
+  onClose(() => Promise.resolve(registry.close()));
+  const app = createMasterApi({ registry, metrics, log });
+  await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
+  const local = await listenUnix(app, join(config.run_dir, 'api.sock'));
+  onClose(() => local.close());
+  const tcp = await listenEverywhere(app, config);
+  onClose(() => tcp.close());
+  const port = tcp.port ?? config.http_port;
+  log.info('The master serves', { cluster, address, port, nodes: registry.ledger.size });
+  return { cluster, port };
+}
+
+/** On the configured address, else on all: `::` takes IPv4 too, except where the host has IPv6 off. */
+async function listenEverywhere(
+  app: Parameters<typeof listenTcp>[0],
+  config: MasterConfig,
+): Promise<HttpListener> {
+  const port = config.http_port;
+  if (config.address !== undefined) return listenTcp(app, { host: config.address, port });
+  try {
+    return await listenTcp(app, { host: '::', port });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const cause = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
+    if (code !== 'EAFNOSUPPORT' && cause !== 'EADDRNOTAVAIL') throw error;
+    return listenTcp(app, { host: '0.0.0.0', port });
+  }
+}
