@@ -20,7 +20,7 @@ const floors: Readonly<Record<string, number>> = {
   agent: 5,
   master: 5,
   lab: 5,
-  cni: 6,
+  cni: 3,
   cli: 6,
   'main.ts': 7,
 };
