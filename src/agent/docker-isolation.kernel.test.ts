@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { nftOf } from '../../test/support/nft.ts';
 import { silentLog } from '../base/log.ts';
 import { prefix } from '../base/ip.ts';
 import type { IsolationOverlay } from '../overlay/docker-isolation.ts';
 import { mustRun, runCommand } from '../runtime/command.ts';
-import { createDockerIsolation, type DockerIsolation, type IsolationComponents } from './docker-isolation.ts';
+import { createDockerIsolation, type DockerIsolation } from './docker-isolation.ts';
 
 /** host: m-dcos with container m, d-dcos with d, d-blue of another overlay with b, vtep1024 with remote container r, eth0 with outsider o. */
 const host = `pdk-iso-${process.pid}`;
@@ -22,17 +23,8 @@ const overlays: readonly IsolationOverlay[] = [
 const options = { timeoutMs: 10_000 };
 const inside = (name: string): string[] => ['nsenter', `--net=/run/netns/${name}`, '--'];
 
-async function nftScript(script: string): Promise<void> {
-  await mustRun([...inside(host), 'nft', '-f', '-'], { ...options, input: script });
-}
-
-let generation = 0;
-const nft: IsolationComponents['nft'] = {
-  list: async (args) =>
-    JSON.parse(await mustRun([...inside(host), 'nft', '-j', ...args], options)) as unknown,
-  run: nftScript,
-  generation: () => Promise.resolve(generation++),
-};
+const nft = nftOf(host);
+const nftScript = nft.run;
 
 function isolation(): DockerIsolation {
   return createDockerIsolation({ nft, legacyTables: () => Promise.resolve([]), log: silentLog });

@@ -64,13 +64,18 @@ export async function startDockerd(init: DockerdInit): Promise<Dockerd> {
 }
 
 function dockerdCommand(init: DockerdInit): readonly string[] {
-  return [
-    'dockerd',
-    ...['--data-root', init.dataRoot, '--exec-root', init.execRoot],
-    ...['--pidfile', `${init.execRoot}.pid`, '--host', `unix://${init.socket}`],
-    ...['--storage-driver', 'overlay2', '--bridge', 'none', '--log-level', 'warn'],
-    ...['--cgroup-parent', init.cgroup, '--exec-opt', 'native.cgroupdriver=cgroupfs'],
-  ];
+  const options = {
+    'data-root': init.dataRoot,
+    'exec-root': init.execRoot,
+    pidfile: `${init.execRoot}.pid`,
+    host: `unix://${init.socket}`,
+    'storage-driver': 'overlay2',
+    bridge: 'none',
+    'log-level': 'warn',
+    'cgroup-parent': init.cgroup,
+    'exec-opt': 'native.cgroupdriver=cgroupfs',
+  };
+  return ['dockerd', ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
 }
 
 /** Waits until the daemon answers. */
@@ -131,12 +136,11 @@ async function unmountBelow(init: DockerdInit): Promise<void> {
   const ours = points.filter((point) =>
     [init.dataRoot, init.execRoot].some((root) => point === root || point.startsWith(`${root}/`)),
   );
-  // The data root may be the host's own mount; only what dockerd stacked upon it (its last mount) is taken away.
-  for (const point of ours.toReversed()) {
-    const stacked = ours.filter((each) => each === point).length > 1;
-    if (point !== init.dataRoot || stacked || init.enter.every((word) => !word.startsWith('--mount')))
-      await runCommand([...init.enter, 'umount', '-l', point], options);
-  }
+  // A host with mounts of its own has mounted its data root itself: of those there, the lowest is the host's.
+  const ownMounts = init.enter.some((word) => word.startsWith('--mount'));
+  const kept = ownMounts ? ours.indexOf(init.dataRoot) : -1;
+  for (const point of ours.filter((_, i) => i !== kept).toReversed())
+    await runCommand([...init.enter, 'umount', '-l', point], options);
 }
 
 function reachOf(init: DockerdInit): string {

@@ -41,9 +41,9 @@ export class FakeDocker implements Docker {
   /** The daemon ends: streams end, networks stay on its disk, containers stop. */
   stop(): void {
     this.#up = false;
-    for (const id of [...this.#containers.keys()]) this.#detach(id);
+    for (const id of this.#containers.keys()) this.#detach(id);
     this.#containers.clear();
-    for (const stream of [...this.#streams]) stream.end();
+    for (const stream of this.#streams) stream.end();
   }
 
   /** `docker run --network`. Returns the container's id. */
