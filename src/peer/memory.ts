@@ -105,21 +105,23 @@ export class MemoryNetwork {
   ): Promise<PeerConnection> {
     const name = `${address.host}:${address.port}`;
     return new Promise((resolve, reject) => {
+      const { signal, timeoutMs } = options;
+      const waitMs = this.isCut(from, address.host) ? timeoutMs : Math.min(timeoutMs, this.frameDelayMs());
       const fail = (why: string): void => {
         timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
         reject(new PortolanError('unavailable', `Cannot reach peer "${name}": ${why}`));
       };
-      const timer = this.#clock.after(
-        this.isCut(from, address.host) ? options.timeoutMs : Math.min(options.timeoutMs, this.frameDelayMs()),
-        () => {
-          const accept = this.#listeners.get(name);
-          if (this.isCut(from, address.host)) fail(`no answer in ${options.timeoutMs} ms`);
-          else if (accept === undefined) fail('connection refused');
-          else resolve(this.#join(from, address, accept));
-        },
-      );
-      options.signal?.addEventListener('abort', () => fail('no longer wanted'), { once: true });
-      if (options.signal?.aborted === true) fail('no longer wanted');
+      const onAbort = (): void => fail('no longer wanted');
+      const timer = this.#clock.after(waitMs, () => {
+        const accept = this.#listeners.get(name);
+        if (this.isCut(from, address.host)) return fail(`no answer in ${timeoutMs} ms`);
+        if (accept === undefined) return fail('connection refused');
+        signal?.removeEventListener('abort', onAbort);
+        resolve(this.#join(from, address, accept));
+      });
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted === true) onAbort();
     });
   }
 
@@ -161,6 +163,8 @@ class Pipe implements PeerConnection {
   /** Frames under way, oldest first. */
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
+  /** A manual clock may move on before the promise of this connection was awaited. */
+  readonly #early: Uint8Array[] = [];
   #arrivesAt = 0;
   #closing = false;
   #closed = false;
@@ -194,6 +198,7 @@ class Pipe implements PeerConnection {
 
   onFrame(listener: (frame: Uint8Array) => void): void {
     this.#onFrame = listener;
+    for (const frame of this.#early.splice(0)) listener(frame);
   }
 
   onClose(listener: (error: Error | undefined) => void): void {
@@ -218,7 +223,8 @@ class Pipe implements PeerConnection {
   take(frame: Uint8Array): void {
     if (this.#closed) return;
     this.#init.network.deliveredBytes += frame.length;
-    this.#onFrame?.(frame);
+    if (this.#onFrame === undefined) this.#early.push(frame);
+    else this.#onFrame(frame);
   }
 
   /** Closes both ends at once; always false, for `send`. */

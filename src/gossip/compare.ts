@@ -1,0 +1,87 @@
+/**
+ * Comparing what two nodes hold, and sending each other what the other lacks.
+ *
+ * A round, opened by A:  A digest -> B;  equal: B done -> A.  Otherwise B summaries -> A (a hash per writer);
+ * A versions -> B (of the writers that differ);  B records + want + done -> A;  A records -> B.
+ * Invariants: no side remembers anything between messages, so that a lost one costs a round, not correctness; an
+ * answer is bounded, `more` says that it was cut.
+ */
+import { compareVersions } from '../model/record.ts';
+import {
+  encodeMessage,
+  type Digest,
+  type Summaries,
+  type VersionRow,
+  type Versions,
+  type Want,
+} from './codec.ts';
+import { recordFrames, summaryFrames, versionFrames, wantFrames } from './paging.ts';
+import { recordWriter, type RecordStore, type StoredRecord } from './records.ts';
+
+/** Well below what a peer's queue takes (MAX_QUEUED_BYTES). */
+const MAX_ANSWER_CHARACTERS = 2 * 1024 * 1024;
+
+export function openRound(store: RecordStore): Uint8Array {
+  return encodeMessage({ type: 'digest', hash: store.hash });
+}
+
+export function answerDigest(store: RecordStore, digest: Digest): Uint8Array[] {
+  if (digest.hash === store.hash) return [encodeMessage({ type: 'done', more: false })];
+  return summaryFrames(store.summaries());
+}
+
+export function answerSummaries(store: RecordStore, summaries: Summaries): Uint8Array[] {
+  const { after, upTo } = summaries;
+  const theirs = new Map(summaries.rows.map(([writer, , , hash]) => [writer, hash]));
+  const differing: string[] = [];
+  for (const { writer, hash } of store.summaries()) {
+    if (writer > after && (upTo === null || writer <= upTo) && theirs.get(writer) !== hash)
+      differing.push(writer);
+    theirs.delete(writer);
+  }
+  for (const writer of theirs.keys()) if (!store.isRemoved(writer)) differing.push(writer);
+  // Cluster records first: they say whose records are void.
+  differing.sort((a, b) => (a === 'cluster' ? -1 : b === 'cluster' ? 1 : 0));
+  return versionFrames(store, differing, { last: upTo === null });
+}
+
+export function answerVersions(store: RecordStore, versions: Versions): Uint8Array[] {
+  const newer: StoredRecord[] = [];
+  const wanted: string[] = [];
+  for (const [writer, rows] of versions.writers) {
+    newer.push(...newerThan(store, writer, rows));
+    for (const row of rows) if (isWanted(store, writer, row)) wanted.push(row[0]);
+  }
+  const { kept, isCut } = withinBudget(newer);
+  const done = versions.last || isCut ? [encodeMessage({ type: 'done', more: isCut })] : [];
+  return [...recordFrames(kept, { repair: true }), ...wantFrames(wanted), ...done];
+}
+
+export function answerWant(store: RecordStore, want: Want): Uint8Array[] {
+  const found = want.keys.map((key) => store.stored(key)).filter((stored) => stored !== undefined);
+  return recordFrames(withinBudget(found).kept, { repair: true });
+}
+
+function newerThan(store: RecordStore, writer: string, rows: readonly VersionRow[]): StoredRecord[] {
+  const theirs = new Map(rows.map(([key, epoch, sequence]) => [key, { epoch, sequence }]));
+  return store.ofWriter(writer).filter(({ record }) => {
+    const held = theirs.get(record.key);
+    // Equal versions go too: the hashes differ, so perhaps the values do.
+    return held === undefined || compareVersions(record.version, held) >= 0;
+  });
+}
+
+function isWanted(store: RecordStore, writer: string, [key, epoch, sequence]: VersionRow): boolean {
+  if (store.isRemoved(writer) || recordWriter(key) !== writer) return false;
+  const own = store.get(key);
+  return own === undefined || compareVersions({ epoch, sequence }, own.version) > 0;
+}
+
+function withinBudget(records: readonly StoredRecord[]): {
+  readonly kept: readonly StoredRecord[];
+  readonly isCut: boolean;
+} {
+  let characters = 0;
+  const end = records.findIndex((stored) => (characters += stored.wire.length) > MAX_ANSWER_CHARACTERS);
+  return end < 0 ? { kept: records, isCut: false } : { kept: records.slice(0, end), isCut: true };
+}

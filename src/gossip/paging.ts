@@ -1,0 +1,81 @@
+/** Cutting what is to be said into messages of moderate size: far below a frame, so that a slow link stays usable. */
+import { encodeMessage, encodeRecords, type VersionRow } from './codec.ts';
+import type { RecordStore, StoredRecord, WriterSummary } from './records.ts';
+
+const PAGE_CHARACTERS = 256 * 1024;
+const SUMMARIES_PER_PAGE = 2_000;
+
+/** Groups items in order; a group ends when it reached PAGE_CHARACTERS. At least one group, perhaps empty. */
+function pages<T>(items: readonly T[], size: (item: T) => number): T[][] {
+  let page: T[] = [];
+  const all = [page];
+  let characters = 0;
+  for (const item of items) {
+    if (characters >= PAGE_CHARACTERS) {
+      page = [];
+      all.push(page);
+      characters = 0;
+    }
+    page.push(item);
+    characters += size(item);
+  }
+  return all;
+}
+
+export function recordFrames(
+  records: readonly StoredRecord[],
+  options: { readonly repair: boolean },
+): Uint8Array[] {
+  if (records.length === 0) return [];
+  return pages(records, (stored) => stored.wire.length).map((page) =>
+    encodeRecords(
+      page.map((stored) => stored.wire),
+      options,
+    ),
+  );
+}
+
+export function wantFrames(keys: readonly string[]): Uint8Array[] {
+  if (keys.length === 0) return [];
+  return pages(keys, (key) => key.length).map((page) => encodeMessage({ type: 'want', keys: page }));
+}
+
+export function summaryFrames(summaries: readonly WriterSummary[]): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  for (let at = 0; at === 0 || at < summaries.length; at += SUMMARIES_PER_PAGE) {
+    const page = summaries.slice(at, at + SUMMARIES_PER_PAGE);
+    const isLast = at + SUMMARIES_PER_PAGE >= summaries.length;
+    frames.push(
+      encodeMessage({
+        type: 'summaries',
+        after: at === 0 ? '' : (summaries[at - 1]?.writer ?? ''),
+        upTo: isLast ? null : (page.at(-1)?.writer ?? null),
+        rows: page.map(({ writer, newest, hash }) => [writer, newest.epoch, newest.sequence, hash]),
+      }),
+    );
+  }
+  return frames;
+}
+
+/** The versions of all records of `writers`; never cut inside one writer, whose records go oldest first. */
+export function versionFrames(
+  store: RecordStore,
+  writers: readonly string[],
+  options: { readonly last: boolean },
+): Uint8Array[] {
+  const all = writers.map((writer) => [writer, versionRows(store, writer)] as const);
+  const groups = pages(all, ([, rows]) => rows.reduce((sum, [key]) => sum + key.length + 20, 50));
+  return groups.map((group, i) =>
+    encodeMessage({
+      type: 'versions',
+      writers: group,
+      last: options.last && i === groups.length - 1,
+    }),
+  );
+}
+
+function versionRows(store: RecordStore, writer: string): VersionRow[] {
+  return store
+    .ofWriter(writer)
+    .map(({ record }) => [record.key, record.version.epoch, record.version.sequence] as const);
+}

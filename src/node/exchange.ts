@@ -1,0 +1,361 @@
+/**
+ * The record exchange as agent and master use it: the gossip core with sockets, timers and a disk.
+ *
+ * Invariants: no rules live here; an own record is on disk before `publish` resolves, what others wrote is stored when
+ * convenient, since they would tell it again; after a restart everything last known is there before the first peer is;
+ * listeners are called after the core has finished its step, so that they may publish in turn.
+ * Review notes: an agent learns its cluster's id by its first registration; until then nothing is listened to, dialled
+ * or published further than the own disk.
+ */
+import type { Clock, Timer } from '../base/clock.ts';
+import { describeError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { formatPeerAddress, parsePeerAddress } from '../gossip/addresses.ts';
+import { GossipCore, type GossipEffect, type GossipEvent } from '../gossip/core.ts';
+import { RecordStore } from '../gossip/records.ts';
+import type { ClusterId, NodeId } from '../model/names.ts';
+import { gossipRecord, type GossipRecord, type RecordValue } from '../model/record.ts';
+import type { PeerAddress, PeerConnection, PeerListener, PeerTransport } from '../peer/types.ts';
+import type { Journal } from '../store/types.ts';
+import { exchangeMetrics, type ExchangeMetrics } from './exchange-metrics.ts';
+
+const RECORD_PREFIX = 'record/';
+const EPOCH_KEY = 'gossip/epoch';
+const CLUSTER_KEY = 'gossip/cluster';
+const CONNECT_TIMEOUT_MS = 2_000;
+/** How often a node that belongs to no cluster yet asks whether it does. */
+const WAIT_FOR_CLUSTER_MS = 100;
+/** Timers are armed in time, but not more often than this. */
+const MIN_TICK_MS = 0.5;
+/** Long enough for everything that waits to be pushed. */
+const LAST_WORDS_MS = 50;
+
+export interface PeerStatus {
+  readonly node: NodeId;
+  /** `host:port` */
+  readonly address: string;
+  readonly connected: boolean;
+  /** Wall time in ms of the connection; absent while not connected. */
+  readonly since?: number;
+}
+
+export interface RecordExchange {
+  /** Writes an own record (`node/<own id>/...`); resolves when it is on disk. Does nothing when unchanged. */
+  publish(key: string, value: RecordValue): Promise<void>;
+  /** Publishes a tombstone. */
+  withdraw(key: string): Promise<void>;
+  /** For masters: writes `cluster/...` as of the store's `revision`. */
+  publishCluster(key: string, value: RecordValue, revision: number): Promise<void>;
+  /** Tombstones have the value `null`. */
+  get(key: string): GossipRecord | undefined;
+  /** Tombstones included. */
+  records(prefix: string): Iterable<GossipRecord>;
+  /** Calls back after each change below `prefix`; not for what is there already. Returns the way to stop. */
+  subscribe(prefix: string, listener: (changes: readonly GossipRecord[]) => void): () => void;
+  /** `host:port` of further nodes to start from. */
+  addContacts(addresses: readonly string[]): void;
+  peers(): readonly PeerStatus[];
+  digest(): { readonly records: number; /** Equal hashes: equal records. */ readonly hash: string };
+  /** Where it listens; undefined while it does not. */
+  address(): PeerAddress | undefined;
+  close(): Promise<void>;
+}
+
+interface Subscription {
+  readonly prefix: string;
+  readonly listener: (changes: readonly GossipRecord[]) => void;
+}
+
+export interface ExchangeComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly transport: PeerTransport;
+  readonly journal: Journal;
+}
+
+export interface ExchangeInit {
+  readonly cluster: ClusterId | (() => ClusterId | undefined);
+  readonly node: NodeId;
+  readonly listen: PeerAddress;
+  readonly contacts: readonly string[];
+}
+
+/** Resolves when it listens or, without a cluster, when it is ready to wait for one. */
+export async function openExchange(
+  components: ExchangeComponents,
+  init: ExchangeInit,
+): Promise<RecordExchange> {
+  const { journal } = components;
+  const epoch = Number(journal.get(EPOCH_KEY) ?? 0) + 1;
+  await journal.write({ [EPOCH_KEY]: epoch });
+  const exchange = new Exchange(components, init, loadRecords(components), epoch);
+  await exchange.start();
+  return exchange;
+}
+
+function loadRecords({ journal, log }: ExchangeComponents): RecordStore {
+  const store = new RecordStore();
+  for (const [key, stored] of journal.entries(RECORD_PREFIX)) {
+    const record = gossipRecord.safeParse({
+      key: key.slice(RECORD_PREFIX.length),
+      ...(stored as object),
+    });
+    const outcome = record.success ? store.put(record.data).put : 'refused';
+    if (outcome === 'refused') log.warn('forgot a stored record that is not valid any more', { key });
+    if (outcome !== 'stored') journal.writeLazily({ [key]: undefined });
+  }
+  return store;
+}
+
+class Exchange implements RecordExchange {
+  readonly #components: ExchangeComponents;
+  readonly #init: ExchangeInit;
+  readonly #log: Log;
+  readonly #metrics: ExchangeMetrics;
+  readonly #core: GossipCore;
+  readonly #connections = new Map<number, PeerConnection>();
+  readonly #subscriptions = new Set<Subscription>();
+  readonly #closing = new AbortController();
+  #listener: PeerListener | undefined;
+  #timer: Timer | undefined;
+  #timerAt = Infinity;
+  #nextConnection = 1;
+  /** What steps asked for, in order; listeners may cause further steps meanwhile. */
+  readonly #effects: GossipEffect[] = [];
+  #isPerforming = false;
+
+  constructor(components: ExchangeComponents, init: ExchangeInit, store: RecordStore, epoch: number) {
+    this.#components = components;
+    this.#init = init;
+    this.#log = components.log.child('gossip');
+    this.#metrics = exchangeMetrics(components.metrics);
+    this.#core = new GossipCore({ random: components.random, store }, { node: init.node, epoch });
+  }
+
+  async start(): Promise<void> {
+    this.addContacts(this.#init.contacts);
+    const cluster = this.#cluster();
+    if (cluster === undefined) this.#waitForCluster();
+    else await this.#join(cluster);
+  }
+
+  publish(key: string, value: RecordValue): Promise<void> {
+    return this.#write({ on: 'write', key, value: plain(value) });
+  }
+
+  withdraw(key: string): Promise<void> {
+    return this.#write({ on: 'write', key, value: null });
+  }
+
+  publishCluster(key: string, value: RecordValue, revision: number): Promise<void> {
+    return this.#write({ on: 'write-cluster', key, value: plain(value), revision });
+  }
+
+  get(key: string): GossipRecord | undefined {
+    return this.#core.store.get(key);
+  }
+
+  records(prefix: string): Iterable<GossipRecord> {
+    return this.#core.store.records(prefix);
+  }
+
+  subscribe(prefix: string, listener: (changes: readonly GossipRecord[]) => void): () => void {
+    const subscription: Subscription = { prefix, listener };
+    this.#subscriptions.add(subscription);
+    return () => this.#subscriptions.delete(subscription);
+  }
+
+  addContacts(addresses: readonly string[]): void {
+    const valid = addresses.filter((address) => parsePeerAddress(address) !== undefined);
+    for (const address of addresses)
+      if (!valid.includes(address)) this.#log.warn('ignored a contact that is not host:port', { address });
+    this.#step({ on: 'contacts', addresses: valid });
+  }
+
+  peers(): readonly PeerStatus[] {
+    const { clock } = this.#components;
+    const status = new Map<NodeId, PeerStatus>();
+    for (const [node, address] of this.#core.members.nodes())
+      status.set(node, { node, address, connected: false });
+    for (const { node, address, since } of this.#core.links.all())
+      if (node !== undefined)
+        status.set(node, {
+          node,
+          address: status.get(node)?.address ?? address,
+          connected: true,
+          since: clock.wallMs() - (clock.nowMs() - since),
+        });
+    return Array.from(status.values());
+  }
+
+  digest(): { readonly records: number; readonly hash: string } {
+    return { records: this.#core.store.size, hash: this.#core.store.hash };
+  }
+
+  address(): PeerAddress | undefined {
+    return this.#listener?.address;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    // What was published a moment ago is still said.
+    this.#step({ on: 'tick' }, this.#components.clock.nowMs() + LAST_WORDS_MS);
+    this.#closing.abort();
+    this.#timer?.cancel();
+    for (const connection of this.#connections.values()) connection.close();
+    await this.#listener?.close();
+  }
+
+  #cluster(): ClusterId | undefined {
+    const { cluster } = this.#init;
+    return typeof cluster === 'function' ? cluster() : cluster;
+  }
+
+  #waitForCluster(): void {
+    this.#components.clock.after(WAIT_FOR_CLUSTER_MS, () => {
+      if (this.#closing.signal.aborted) return;
+      const cluster = this.#cluster();
+      if (cluster === undefined) return this.#waitForCluster();
+      this.#join(cluster).catch((error: unknown) => {
+        this.#log.error('cannot exchange records', { error: describeError(error) });
+        this.#waitForCluster();
+      });
+    });
+  }
+
+  async #join(cluster: ClusterId): Promise<void> {
+    const { journal, transport } = this.#components;
+    this.#listener = await transport.listen(this.#init.listen, (connection) =>
+      this.#connected(connection, formatPeerAddress(connection.remote), false),
+    );
+    if (this.#closing.signal.aborted) return this.#listener.close();
+    const before = journal.get(CLUSTER_KEY) as ClusterId | undefined;
+    if (before !== cluster) await journal.write({ [CLUSTER_KEY]: cluster });
+    this.#step({ on: 'cluster', cluster, isOther: before !== undefined && before !== cluster });
+  }
+
+  async #write(event: GossipEvent): Promise<void> {
+    const { journal } = this.#components;
+    // Unchanged means published before: possibly a moment ago, and not on disk yet.
+    await (this.#step(event) ?? journal.write({}));
+  }
+
+  /** Gives the promise of the disk when the step wrote durably. Throws what the core throws at the caller. */
+  #step(event: GossipEvent, now = this.#components.clock.nowMs()): Promise<void> | undefined {
+    if (this.#closing.signal.aborted) return undefined;
+    let durable: Promise<void> | undefined;
+    for (const effect of this.#core.step(event, now))
+      if (effect.do === 'persist') durable = this.#persist(effect) ?? durable;
+      else this.#effects.push(effect);
+    this.#perform();
+    this.#metrics.update(this.#core);
+    this.#arm();
+    return durable;
+  }
+
+  #perform(): void {
+    if (this.#isPerforming) return;
+    this.#isPerforming = true;
+    for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift())
+      this.#performOne(effect);
+    this.#isPerforming = false;
+  }
+
+  #performOne(effect: GossipEffect): void {
+    switch (effect.do) {
+      case 'send':
+        return this.#send(effect.connection, effect.frame);
+      case 'connect':
+        return this.#connect(effect.address);
+      case 'disconnect':
+        return this.#connections.get(effect.connection)?.close(effect.reason);
+      case 'persist':
+        void this.#persist(effect);
+        return;
+      case 'persist-epoch':
+        return this.#components.journal.writeLazily({ [EPOCH_KEY]: effect.epoch });
+      case 'notify':
+        return this.#notify(effect.changes);
+      case 'log':
+        return this.#log[effect.level](effect.message, effect.fields);
+    }
+  }
+
+  #persist(effect: Extract<GossipEffect, { do: 'persist' }>): Promise<void> | undefined {
+    const changes: Record<string, unknown> = {};
+    for (const { key, version, value } of effect.records) changes[RECORD_PREFIX + key] = { version, value };
+    for (const key of effect.dropped) changes[RECORD_PREFIX + key] = undefined;
+    const { journal } = this.#components;
+    if (effect.durable) return journal.write(changes);
+    journal.writeLazily(changes);
+    return undefined;
+  }
+
+  #notify(changes: readonly GossipRecord[]): void {
+    for (const { prefix, listener } of Array.from(this.#subscriptions)) {
+      const seen = changes.filter(({ key }) => key.startsWith(prefix));
+      if (seen.length === 0) continue;
+      try {
+        listener(seen);
+      } catch (error) {
+        this.#log.error('a listener failed', { prefix, error: describeError(error) });
+      }
+    }
+  }
+
+  #send(id: number, frame: Uint8Array): void {
+    if (this.#connections.get(id)?.send(frame) === true) this.#metrics.sent(frame.length);
+  }
+
+  #connect(address: string): void {
+    const remote = parsePeerAddress(address);
+    if (remote === undefined) return;
+    const { signal } = this.#closing;
+    this.#components.transport.connect(remote, { timeoutMs: CONNECT_TIMEOUT_MS, signal }).then(
+      (connection) => this.#connected(connection, address, true),
+      (error: unknown) => {
+        this.#log.debug('could not reach a peer', { address, error: describeError(error) });
+        this.#step({ on: 'connect-failed', address });
+      },
+    );
+  }
+
+  #connected(connection: PeerConnection, address: string, isDialled: boolean): void {
+    if (this.#closing.signal.aborted) return connection.close();
+    const id = this.#nextConnection++;
+    this.#connections.set(id, connection);
+    this.#step({ on: 'connected', connection: id, address, isDialled });
+    connection.onFrame((frame) => {
+      this.#metrics.received(frame.length);
+      this.#step({ on: 'frame', connection: id, frame });
+    });
+    connection.onClose((error) => {
+      this.#connections.delete(id);
+      if (error !== undefined) this.#log.debug('a connection ended', { address, error });
+      this.#step({ on: 'disconnected', connection: id });
+    });
+  }
+
+  /** One timer, for the next thing that is due. */
+  #arm(): void {
+    const at = this.#core.wakeAt;
+    if (at >= this.#timerAt) return;
+    const { clock } = this.#components;
+    this.#timer?.cancel();
+    this.#timerAt = at;
+    this.#timer = clock.after(Math.max(MIN_TICK_MS, at - clock.nowMs()), () => {
+      this.#timerAt = Infinity;
+      this.#step({ on: 'tick' });
+      this.#arm();
+    });
+  }
+}
+
+/** A copy in the form that others will read: own records are compared with what comes back from them. */
+function plain(value: RecordValue): RecordValue {
+  return JSON.parse(JSON.stringify(value)) as RecordValue;
+}
