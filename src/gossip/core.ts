@@ -12,7 +12,7 @@
 import { PortolanError } from '../base/errors.ts';
 import type { LogFields } from '../base/log.ts';
 import { randomBelow, type Random } from '../base/random.ts';
-import type { ClusterId, NodeId } from '../model/names.ts';
+import { isNodeId, type ClusterId, type NodeId } from '../model/names.ts';
 import { keys, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import { announcedAddress } from './addresses.ts';
 import {
@@ -28,7 +28,7 @@ import { Links, type Link } from './links.ts';
 import { Members, type AddressText } from './members.ts';
 import { PushQueue } from './push.ts';
 import { recordFrames } from './paging.ts';
-import { RecordStore } from './records.ts';
+import type { RecordStore } from './records.ts';
 import { OwnWriter } from './writer.ts';
 
 export const DIGEST_MS = 2_000;
@@ -248,8 +248,8 @@ export class GossipCore {
       this.members.refused(link.address, now);
       return this.#reject(link, `it is of cluster "${hello.cluster}", this node is of "${this.#cluster}"`);
     }
-    const node = `${hello.node}` as NodeId;
-    if (recordNode(keys.node(node)) !== node) return this.#reject(link, 'it gives no node id');
+    const { node } = hello;
+    if (!isNodeId(node)) return this.#reject(link, 'it gives no node id');
     if (node === this.#node) {
       this.members.isOwn(link.address);
       return this.#disconnect(link.connection, 'that is this node itself');

@@ -285,12 +285,12 @@ describe('another cluster', () => {
   it('is none at all before the first registration: the node waits, keeps what it publishes and tells it then', async () => {
     const world = new World(11);
     await world.addMany(2);
-    let cluster: ClusterId | undefined;
-    const late = await world.add({ cluster: () => cluster });
+    const membership: { cluster?: ClusterId } = {};
+    const late = await world.add({ cluster: () => membership.cluster });
     await world.run(2_000);
     expect(late.exchange.address()).toBeUndefined();
     expect(late.exchange.digest().records).toBe(1);
-    cluster = world.cluster;
+    membership.cluster = world.cluster;
     await world.until(() => world.nodes.every((n) => n.exchange.digest().records === 3), 5_000);
     await world.close();
   });

@@ -8,7 +8,7 @@
  * or published further than the own disk.
  */
 import type { Clock, Timer } from '../base/clock.ts';
-import { describeError } from '../base/errors.ts';
+import { describeError, PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
@@ -125,7 +125,7 @@ class Exchange implements RecordExchange {
   #timerAt = Infinity;
   #nextConnection = 1;
   /** What steps asked for, in order; listeners may cause further steps meanwhile. */
-  readonly #effects: GossipEffect[] = [];
+  readonly #effects: Exclude<GossipEffect, { do: 'persist' }>[] = [];
   #isPerforming = false;
 
   constructor(components: ExchangeComponents, init: ExchangeInit, store: RecordStore, epoch: number) {
@@ -239,16 +239,21 @@ class Exchange implements RecordExchange {
   }
 
   async #write(event: GossipEvent): Promise<void> {
-    const { journal } = this.#components;
+    const { clock, journal } = this.#components;
+    if (this.#closing.signal.aborted)
+      throw new PortolanError('unavailable', 'Cannot publish: the record exchange is closed');
     // Unchanged means published before: possibly a moment ago, and not on disk yet.
-    await (this.#step(event) ?? journal.write({}));
+    await (this.#carryOut(this.#core.step(event, clock.nowMs())) ?? journal.write({}));
   }
 
-  /** Gives the promise of the disk when the step wrote durably. Throws what the core throws at the caller. */
-  #step(event: GossipEvent, now = this.#components.clock.nowMs()): Promise<void> | undefined {
-    if (this.#closing.signal.aborted) return undefined;
+  #step(event: GossipEvent, now = this.#components.clock.nowMs()): void {
+    if (!this.#closing.signal.aborted) void this.#carryOut(this.#core.step(event, now));
+  }
+
+  /** The promise of the disk, when there is a durable write among `effects`. */
+  #carryOut(effects: readonly GossipEffect[]): Promise<void> | undefined {
     let durable: Promise<void> | undefined;
-    for (const effect of this.#core.step(event, now))
+    for (const effect of effects)
       if (effect.do === 'persist') durable = this.#persist(effect) ?? durable;
       else this.#effects.push(effect);
     this.#perform();
@@ -265,7 +270,7 @@ class Exchange implements RecordExchange {
     this.#isPerforming = false;
   }
 
-  #performOne(effect: GossipEffect): void {
+  #performOne(effect: Exclude<GossipEffect, { do: 'persist' }>): void {
     switch (effect.do) {
       case 'send':
         return this.#send(effect.connection, effect.frame);
@@ -273,9 +278,6 @@ class Exchange implements RecordExchange {
         return this.#connect(effect.address);
       case 'disconnect':
         return this.#connections.get(effect.connection)?.close(effect.reason);
-      case 'persist':
-        void this.#persist(effect);
-        return;
       case 'persist-epoch':
         return this.#components.journal.writeLazily({ [EPOCH_KEY]: effect.epoch });
       case 'notify':
