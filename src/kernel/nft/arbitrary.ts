@@ -1,5 +1,6 @@
 /** Random sets, elements and tables for property tests here and on the real kernel. */
 import fc from 'fast-check';
+import { unreachable } from '../../base/assert.ts';
 import { IpAddress, Prefix } from '../../base/ip.ts';
 import { macFromBytes } from '../../base/mac.ts';
 import {
@@ -40,6 +41,8 @@ export function arbitraryValue(type: NftType): fc.Arbitrary<NftValue> {
       return fc.stringMatching(/^[a-z][a-z0-9-]{0,14}$/);
     case 'ether_addr':
       return fc.uint8Array({ minLength: 6, maxLength: 6 }).map((bytes) => macFromBytes(bytes));
+    default:
+      return unreachable(type);
   }
 }
 

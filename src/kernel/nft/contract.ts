@@ -150,6 +150,22 @@ export function nftContract(name: string, open: () => Promise<OpenNft> | OpenNft
       expect(await elementsOf(portMap)).toEqual(['6 . 8080 : 9.0.1.3 . 80']);
     });
 
+    it('refuses other data for a key that is there with EEXIST', async () => {
+      await nft.replace(wanted);
+      const change = nft.change(wanted, [{ set: portMap, remove: [], add: [mapping(8080, '9.0.1.4')] }]);
+      await expect(change).rejects.toSatisfy((error) => isErrno(error, 'EEXIST'));
+      expect(await elementsOf(portMap)).toEqual(['6 . 8080 : 9.0.1.3 . 80']);
+    });
+
+    it('removes before it adds, whatever the order of the changes', async () => {
+      await nft.replace(wanted);
+      await nft.change(wanted, [
+        { set: portMap, remove: [], add: [mapping(8080, '9.0.1.4')] },
+        { set: portMap, remove: [mapping(8080, '9.0.1.3')], add: [] },
+      ]);
+      expect(await elementsOf(portMap)).toEqual(['6 . 8080 : 9.0.1.4 . 80']);
+    });
+
     it('changes nothing when one element to remove is absent', async () => {
       await nft.replace(wanted);
       const change = nft.change(wanted, [

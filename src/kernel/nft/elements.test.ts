@@ -107,8 +107,8 @@ describe('prefixesBetween', () => {
         const prefixes = prefixesBetween(first, last);
         expect(prefixes[0]?.network.equals(first)).toBe(true);
         expect(prefixes.at(-1)?.last.equals(last)).toBe(true);
-        for (const [i, each] of prefixes.entries())
-          if (i > 0) expect(prefixes[i - 1]?.last.plus(1)?.equals(each.network)).toBe(true);
+        const follow = prefixes.slice(0, -1).map(({ last: end }) => String(end.plus(1)));
+        expect(follow).toEqual(prefixes.slice(1).map(({ network }) => String(network)));
       }),
     );
   });

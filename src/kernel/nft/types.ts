@@ -71,9 +71,15 @@ export interface Nft {
   remove(table: NftTableRef): Promise<void>;
   /** Digest of chains, rules and set declarations, without handles, counters and elements; `undefined` = no table. */
   fingerprint(table: NftTableRef): Promise<string | undefined>;
-  /** The elements of one set or map, by raw dump. `undefined` when there is no such set. */
+  /**
+   * The elements of one set or map, by raw dump. `undefined` when there is no such set. Addresses in interval sets come
+   * back as prefixes, single ones with full length.
+   */
   elements(table: NftTableRef, set: NftSet): Promise<readonly NftElement[] | undefined>;
-  /** Removes and adds elements in one atomic batch. Removing an absent element fails the batch with ENOENT. */
+  /**
+   * Removes, then adds elements in one atomic batch. Removing an absent element fails the batch with ENOENT, adding a
+   * key that is there with other data fails it with EEXIST; adding what is there already is no failure.
+   */
   change(table: NftTableRef, changes: readonly NftElementChange[]): Promise<void>;
   /** The ruleset generation of this namespace (NFT_MSG_GETGEN): unchanged = nobody has touched nftables since. */
   generation(): Promise<number>;

@@ -7,11 +7,11 @@
  */
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Traffic } from '../../test/support/traffic.ts';
-import { ip, prefix } from '../base/ip.ts';
-import { renderTable } from '../kernel/nft/render.ts';
-import type { NftTable } from '../kernel/nft/types.ts';
-import { requiredSysctls, ruleset, type RulesetInput } from './ruleset.ts';
+import { Traffic } from '../support/traffic.ts';
+import { ip, prefix } from '../../src/base/ip.ts';
+import { renderTable } from '../../src/kernel/nft/render.ts';
+import type { NftTable } from '../../src/kernel/nft/types.ts';
+import { requiredSysctls, ruleset, type RulesetInput } from '../../src/overlay/ruleset.ts';
 
 const tag = `pkn-${process.pid}`;
 const names = ['under', 'outside', 'host1', 'host2', 'a', 'b', 'intruder', 'c', 'd'] as const;
