@@ -16,7 +16,15 @@ import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
 import { containerCgroup, removeContainerCgroups } from '../runtime/cgroup.ts';
-import { cniAdd, cniDelete, readConflists, type Attachment, type Conflist } from '../runtime/cni-runtime.ts';
+import {
+  cniAdd,
+  cniDelete,
+  defaultPluginDirectories,
+  readConflists,
+  type Attachment,
+  type CniRuntimeInit,
+  type Conflist,
+} from '../runtime/cni-runtime.ts';
 import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
 import { createNetns, mountRootfs, removeNetns, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
@@ -44,6 +52,8 @@ export interface ContainersInit {
   readonly stateDir: string;
   readonly runDir: string;
   readonly cniDir: string;
+  /** Absent = where distributions put CNI plug-ins. */
+  readonly pluginDirectories?: readonly string[];
 }
 
 export interface Containers {
@@ -73,7 +83,7 @@ class NativeContainers implements Containers {
   readonly #components: ContainersComponents;
   readonly #init: ContainersInit;
   readonly #root: string;
-  readonly #env: Readonly<Record<string, string>>;
+  readonly #cni: CniRuntimeInit;
   readonly #records = new Map<string, ContainerRecord>();
   /** Containers that a request is at work on. */
   readonly #busy = new Set<string>();
@@ -86,7 +96,10 @@ class NativeContainers implements Containers {
     this.#init = init;
     this.#root = join(init.stateDir, 'containers');
     this.runcRoot = join(init.runDir, 'runc');
-    this.#env = { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') };
+    this.#cni = {
+      env: { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') },
+      pluginDirectories: init.pluginDirectories ?? defaultPluginDirectories,
+    };
   }
 
   async recover(): Promise<void> {
@@ -163,7 +176,7 @@ class NativeContainers implements Containers {
     await mkdir(directory, { mode: 0o700 });
     await writeRecord(directory, record);
     await createNetns(record.netns);
-    const result = await cniAdd(record.conflist as Conflist, this.#attachment(record), { env: this.#env });
+    const result = await cniAdd(record.conflist as Conflist, this.#attachment(record), this.#cni);
     record.result = result as ContainerRecord['result'];
     record.addresses = result.ips.map((ip) => ip.address);
     await writeRecord(directory, record);
@@ -284,7 +297,7 @@ class NativeContainers implements Containers {
   /** Gives its addresses back. DEL is idempotent, so it also follows an ADD that nobody saw the end of. */
   async #release(record: ContainerRecord): Promise<void> {
     const list = record.conflist as Conflist;
-    await cniDelete(list, this.#attachment(record), record.result, { env: this.#env });
+    await cniDelete(list, this.#attachment(record), record.result, this.#cni);
     await removeNetns(record.netns);
   }
 

@@ -29,6 +29,9 @@ const bound = ['portolan', 'docker', 'containerd'] as const;
 const setupScript = `
 host=$1; name=$2; program=$3
 hostname "$name"
+# Copies of other hosts' and labs' mounts came along; they would hold those namespaces after their end.
+inherited=$(cut -d' ' -f5 /proc/self/mountinfo | grep '^/run/' | grep -vxF "\${host%/hosts/*}" | sort -r)
+[ -z "$inherited" ] || umount -l $inherited 2>/dev/null || true
 over() {
   mount -t overlay overlay -o "lowerdir=$1,upperdir=$host/disk/$2/upper,workdir=$host/disk/$2/work" "$1"
 }

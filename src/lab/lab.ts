@@ -64,8 +64,9 @@ export function labUp(name: string, options: Partial<LabOptions>, say: Say): Pro
     const state = await mergeState(name, options);
     await ensureLabDirectory(labPaths(name));
     await writeLabState(state);
-    await ensureHosts(state, state.hosts, say);
-    await startHosts(state, state.hosts, say);
+    const wanted = state.hosts.filter((host) => host.wanted);
+    await ensureHosts(state, wanted, say);
+    await startHosts(state, wanted, say);
     await ready(state, say);
     return state;
   });
@@ -83,7 +84,11 @@ async function mergeState(name: string, options: Partial<LabOptions>): Promise<L
   return {
     name,
     docker: options.docker ?? old?.docker ?? false,
-    hosts: hosts.map((host) => ({ ...host, wanted: true })),
+    // A host that was stopped on purpose stays so until `lab start`.
+    hosts: hosts.map((host) => ({
+      ...host,
+      wanted: old?.hosts.find((each) => each.name === host.name)?.wanted ?? true,
+    })),
     processes: old?.processes ?? [],
     partition: old?.partition ?? [],
     ...(old?.apiPort === undefined ? {} : { apiPort: old.apiPort }),
@@ -200,6 +205,14 @@ export function labStop(name: string, hostName: string, signal: 'SIGTERM' | 'SIG
     for (const each of daemons) signalProcess(each, signal);
     for (const each of await waitForEnd(daemons, STOP_TIMEOUT_MS)) signalProcess(each, 'SIGKILL');
     host.wanted = false;
+  });
+}
+
+/** Power cut; the host stays off until it is started. */
+export function labOff(name: string, hostName: string): Promise<void> {
+  return changeHost(name, hostName, async (_state, host) => {
+    host.wanted = false;
+    await powerOff(name, host.name);
   });
 }
 

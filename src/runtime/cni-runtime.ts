@@ -11,7 +11,7 @@ import type { PortMapping } from '../model/endpoint.ts';
 import { lastLine, runCommand } from './command.ts';
 
 /** Where distributions and people put plug-ins. */
-export const pluginDirectories = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'] as const;
+export const defaultPluginDirectories = ['/opt/cni/bin', '/usr/lib/cni', '/usr/libexec/cni'] as const;
 /** The newest version this runtime speaks. */
 const RUNTIME_VERSION = '1.1.0';
 const PLUGIN_TIMEOUT_MS = 30_000;
@@ -89,6 +89,8 @@ function pairs(labels: Readonly<Record<string, string>>): readonly { key: string
 export interface CniRuntimeInit {
   /** Environment of the plug-ins beyond the protocol's. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where plug-ins are looked for, in this order. */
+  readonly pluginDirectories: readonly string[];
 }
 
 /** ADD through the whole list; resolves to the last plug-in's result. */
@@ -122,7 +124,7 @@ async function call(
   init: CniRuntimeInit,
 ): Promise<string> {
   const type = list.plugins[index]?.type ?? '';
-  const result = await runCommand([await findPlugin(type)], {
+  const result = await runCommand([await findPlugin(type, init.pluginDirectories)], {
     input: JSON.stringify(pluginInput(list, index, attachment, prevResult)),
     timeoutMs: PLUGIN_TIMEOUT_MS,
     env: {
@@ -131,7 +133,7 @@ async function call(
       CNI_CONTAINERID: attachment.containerId,
       CNI_NETNS: attachment.netns,
       CNI_IFNAME: attachment.ifname,
-      CNI_PATH: pluginDirectories.join(':'),
+      CNI_PATH: init.pluginDirectories.join(':'),
       CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAME=${attachment.containerName}`,
     },
   });
@@ -139,8 +141,8 @@ async function call(
   throw pluginFailure(command, list.name, type, result.stdout, result.stderr);
 }
 
-async function findPlugin(type: string): Promise<string> {
-  for (const directory of pluginDirectories) {
+async function findPlugin(type: string, directories: readonly string[]): Promise<string> {
+  for (const directory of directories) {
     const path = join(directory, type);
     const found = await access(path).then(
       () => true,
@@ -149,7 +151,7 @@ async function findPlugin(type: string): Promise<string> {
     if (found) return path;
   }
   throw new PortolanError('unavailable', `Cannot find the CNI plug-in "${type}"`, {
-    remedy: `put it into one of ${pluginDirectories.join(', ')}`,
+    remedy: `put it into one of ${directories.join(', ')}`,
   });
 }
 

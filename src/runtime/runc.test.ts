@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { ociConfig } from './oci.ts';
+import { hostsFile } from './rootfs.ts';
+import { parseLog, runcReason } from './runc.ts';
+
+describe('runcReason', () => {
+  it("finds the reason in runc's last log line", () => {
+    const line =
+      'time="2026-11-21T01:25:48Z" level=error msg="runc create failed: unable to start container process: exec: \\"nonesuch\\": executable file not found in $PATH"\n';
+    expect(runcReason(line)).toBe('exec: "nonesuch": executable file not found in $PATH');
+  });
+
+  it('passes on what is not a log line', () => {
+    expect(runcReason('container with given ID already exists')).toBe(
+      'container with given ID already exists',
+    );
+    expect(runcReason('')).toBe('conmon has ended');
+  });
+});
+
+describe('parseLog', () => {
+  it('joins what conmon cut and keeps both streams in order', () => {
+    const log = [
+      '2026-11-21T01:00:00.000000000+00:00 stdout F hello',
+      '2026-11-21T01:00:00.000000001+00:00 stderr P first half, ',
+      '2026-11-21T01:00:00.000000002+00:00 stderr F second half',
+      '',
+    ].join('\n');
+    expect(parseLog(log)).toBe('hello\nfirst half, second half\n');
+  });
+
+  it('takes nothing from an empty or broken log', () => {
+    expect(parseLog('')).toBe('');
+    expect(parseLog('half a li')).toBe('');
+  });
+});
+
+describe('ociConfig', () => {
+  const config = JSON.stringify(
+    ociConfig({
+      rootfs: '/r',
+      hostname: 'web',
+      argv: ['httpd'],
+      env: { PATH: '/only' },
+      cwd: '/',
+      terminal: false,
+      netns: '/run/portolan/netns/x',
+      cgroup: '/portolan/x',
+      hidden: ['/var/lib/portolan/agent'],
+    }),
+  );
+
+  it('enters the network namespace that was attached', () => {
+    expect(config).toContain('{"type":"network","path":"/run/portolan/netns/x"}');
+  });
+
+  it("hides the agent's state and lets the caller's environment win", () => {
+    expect(config).toContain('"/sys/firmware","/var/lib/portolan/agent"]');
+    expect(config).toContain('"PATH=/only"');
+  });
+
+  it('gives no capability to change the network', () => {
+    expect(config).not.toContain('CAP_NET_ADMIN');
+    expect(config).not.toContain('CAP_SYS_ADMIN');
+  });
+});
+
+it('names the container in its own /etc/hosts', () => {
+  expect(hostsFile({ hostname: 'web', addresses: ['9.0.1.2'] })).toContain('9.0.1.2\tweb\n');
+});
