@@ -5,9 +5,12 @@
  * again whenever links or addresses change, since an MTU or an address may change under a running agent.
  */
 import { createSocket } from 'node:dgram';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { parseIp, type IpAddress } from '../base/ip.ts';
-import type { Kernel } from '../kernel/types.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { sleep } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Kernel, KernelEvent } from '../kernel/types.ts';
 import { VTEP_NAME } from '../model/overlay.ts';
 
 export interface Underlay {
@@ -20,6 +23,58 @@ export interface UnderlayInit {
   readonly address: string | undefined;
   /** `host:port` of the masters, to find the way to. */
   readonly masters: readonly string[];
+}
+
+const RETRY_MS = 1_000;
+/** A link that goes down and up again, or an address that is replaced, is one change. */
+const GATHER_MS = 50;
+
+export interface UnderlayWatch {
+  /** As of the last look that succeeded. */
+  current(): Underlay;
+  close(): void;
+}
+
+/** Waits for a first underlay (a host may boot without its network), then follows its changes. */
+export async function watchUnderlay(
+  components: { readonly kernel: Kernel; readonly clock: Clock; readonly log: Log },
+  init: UnderlayInit & { readonly onChange: () => void },
+): Promise<UnderlayWatch> {
+  const { kernel, clock, log } = components;
+  let found = await firstUnderlay(kernel, log, init);
+  let timer: Timer | undefined;
+  const look = async (): Promise<void> => {
+    timer = undefined;
+    const now = await findUnderlay(kernel, init).catch(() => found);
+    if (now.address.equals(found.address) && now.link === found.link && now.mtu === found.mtu) return;
+    log.info('The underlay changed', { address: String(now.address), link: now.link, mtu: now.mtu });
+    found = now;
+    init.onChange();
+  };
+  const onEvent = (event: KernelEvent): void => {
+    if (event.object === 'link' || event.object === 'address' || event.object === 'overrun')
+      timer ??= clock.after(GATHER_MS, () => void look());
+  };
+  const monitor = await kernel.monitor(onEvent);
+  return {
+    current: () => found,
+    close: () => {
+      timer?.cancel();
+      monitor.close();
+    },
+  };
+}
+
+async function firstUnderlay(kernel: Kernel, log: Log, init: UnderlayInit): Promise<Underlay> {
+  for (let told = false; ; told = true) {
+    try {
+      return await findUnderlay(kernel, init);
+    } catch (error) {
+      if (!isPortolanError(error, 'unavailable')) throw error;
+      if (!told) log.warn('Waiting for the network', { error });
+      await sleep(RETRY_MS);
+    }
+  }
 }
 
 /** Rejects with `invalid` when no interface carries the address, `unavailable` when no route leads to a master yet. */

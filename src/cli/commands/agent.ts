@@ -36,7 +36,7 @@ async function run(options: AgentOptions): Promise<void> {
   const metrics = createMetrics();
   await runUntilSignal(log, async () => {
     const kernel = await openKernel({ log: log.child('kernel') });
-    const transport = createTcpTransport({ log: log.child('peer'), clock: realClock });
+    const transport = createTcpTransport({ log: log.child('peer') });
     return startAgent({ kernel, transport, clock: realClock, random: realRandom, log, metrics }, config);
   });
 }

@@ -1,0 +1,221 @@
+/**
+ * CNI ADD and DEL as a runtime executes them, against the reference plug-ins in the same run.
+ *
+ * Ours runs in a lab host with the whole agent; the peer in a namespace of its own. Both are driven by cnirun.c.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Bench, Row } from './support/report.ts';
+import { atEnd, lab, namespace, portolan, root, run, temporaryFolder } from './support/run.ts';
+import { median } from './support/stats.ts';
+
+const LAB = 'benchcni';
+const PEER_NAMESPACE = 'benchcni-peer';
+const PEER_PLUGINS = '/usr/lib/cni';
+const RUNS = 100;
+const CROWD = 500;
+const REPETITIONS = 3;
+
+interface Side {
+  /** Runs a command where this side's plug-ins belong. */
+  readonly enter: (...argv: string[]) => Promise<{ readonly stdout: string; readonly stderr: string }>;
+  readonly plugins: string;
+  readonly prefix: string;
+  readonly results: string;
+}
+
+interface Measure {
+  readonly addMs: number;
+  readonly addRate: number;
+  readonly delRate: number;
+}
+
+/** Host ports are 2<number>: containers 1000.. and 3000.. stay within 16 bits. */
+const FIRST = 1000;
+const CROWD_FIRST = 3000;
+/** A /20 per host: room for the crowd in the Mesos half. */
+const OVERLAY = { name: 'bench', subnet: '172.16.0.0/12', prefix: '20' };
+
+export const cni: Bench = {
+  name: 'cni',
+  about: `CNI ADD and DEL, ${RUNS} containers, median of ${REPETITIONS} repetitions`,
+  async run() {
+    const folder = temporaryFolder();
+    const driver = join(folder, 'cnirun');
+    await run('gcc', ['-O2', '-o', driver, join(root, 'bench', 'cnirun.c'), '-lpthread']);
+    const inLab = await lab(LAB, 1);
+    await addOverlay(inLab);
+    await namespace(PEER_NAMESPACE);
+    const ours: Side = side(folder, 'o', '/opt/cni/bin', (...argv) => inLab('agent1', ...argv));
+    const peer: Side = side(folder, 'p', PEER_PLUGINS, (...argv) =>
+      run('nsenter', [`--net=/run/netns/${PEER_NAMESPACE}`, '--', ...argv]),
+    );
+    await peer.enter('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.route_localnet=1');
+    for (const each of [ours, peer]) await makeContainers(each, FIRST, RUNS);
+    await makeContainers(ours, CROWD_FIRST, CROWD);
+    const chains = writeChains(folder);
+    return [...(await againstPeer(driver, ours, peer, chains)), ...(await inACrowd(driver, ours, chains))];
+  },
+};
+
+/** `network add` commits the overlay; agents get their block of it when they register next. */
+async function addOverlay(inLab: Side['enter']): Promise<void> {
+  const { name, subnet, prefix } = OVERLAY;
+  const api = ['--api', `unix:///run/portolan-lab/${LAB}/api.sock`];
+  await run(portolan, [...api, 'network', 'add', name, '--subnet', subnet, '--prefix', prefix]);
+  await inLab(
+    'agent1',
+    'sh',
+    '-c',
+    `for i in $(seq 100); do test -e /etc/cni/net.d/${name}.conflist && exit 0; sleep 0.1; done; exit 1`,
+  );
+}
+
+function side(folder: string, prefix: string, plugins: string, enter: Side['enter']): Side {
+  const results = join(folder, `results-${prefix}`);
+  mkdirSync(results);
+  return { enter, plugins, prefix, results };
+}
+
+async function makeContainers(where: Side, first: number, count: number): Promise<void> {
+  const loop = `i=${first}; while [ $i -lt ${first + count} ]; do ip netns add ${where.prefix}$i; i=$((i+1)); done`;
+  await where.enter('sh', '-ec', loop);
+  if (where.prefix !== 'p') return;
+  const remove = `i=${first}; while [ $i -lt ${first + count} ]; do ip netns del ${where.prefix}$i || true; i=$((i+1)); done`;
+  atEnd(() => void run('sh', ['-c', remove]));
+}
+
+interface Chains {
+  readonly plain: string;
+  readonly ports: string;
+  readonly peerPlain: string;
+  readonly peerMasquerade: string;
+  readonly peerPorts: string;
+}
+
+/** One file per plug-in, named after its type. */
+function writeChains(folder: string): Chains {
+  const file = (name: string, type: string, config: object): string => {
+    mkdirSync(join(folder, name), { recursive: true });
+    const path = join(folder, name, type);
+    writeFileSync(path, JSON.stringify({ cniVersion: '0.4.0', name: OVERLAY.name, type, ...config }));
+    return path;
+  };
+  const mapping = {
+    runtimeConfig: { portMappings: [{ hostPort: 'PORT', containerPort: 80, protocol: 'tcp' }] },
+  };
+  const withPort = (name: string, type: string, config: object): string => {
+    const path = file(name, type, { ...config, ...mapping });
+    const text = JSON.stringify({ cniVersion: '0.4.0', name: OVERLAY.name, type, ...config, ...mapping });
+    writeFileSync(path, text.replace('"PORT"', '2%d'));
+    return path;
+  };
+  const bridge = (ipMasq: boolean): object => ({
+    bridge: 'bench0',
+    isGateway: true,
+    ipMasq,
+    ipam: {
+      type: 'host-local',
+      dataDir: join(folder, 'host-local'),
+      ranges: [[{ subnet: '10.123.0.0/16' }]],
+      routes: [{ dst: '0.0.0.0/0' }],
+    },
+  });
+  const masquerade = file('peer-masquerade', 'bridge', bridge(true));
+  return {
+    plain: file('ours', 'portolan-cni', {}),
+    ports: withPort('ours-ports', 'portolan-cni', {}),
+    peerPlain: file('peer', 'bridge', bridge(false)),
+    peerMasquerade: masquerade,
+    peerPorts: `${masquerade},${withPort('peer-ports', 'portmap', { snat: true })}`,
+  };
+}
+
+async function drive(
+  driver: string,
+  where: Side,
+  verb: 'ADD' | 'DEL',
+  chain: string,
+  options: { readonly first: number; readonly count: number; readonly parallel: number },
+): Promise<{ ms: number; rate: number }> {
+  const { stdout, stderr } = await where.enter(
+    ...[
+      driver,
+      verb,
+      '-n',
+      String(options.count),
+      '-s',
+      String(options.first),
+      '-p',
+      String(options.parallel),
+    ],
+    ...['-N', where.prefix, '-f', chain, '-d', where.plugins, '-c', where.results],
+  );
+  return {
+    ms: median(stdout.trim().split('\n').map(Number)),
+    rate: Number(/rate ([\d.]+)/.exec(stderr)?.[1]),
+  };
+}
+
+/** ADD then DEL of RUNS containers, repeated; medians. */
+async function measure(driver: string, where: Side, chain: string, parallel: number): Promise<Measure> {
+  const rounds: Measure[] = [];
+  for (let i = 0; i < REPETITIONS; i++) {
+    const add = await drive(driver, where, 'ADD', chain, { first: FIRST, count: RUNS, parallel });
+    const del = await drive(driver, where, 'DEL', chain, { first: FIRST, count: RUNS, parallel });
+    rounds.push({ addMs: add.ms, addRate: add.rate, delRate: del.rate });
+  }
+  return {
+    addMs: median(rounds.map((round) => round.addMs)),
+    addRate: median(rounds.map((round) => round.addRate)),
+    delRate: median(rounds.map((round) => round.delRate)),
+  };
+}
+
+async function againstPeer(driver: string, ours: Side, peer: Side, chains: Chains): Promise<readonly Row[]> {
+  const plain = await measure(driver, ours, chains.plain, 1);
+  const ports = await measure(driver, ours, chains.ports, 1);
+  const eight = await measure(driver, ours, chains.plain, 8);
+  const peerPlain = await measure(driver, peer, chains.peerPlain, 1);
+  const peerMasquerade = await measure(driver, peer, chains.peerMasquerade, 1);
+  const peerPorts = await measure(driver, peer, chains.peerPorts, 1);
+  const peerEight = await measure(driver, peer, chains.peerPlain, 8);
+  const add = (what: string, mine: Measure, theirs: Measure, peerName: string, atMost: number): Row => ({
+    what,
+    unit: 'ms',
+    ours: mine.addMs,
+    peer: theirs.addMs,
+    peerName,
+    promise: { atMost },
+  });
+  return [
+    add('ADD', plain, peerPlain, 'bridge + host-local', 0.25),
+    add('ADD, masqueraded', plain, peerMasquerade, 'bridge ipMasq + host-local', 0.12),
+    add('ADD, with a port mapping', ports, peerPorts, 'bridge ipMasq + portmap', 0.05),
+    rate('ADD, 8 at once', eight.addRate, peerEight.addRate, 3),
+    rate('DEL, 8 at once', eight.delRate, peerEight.delRate, 1.5),
+  ];
+}
+
+function rate(what: string, ours: number, peer: number, atLeast: number): Row {
+  return { what, unit: '/s', ours, peer, peerName: 'bridge + host-local', promise: { atLeast } };
+}
+
+/** The same ADD with a crowd of containers, each with a port mapping, already there: must not grow. */
+async function inACrowd(driver: string, ours: Side, chains: Chains): Promise<readonly Row[]> {
+  const crowd = { first: CROWD_FIRST, count: CROWD, parallel: 8 };
+  const alone = await measure(driver, ours, chains.ports, 1);
+  await drive(driver, ours, 'ADD', chains.ports, crowd);
+  const together = await measure(driver, ours, chains.ports, 1);
+  await drive(driver, ours, 'DEL', chains.ports, crowd);
+  return [
+    {
+      what: `ADD with a port mapping, ${CROWD} of them already there`,
+      unit: 'ms',
+      ours: together.addMs,
+      peer: alone.addMs,
+      peerName: 'ours, none there',
+      promise: { atMost: 1.3 },
+    },
+  ];
+}

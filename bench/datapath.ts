@@ -1,0 +1,195 @@
+/**
+ * Container to container over VXLAN: a lab's containers against the same topology made by hand with `ip`.
+ *
+ * Repetitions alternate between the two sides, so that the machine's moods hit both alike.
+ */
+import type { Bench } from './support/report.ts';
+import { lab, namespace, run } from './support/run.ts';
+import { median } from './support/stats.ts';
+
+const LAB = 'benchdata';
+const REPETITIONS = 5;
+const SECONDS = 3;
+
+/** Runs a client against a server that listens already; gives bits per second. */
+type Stream = (streams: number) => Promise<number>;
+
+export const datapath: Bench = {
+  name: 'datapath',
+  about: `iperf3 between containers on two hosts, ${SECONDS} s, median of ${REPETITIONS} alternating repetitions`,
+  async run() {
+    const ours = await labStream();
+    const peer = await handMadeStream();
+    const rows = [];
+    for (const streams of [1, 8]) {
+      const mine: number[] = [];
+      const theirs: number[] = [];
+      const ratios: number[] = [];
+      for (let i = 0; i < REPETITIONS; i++) {
+        const a = await ours(streams);
+        const b = await peer(streams);
+        mine.push(a);
+        theirs.push(b);
+        ratios.push(a / b);
+      }
+      const peerGbps = median(theirs);
+      rows.push({
+        what: `TCP over VXLAN, ${streams} stream${streams > 1 ? 's' : ''}`,
+        unit: 'Gb/s',
+        ours: median(ratios) * peerGbps,
+        peer: peerGbps,
+        peerName: 'made by hand with ip',
+        promise: { atLeast: 0.95 },
+      });
+    }
+    return rows;
+  },
+};
+
+function bitsPerSecond(stdout: string): number {
+  const report = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
+  return report.end.sum_received.bits_per_second / 1e9;
+}
+
+const client = (address: string, streams: number): readonly string[] => [
+  'iperf3',
+  '-J',
+  '-c',
+  address,
+  '-t',
+  String(SECONDS),
+  '-P',
+  String(streams),
+];
+
+/** One container network namespace per lab host, attached by the CNI plug-in as a runtime does it. */
+async function labStream(): Promise<Stream> {
+  const inLab = await lab(LAB, 2);
+  const attach = async (host: string): Promise<string> => {
+    const conf = '{"cniVersion":"1.0.0","name":"dcos","type":"portolan-cni"}';
+    const script = `ip netns add bench; echo '${conf}' | CNI_COMMAND=ADD CNI_CONTAINERID=bench CNI_NETNS=/run/netns/bench CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin /opt/cni/bin/portolan-cni`;
+    const { stdout } = await inLab(host, 'sh', '-ec', script);
+    const result = JSON.parse(stdout) as { ips: { address: string }[] };
+    return result.ips[0]?.address.split('/')[0] ?? '';
+  };
+  await attach('agent1');
+  const server = await attach('agent2');
+  await inLab('agent2', 'nsenter', '--net=/run/netns/bench', 'iperf3', '-s', '-D');
+  return async (streams) =>
+    bitsPerSecond(
+      (await inLab('agent1', 'nsenter', '--net=/run/netns/bench', ...client(server, streams))).stdout,
+    );
+}
+
+/** Two hosts on a bridge, each with a VXLAN device, a bridge and one container. */
+async function handMadeStream(): Promise<Stream> {
+  const wire = await namespace('benchdata-wire');
+  const ip = (name: string, ...args: string[]) => run('ip', ['-n', name, ...args]);
+  await ip(wire, 'link', 'add', 'br0', 'type', 'bridge');
+  await ip(wire, 'link', 'set', 'br0', 'up');
+  for (const n of [1, 2]) await handMadeHost(wire, n);
+  for (const n of [1, 2]) await handMadeRemote(n, 3 - n);
+  await run('nsenter', ['--net=/run/netns/benchdata-c2', 'iperf3', '-s', '-D', '-1'].slice(0, -1));
+  return async (streams) =>
+    bitsPerSecond(
+      (await run('nsenter', ['--net=/run/netns/benchdata-c1', ...client('9.9.2.2', streams)])).stdout,
+    );
+}
+
+async function handMadeHost(wire: string, n: number): Promise<void> {
+  const host = await namespace(`benchdata-h${n}`);
+  const container = await namespace(`benchdata-c${n}`);
+  const ip = (name: string, ...args: string[]) => run('ip', ['-n', name, ...args]);
+  await ip(
+    wire,
+    'link',
+    'add',
+    `h${n}`,
+    'master',
+    'br0',
+    'up',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'netns',
+    host,
+  );
+  await ip(host, 'addr', 'add', `10.9.0.${n}/24`, 'dev', 'eth0');
+  await ip(host, 'link', 'set', 'eth0', 'up');
+  const vxlan = ['type', 'vxlan', 'id', '1024', 'local', `10.9.0.${n}`, 'dstport', '64000', 'nolearning'];
+  await ip(host, 'link', 'add', 'vx', 'address', `70:b3:d5:00:00:0${n}`, 'mtu', '1450', ...vxlan);
+  await ip(host, 'addr', 'add', `44.9.0.${n}/24`, 'dev', 'vx');
+  await ip(host, 'link', 'set', 'vx', 'up');
+  await ip(host, 'link', 'add', 'br', 'type', 'bridge');
+  await ip(host, 'addr', 'add', `9.9.${n}.1/25`, 'dev', 'br');
+  await ip(host, 'link', 'set', 'br', 'up');
+  await ip(
+    host,
+    'link',
+    'add',
+    'c',
+    'mtu',
+    '1450',
+    'master',
+    'br',
+    'up',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'mtu',
+    '1450',
+    'netns',
+    container,
+  );
+  await ip(container, 'addr', 'add', `9.9.${n}.2/25`, 'dev', 'eth0');
+  await ip(container, 'link', 'set', 'eth0', 'up');
+  await ip(container, 'route', 'add', 'default', 'via', `9.9.${n}.1`);
+  await run('nsenter', [`--net=/run/netns/${host}`, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+}
+
+async function handMadeRemote(n: number, other: number): Promise<void> {
+  const host = `benchdata-h${n}`;
+  const mac = `70:b3:d5:00:00:0${other}`;
+  await run('ip', [
+    '-n',
+    host,
+    'neigh',
+    'add',
+    `44.9.0.${other}`,
+    'lladdr',
+    mac,
+    'dev',
+    'vx',
+    'nud',
+    'permanent',
+  ]);
+  await run('bridge', [
+    '-n',
+    host,
+    'fdb',
+    'add',
+    mac,
+    'dev',
+    'vx',
+    'dst',
+    `10.9.0.${other}`,
+    'self',
+    'permanent',
+  ]);
+  await run('ip', [
+    '-n',
+    host,
+    'route',
+    'add',
+    `9.9.${other}.0/24`,
+    'via',
+    `44.9.0.${other}`,
+    'dev',
+    'vx',
+    'onlink',
+  ]);
+}

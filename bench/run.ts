@@ -1,0 +1,62 @@
+/**
+ * `npm run bench [-- NAME...] [-- --write]`: runs benches and prints ours, the peer's and the ratio.
+ *
+ * With --write, docs/benchmarks.md is made anew from this run.
+ */
+import { writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { cni } from './cni.ts';
+import { datapath } from './datapath.ts';
+import { labUp } from './lab-up.ts';
+import { memory } from './memory.ts';
+import { overlay } from './overlay.ts';
+import { kept, markdown, type Bench, type Row } from './support/report.ts';
+import { cleanUp, root } from './support/run.ts';
+
+const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory];
+
+interface Result {
+  readonly bench: Bench;
+  readonly rows: readonly Row[];
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const names = args.filter((arg) => !arg.startsWith('--'));
+  const unknown = names.find((name) => benches.every((bench) => bench.name !== name));
+  if (unknown !== undefined) {
+    console.error(`bench: no bench "${unknown}"; there are ${benches.map((bench) => bench.name).join(', ')}`);
+    return 2;
+  }
+  const results: Result[] = [];
+  for (const bench of benches.filter((each) => names.length === 0 || names.includes(each.name)))
+    results.push(await runBench(bench));
+  if (args.includes('--write')) writeFileSync(join(root, 'docs', 'benchmarks.md'), document(results));
+  return results.flatMap((result) => result.rows).every(kept) ? 0 : 1;
+}
+
+async function runBench(bench: Bench): Promise<Result> {
+  console.error(`bench ${bench.name}: ${bench.about}`);
+  try {
+    const rows = await bench.run();
+    console.log(`${markdown(rows)}\n`);
+    return { bench, rows };
+  } finally {
+    cleanUp();
+  }
+}
+
+function document(results: readonly Result[]): string {
+  const machine = `${cpus().length} CPUs (${cpus()[0]?.model ?? ''}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}`;
+  const sections = results.map(
+    ({ bench, rows }) => `## ${bench.name}\n\n${bench.about}.\n\n${markdown(rows)}\n`,
+  );
+  return `# Benchmarks\n\nMade by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}.\nOurs and the peer ran in the same run on the same machine; figures of a shared virtual machine vary by 20 %, ratios by 10 %.\n\n${sections.join('\n')}`;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    cleanUp();
+    process.exit(130);
+  });
+process.exitCode = await main(process.argv.slice(2));

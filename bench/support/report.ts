@@ -1,0 +1,45 @@
+/** What a bench found: one row per figure, ours and the peer's from the same run, and the ratio that was promised. */
+
+export interface Row {
+  readonly what: string;
+  readonly unit: string;
+  readonly ours: number;
+  /** Absent where the promise is absolute. */
+  readonly peer?: number;
+  readonly peerName?: string;
+  /** On ours/peer where there is a peer, else on ours. */
+  readonly promise: { readonly atMost: number } | { readonly atLeast: number };
+}
+
+export interface Bench {
+  readonly name: string;
+  readonly about: string;
+  run(): Promise<readonly Row[]>;
+}
+
+export function measured(row: Row): number {
+  return row.peer === undefined ? row.ours : row.ours / row.peer;
+}
+
+export function kept(row: Row): boolean {
+  const value = measured(row);
+  return 'atMost' in row.promise ? value <= row.promise.atMost : value >= row.promise.atLeast;
+}
+
+export function format(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+/** Markdown table rows. */
+export function markdown(rows: readonly Row[]): string {
+  const head = '| what | ours | peer | ratio | promised | |\n| --- | --- | --- | --- | --- | --- |';
+  return [head, ...rows.map(line)].join('\n');
+}
+
+function line(row: Row): string {
+  const promise = 'atMost' in row.promise ? `<= ${row.promise.atMost}` : `>= ${row.promise.atLeast}`;
+  const peer = row.peer === undefined ? '-' : `${format(row.peer)} ${row.unit} (${row.peerName ?? 'peer'})`;
+  const ratio = row.peer === undefined ? '-' : `${format(measured(row))} x`;
+  const promised = row.peer === undefined ? `${promise} ${row.unit}` : `${promise} x`;
+  return `| ${row.what} | ${format(row.ours)} ${row.unit} | ${peer} | ${ratio} | ${promised} | ${kept(row) ? 'kept' : '**missed**'} |`;
+}

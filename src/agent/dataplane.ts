@@ -1,0 +1,81 @@
+/**
+ * What this host's kernel should hold and who brings it there: overlay states, attachments, desired state, reconciler.
+ */
+import { SysctlMemory } from '../kernel/sysctl-memory.ts';
+import type { AgentConfig } from '../model/config.ts';
+import { readBootId } from './attachments-boot.ts';
+import { Attachments } from './attachments.ts';
+import { DesiredStateCache } from './desired-state.ts';
+import type { DockerNetworkStatus } from './docker-network.ts';
+import type { Membership } from './membership.ts';
+import { OverlayStates } from './overlay-states.ts';
+import { createReconciler, type Reconciler } from './reconciler.ts';
+import type { SessionComponents } from './session.ts';
+
+export interface Dataplane {
+  readonly states: OverlayStates;
+  readonly attachments: Attachments;
+  readonly reconciler: Reconciler;
+  /** Something the desired state depends on has changed. */
+  refresh(reason: string): void;
+}
+
+export interface DataplaneInit {
+  readonly config: AgentConfig;
+  docker(): readonly DockerNetworkStatus[];
+  onAttachments(): void;
+}
+
+export async function openDataplane(
+  components: SessionComponents,
+  membership: Membership,
+  init: DataplaneInit,
+): Promise<Dataplane> {
+  const { kernel, journal, clock, random, log, metrics } = components;
+  const { config } = init;
+  const { grants, records, underlay, node } = membership;
+  const states = new OverlayStates({
+    grant: () => grants.current(),
+    health: () => reconciler.status().last?.overlays ?? new Map(),
+    docker: () => init.docker(),
+    underlay: () => underlay.current(),
+    network: config.network_config,
+  });
+  const attachments = new Attachments(
+    { kernel, journal, clock, log, metrics },
+    {
+      bootId: await readBootId({ random }, config.run_dir),
+      network: (overlay) => states.network(overlay),
+      networks: () => states.cniNetworks(),
+      onChange: () => {
+        desired.invalidate();
+        init.onAttachments();
+      },
+      settled: () => reconciler.settle().then(() => undefined),
+    },
+  );
+  const desired = new DesiredStateCache({
+    node,
+    network: config.network_config,
+    grant: () => grants.current(),
+    records: () => records.overlays(),
+    removed: () => records.removed(),
+    underlay: () => underlay.current(),
+    attachments: () => attachments.desired(),
+  });
+  const reconciler = createReconciler(
+    {
+      kernel,
+      clock,
+      log: log.child('reconciler'),
+      metrics,
+      sysctls: new SysctlMemory({ namespace: kernel, journal }),
+    },
+    { desired: () => desired.current() },
+  );
+  const refresh = (reason: string): void => {
+    desired.invalidate();
+    reconciler.trigger(reason);
+  };
+  return { states, attachments, reconciler, refresh };
+}

@@ -1,0 +1,58 @@
+/**
+ * Who this node is and what it knows of the others: identity, grant, underlay, records.
+ */
+import { hostname } from 'node:os';
+import type { AgentConfig } from '../model/config.ts';
+import type { NodeId } from '../model/names.ts';
+import { openExchange, type RecordExchange } from '../node/exchange.ts';
+import { openIdentity } from '../node/identity.ts';
+import { GrantKeeper } from './grant-keeper.ts';
+import { RecordView } from './record-view.ts';
+import type { OnClose, SessionComponents } from './session.ts';
+import { watchUnderlay, type UnderlayWatch } from './underlay.ts';
+
+export interface Membership {
+  readonly node: NodeId;
+  readonly name: string;
+  readonly grants: GrantKeeper;
+  readonly underlay: UnderlayWatch;
+  readonly exchange: RecordExchange;
+  readonly records: RecordView;
+}
+
+export interface MembershipInit {
+  readonly config: AgentConfig;
+  /** Records that matter to the kernel have changed. */
+  onRecords(): void;
+  /** This host's address, link or MTU has changed. */
+  onUnderlay(): void;
+}
+
+export async function openMembership(
+  components: SessionComponents,
+  init: MembershipInit,
+  onClose: OnClose,
+): Promise<Membership> {
+  const { kernel, journal, clock, random, log, metrics, transport } = components;
+  const { config } = init;
+  const node = await openIdentity({ journal, random });
+  const grants = new GrantKeeper({ journal });
+  const underlay = await watchUnderlay(
+    { kernel, clock, log },
+    { address: config.address, masters: config.masters, onChange: () => init.onUnderlay() },
+  );
+  onClose(() => underlay.close());
+  const exchange = await openExchange(
+    { clock, random, log: log.child('exchange'), metrics, transport, journal },
+    {
+      cluster: () => grants.cluster(),
+      node,
+      listen: { host: underlay.current().address.toString(), port: config.gossip_port },
+      contacts: grants.contacts(),
+    },
+  );
+  onClose(() => exchange.close());
+  const records = new RecordView({ exchange, log }, { onChange: () => init.onRecords() });
+  onClose(() => records.close());
+  return { node, name: config.name ?? hostname(), grants, underlay, exchange, records };
+}

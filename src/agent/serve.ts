@@ -1,0 +1,84 @@
+/** The agent's doors: the CNI plug-in's socket, the API on its own socket and on TCP. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Hono } from 'hono';
+import { CniError, cniCodes } from '../cni/errors.ts';
+import { createApp, listenTcp, listenUnix } from '../http/server.ts';
+import type { AgentConfig } from '../model/config.ts';
+import { addAgentRoutes } from './api.ts';
+import type { Attachments } from './attachments.ts';
+import type { CniVerbs } from './cni-answer.ts';
+import { installPlugin } from './cni-config.ts';
+import { serveCni } from './cni-server.ts';
+import { addContainerRoutes } from './containers-api.ts';
+import { openContainers } from './containers.ts';
+import type { GrantKeeper } from './grant-keeper.ts';
+import { agentView } from './session-view.ts';
+import type { OnClose, Parts, SessionComponents } from './session.ts';
+
+/** Where set-up builds the plug-in; its shell form where there was no compiler. */
+const builtPlugin = fileURLToPath(new URL('../portolan-cni', import.meta.url));
+const shellPlugin = fileURLToPath(new URL('../../src/cni/portolan-cni.sh', import.meta.url));
+
+export async function serveAgent(
+  components: SessionComponents,
+  config: AgentConfig,
+  parts: Parts,
+  onClose: OnClose,
+): Promise<void> {
+  const { log, metrics, clock } = components;
+  await installPlugin(existsSync(builtPlugin) ? builtPlugin : shellPlugin, config.cni_bin_dir);
+  const verbs = verbsOnceGranted(parts.attachments, parts.grants);
+  const cni = await serveCni({ verbs, clock, log, metrics }, join(config.run_dir, 'cni.sock'));
+  onClose(() => cni.close());
+  await serveApis(components, config, parts, onClose);
+}
+
+/** The same API on both; containers only on the socket: whoever may start one is root. */
+async function serveApis(
+  components: SessionComponents,
+  config: AgentConfig,
+  parts: Parts,
+  onClose: OnClose,
+): Promise<void> {
+  const { log, metrics, clock, random } = components;
+  const view = agentView(parts);
+  const app = (): Hono => {
+    const made = createApp({ log });
+    addAgentRoutes(made, { metrics, view });
+    return made;
+  };
+  const containers = await openContainers(
+    { log: log.child('containers'), clock, random },
+    { stateDir: config.state_dir, runDir: config.run_dir, cniDir: config.cni_dir },
+  );
+  onClose(() => containers.close());
+  const local = app();
+  addContainerRoutes(local, { containers });
+  const socket = await listenUnix(local, join(config.run_dir, 'agent.sock'));
+  onClose(() => socket.close());
+  const tcp = await listenTcp(app(), { host: config.address ?? '0.0.0.0', port: config.http_port });
+  onClose(() => tcp.close());
+}
+
+/** Before the first grant a runtime is told to come back, not that its network does not exist. */
+function verbsOnceGranted(attachments: Attachments, grants: GrantKeeper): CniVerbs {
+  const ready = (): void => {
+    if (grants.current() !== undefined) return;
+    throw new CniError(cniCodes.tryAgainLater, 'This host has no address block yet: no master has answered');
+  };
+  return {
+    add: async (each) => {
+      ready();
+      return attachments.add(each);
+    },
+    del: (each) => attachments.del(each),
+    check: (each) => attachments.check(each),
+    gc: (each) => attachments.gc(each),
+    status: async (network) => {
+      ready();
+      await attachments.status(network);
+    },
+  };
+}

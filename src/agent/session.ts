@@ -1,0 +1,228 @@
+/**
+ * One life of an agent under one identity: everything between reading the journal and the last goodbye.
+ *
+ * Purpose: wires membership, data plane, Docker, CNI, registration and APIs; has no rules of its own.
+ * Invariants: nothing is written to the kernel before the grant, the records and the attachments on disk are loaded;
+ * whatever was opened is closed again in reverse, also when a later step fails; closing changes nothing in the kernel.
+ * Review notes: none of this waits for a master. A new part opens in `open`, in the order of what needs what.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { parseTarget, request } from '../http/client.ts';
+import type { Kernel } from '../kernel/types.ts';
+import type { AgentConfig } from '../model/config.ts';
+import type { AgentOverlay } from '../model/overlay.ts';
+import type { NodeRecord } from '../model/record.ts';
+import type { UpdateAgentOverlays } from '../model/registration.ts';
+import type { PeerTransport } from '../peer/types.ts';
+import { openDocker } from '../runtime/docker.ts';
+import type { Journal } from '../store/types.ts';
+import { Announcer } from './announcer.ts';
+import { syncConflists } from './cni-config.ts';
+import { openDataplane, type Dataplane } from './dataplane.ts';
+import { createDockerNetworks, type DockerNetworks } from './docker-network.ts';
+import { openMembership, type Membership } from './membership.ts';
+import { createPublisher } from './publisher.ts';
+import { createRegistration, type Registration } from './registration.ts';
+import { serveAgent } from './serve.ts';
+
+export interface SessionComponents {
+  readonly kernel: Kernel;
+  readonly transport: PeerTransport;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface SessionInit {
+  readonly config: AgentConfig;
+  /** The cluster has removed this node. */
+  onRemoved(): void;
+}
+
+export interface Session {
+  /** Gives up grant and containers' addresses: this identity has no place in the cluster any more. */
+  forget(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type OnClose = (closer: () => void | Promise<void>) => void;
+
+/** What the edges show and use. */
+export interface Parts extends Membership, Dataplane {
+  readonly docker: DockerNetworks | undefined;
+  readonly registration: Registration;
+}
+
+export async function openSession(components: SessionComponents, init: SessionInit): Promise<Session> {
+  const closers: (() => void | Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const parts = await open(components, init, (closer) => closers.push(closer));
+    return { close, forget: () => forget(parts) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function open(components: SessionComponents, init: SessionInit, onClose: OnClose): Promise<Parts> {
+  const { log } = components;
+  const { config } = init;
+  const later: { parts?: Parts; announcer?: Announcer } = {};
+  const membership = await openMembership(
+    components,
+    {
+      config,
+      onRecords: () => {
+        if (membership.records.removed().has(membership.node)) init.onRemoved();
+        else later.parts?.refresh('records changed');
+      },
+      onUnderlay: () => {
+        later.parts?.refresh('the underlay changed');
+        later.announcer?.placeSoon();
+      },
+    },
+    onClose,
+  );
+  const dataplane = await openDataplane(components, membership, {
+    config,
+    docker: () => later.parts?.docker?.status().networks ?? [],
+    onAttachments: () => later.announcer?.attachmentsSoon(),
+  });
+  const announcer = openAnnouncer(components, config, membership, dataplane);
+  onClose(() => announcer.close());
+  const docker = config.docker.enabled
+    ? openDockerNetworks(components, config, dataplane, announcer)
+    : undefined;
+  const bringAbout = async (): Promise<readonly AgentOverlay[]> => {
+    dataplane.refresh('grant');
+    await dataplane.reconciler.settle();
+    docker?.trigger();
+    await syncConflists({ log }, { directory: config.cni_dir, overlays: dataplane.states.cniNetworks() });
+    await announcer.place();
+    return dataplane.states.overlays();
+  };
+  const registration = openRegistration(components, init, membership, bringAbout);
+  const parts: Parts = { ...membership, ...dataplane, docker, registration };
+  later.parts = parts;
+  later.announcer = announcer;
+  await begin(components, config, parts, bringAbout, onClose);
+  announcer.attachmentsSoon();
+  return parts;
+}
+
+/** Everything is wired: the kernel first, then whoever may ask for something. */
+async function begin(
+  components: SessionComponents,
+  config: AgentConfig,
+  parts: Parts,
+  bringAbout: () => Promise<readonly AgentOverlay[]>,
+  onClose: OnClose,
+): Promise<void> {
+  await parts.reconciler.start();
+  onClose(() => parts.reconciler.stop());
+  if (parts.grants.current() !== undefined) {
+    const overlays = await bringAbout();
+    components.log.info('Living on the stored grant', {
+      overlays: overlays.map((overlay) => overlay.info.name),
+    });
+  }
+  await parts.attachments.recover();
+  parts.attachments.start();
+  onClose(() => parts.attachments.close());
+  parts.docker?.start();
+  onClose(() => parts.docker?.stop());
+  await serveAgent(components, config, parts, onClose);
+  parts.registration.start();
+  onClose(() => parts.registration.stop());
+}
+
+function openAnnouncer(
+  components: SessionComponents,
+  config: AgentConfig,
+  membership: Membership,
+  dataplane: Dataplane,
+): Announcer {
+  const { clock, log } = components;
+  const { exchange, node, name, underlay, grants } = membership;
+  const publisher = createPublisher({ exchange }, { node });
+  return new Announcer(
+    { publisher, clock, log },
+    {
+      nodeRecord: (): NodeRecord => ({
+        name,
+        address: underlay.current().address.toString(),
+        gossip_port: config.gossip_port,
+        api_port: config.http_port,
+        role: 'agent',
+      }),
+      overlays: () => dataplane.states.usable(),
+      grantEpoch: () => grants.current()?.epoch,
+      attachments: () => dataplane.attachments.list(),
+    },
+  );
+}
+
+function openDockerNetworks(
+  components: SessionComponents,
+  config: AgentConfig,
+  dataplane: Dataplane,
+  announcer: Announcer,
+): DockerNetworks {
+  const { kernel, clock, log, metrics } = components;
+  return createDockerNetworks(
+    { docker: openDocker, kernel, clock, log: log.child('docker'), metrics },
+    {
+      socket: config.docker.socket,
+      networks: () => dataplane.states.dockerWishes(),
+      onEndpoints: (endpoints) => announcer.dockerEndpoints(endpoints),
+    },
+  );
+}
+
+function openRegistration(
+  components: SessionComponents,
+  init: SessionInit,
+  membership: Membership,
+  bringAbout: () => Promise<readonly AgentOverlay[]>,
+): Registration {
+  const { clock, random, log, metrics } = components;
+  const { config } = init;
+  const { node, name, grants, underlay, records, exchange } = membership;
+  const configure = async (update: UpdateAgentOverlays): Promise<readonly AgentOverlay[]> => {
+    await grants.take(update);
+    exchange.addContacts(update.contacts);
+    return bringAbout();
+  };
+  const cluster = (): object => (grants.cluster() === undefined ? {} : { cluster: grants.cluster() });
+  return createRegistration(
+    { clock, random, log: log.child('registration'), metrics, request },
+    {
+      masters: [...new Set([...config.masters, ...records.masters()])].map(parseTarget),
+      registration: () => ({
+        node,
+        ...cluster(),
+        name,
+        address: underlay.current().address.toString(),
+        gossip_port: config.gossip_port,
+        api_port: config.http_port,
+        network_config: config.network_config,
+      }),
+      maxConfigurationAttempts: config.max_configuration_attempts,
+      configure,
+      onRemoved: () => Promise.resolve(init.onRemoved()),
+    },
+  );
+}
+
+async function forget(parts: Parts): Promise<void> {
+  await parts.grants.drop();
+  await parts.attachments.forgetAll();
+}
