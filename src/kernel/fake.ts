@@ -1,0 +1,150 @@
+/**
+ * A kernel in memory, with other namespaces, nftables, connections and events: for tests of everything above.
+ *
+ * Invariants: it refuses what the kernel refuses (namespace-fake.ts) and passes the same contract suites; failures are
+ * asked for by name (`failNext`), never by chance.
+ */
+import type { IpAddress } from '../base/ip.ts';
+import { PortolanError } from '../base/errors.ts';
+import { FakeNamespace, type FailureKind, type FakeMachine } from './namespace-fake.ts';
+import { FakeNft, type NftFailureKind } from './nft-fake.ts';
+import type { ErrnoCode, Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
+
+/** A tracked connection, as far as `deleteConnections` looks at it. */
+export interface FakeConnection {
+  readonly protocol: number;
+  readonly destination: IpAddress;
+  readonly port: number;
+  /** Where it really goes, after translation; absent = to `destination`. */
+  readonly translated?: { readonly address: IpAddress; readonly port: number };
+}
+
+const HOME = '/proc/self/ns/net';
+const nftKinds: ReadonlySet<string> = new Set<NftFailureKind>([
+  'nft-replace',
+  'nft-remove',
+  'nft-change',
+  'nft-run',
+  'nft-read',
+]);
+
+export class FakeKernel extends FakeNamespace implements Kernel {
+  readonly nft: FakeNft;
+  /** Connections that are tracked; put in what a test needs. */
+  connections: FakeConnection[] = [];
+  readonly #machine: FakeMachine;
+  readonly #inodes = new Map<string, number>();
+  #nextInode = 4_026_532_000;
+
+  constructor() {
+    const machine: FakeMachine = { namespaces: new Map(), nextIndex: 2 };
+    super({ machine });
+    this.#machine = machine;
+    this.#machine.namespaces.set(HOME, this);
+    this.#inodes.set(HOME, this.#nextInode++);
+    this.nft = new FakeNft({
+      onChange: (text, own) => this.#announce({ object: 'nft', change: 'new', link: undefined, own, text }),
+    });
+  }
+
+  override failNext(kind: FailureKind | NftFailureKind, code: Exclude<ErrnoCode, 'other'>, times = 1): void {
+    if (isNftKind(kind)) this.nft.failNext(kind, code, times);
+    else super.failNext(kind, code, times);
+  }
+
+  /** Makes a namespace at `path`. */
+  addNamespace(path: string): FakeNamespace {
+    const namespace = new FakeNamespace({ machine: this.#machine });
+    this.#machine.namespaces.set(path, namespace);
+    this.#inodes.set(path, this.#nextInode++);
+    return namespace;
+  }
+
+  /** Its links go, and their veth peers with them. */
+  removeNamespace(path: string): void {
+    this.#machine.namespaces.get(path)?.destroy();
+    this.#machine.namespaces.delete(path);
+    this.#inodes.delete(path);
+  }
+
+  /** The monitors' queue ran over. */
+  overrun(): void {
+    const text = 'notifications were lost (ENOBUFS)';
+    this.#announce({ object: 'overrun', change: 'new', link: undefined, own: false, text });
+  }
+
+  async openNamespace(path: string): Promise<NetworkNamespace> {
+    const namespace = this.#machine.namespaces.get(path);
+    if (namespace !== undefined) return new OpenedNamespace(namespace);
+    throw new PortolanError('not-found', `Open network namespace "${path}": it cannot be opened`, {
+      field: 'namespace',
+    });
+  }
+
+  async namespaceInode(path: string): Promise<number | undefined> {
+    return this.#inodes.get(path);
+  }
+
+  async monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor> {
+    this.listeners.add(onEvent);
+    return { close: () => this.listeners.delete(onEvent) };
+  }
+
+  async deleteConnections(filter: {
+    readonly address: IpAddress;
+    readonly protocol?: number;
+    readonly port?: number;
+  }): Promise<number> {
+    const before = this.connections.length;
+    const meant = (address: IpAddress, port: number): boolean =>
+      address.equals(filter.address) && port === (filter.port ?? port);
+    this.connections = this.connections.filter(
+      ({ protocol, destination, port, translated }) =>
+        protocol !== (filter.protocol ?? protocol) ||
+        (!meant(destination, port) &&
+          (translated === undefined || !meant(translated.address, translated.port))),
+    );
+    return before - this.connections.length;
+  }
+
+  #announce(event: KernelEvent): void {
+    queueMicrotask(() => {
+      for (const listener of this.listeners) listener(event);
+    });
+  }
+}
+
+function isNftKind(kind: string): kind is NftFailureKind {
+  return nftKinds.has(kind);
+}
+
+/** A handle on a namespace: closing it leaves the namespace as it is. */
+class OpenedNamespace implements NetworkNamespace {
+  readonly links: NetworkNamespace['links'];
+  readonly link: NetworkNamespace['link'];
+  readonly addresses: NetworkNamespace['addresses'];
+  readonly routes: NetworkNamespace['routes'];
+  readonly rules: NetworkNamespace['rules'];
+  readonly neighbours: NetworkNamespace['neighbours'];
+  readonly fdb: NetworkNamespace['fdb'];
+  readonly apply: NetworkNamespace['apply'];
+  readonly readSysctl: NetworkNamespace['readSysctl'];
+  readonly writeSysctl: NetworkNamespace['writeSysctl'];
+
+  constructor(namespace: FakeNamespace) {
+    this.links = () => namespace.links();
+    this.link = (name) => namespace.link(name);
+    this.addresses = (filter) => namespace.addresses(filter);
+    this.routes = (filter) => namespace.routes(filter);
+    this.rules = () => namespace.rules();
+    this.neighbours = (filter) => namespace.neighbours(filter);
+    this.fdb = (filter) => namespace.fdb(filter);
+    this.apply = (operations) => namespace.apply(operations);
+    this.readSysctl = (key) => namespace.readSysctl(key);
+    this.writeSysctl = (key, value) => namespace.writeSysctl(key, value);
+  }
+
+  close(): void {
+    // Nothing is held.
+  }
+}
