@@ -59,6 +59,8 @@ export interface RoundReport {
   readonly done: boolean;
   readonly durationMs: number;
   readonly steps: number;
+  /** What the steps were for. */
+  readonly changes: readonly Change[];
   readonly repairs: Readonly<Partial<Record<ObjectKind, number>>>;
   readonly failures: readonly Failure[];
   readonly faults: readonly Fault[];
@@ -240,6 +242,7 @@ class KernelReconciler implements Reconciler {
       done: inventory !== undefined,
       durationMs: this.#components.clock.nowMs() - begun,
       steps: changes.length,
+      changes,
       repairs,
       failures,
       faults: all,

@@ -20,9 +20,13 @@ export function findRepairs(
   failed: ReadonlyMap<string, string>,
 ): readonly Change[] {
   if (before === undefined) return [];
-  return changes.filter(
-    (change) => !failed.has(change.id) && expected(change, before) === expected(change, now),
-  );
+  const seen = new Set<string>();
+  return changes.filter((change) => {
+    // One object may take several steps: a device is deleted, made and configured.
+    if (seen.has(change.id)) return false;
+    seen.add(change.id);
+    return !failed.has(change.id) && expected(change, before) === expected(change, now);
+  });
 }
 
 /** The object as an inventory wants it, as text; empty when it wants none. */

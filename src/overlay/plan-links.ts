@@ -61,7 +61,7 @@ interface Draft {
 function planLink(draft: Draft, desired: DesiredLink, found: Link | undefined): void {
   if (found === undefined) {
     draft.emptied.add(desired.name);
-    draft.steps.push(addLink(desired, undefined));
+    draft.steps.push(...addLink(desired, undefined));
     return;
   }
   const difference = misfit(desired, found);
@@ -69,7 +69,7 @@ function planLink(draft: Draft, desired: DesiredLink, found: Link | undefined): 
   else if (isOurAlias(found.alias)) {
     draft.emptied.add(desired.name);
     draft.lookAgain = true;
-    draft.steps.push(deleteLink(found, 'correct'), addLink(desired, difference));
+    draft.steps.push(deleteLink(found, 'correct'), ...addLink(desired, difference));
   } else {
     draft.blocked.add(desired.name);
     const reason = `device ${desired.name} exists and is ${difference}, not ours and not what is wanted (${describeDesired(desired)}): remove or rename it`;
@@ -127,20 +127,27 @@ function planPort(draft: Draft, port: DesiredPort, found: Link | undefined): rea
   return Object.keys(settings).length === 0 ? [] : [setLink('port', port.name, settings, found)];
 }
 
-function addLink(desired: DesiredLink, was: string | undefined): Step {
+/**
+ * A bridge follows the MTU of its ports until somebody has set another one than it had (net/bridge, br_change_mtu);
+ * what it is born with does not count. So it is born with one byte more.
+ */
+function addLink(desired: DesiredLink, was: string | undefined): readonly Step[] {
   const { name, link, mtu, mac, alias } = desired;
-  return {
-    do: 'kernel',
-    operation: { do: 'link-add', name, link, settings: { mtu, mac, alias, up: true } },
-    change: {
-      object: 'link',
-      id: `link ${name}`,
-      action: was === undefined ? 'make' : 'correct',
-      what: `${name} ${describeDesired(desired)} mtu ${mtu} address ${mac}`,
-      was,
-      link: name,
-    },
+  const change: Change = {
+    object: 'link',
+    id: `link ${name}`,
+    action: was === undefined ? 'make' : 'correct',
+    what: `${name} ${describeDesired(desired)} mtu ${mtu} address ${mac}`,
+    was,
+    link: name,
   };
+  const add = (first: number): Step => ({
+    do: 'kernel',
+    operation: { do: 'link-add', name, link, settings: { mtu: first, mac, alias, up: true } },
+    change,
+  });
+  if (link.kind !== 'bridge') return [add(mtu)];
+  return [add(mtu + 1), { do: 'kernel', operation: { do: 'link-set', name, settings: { mtu } }, change }];
 }
 
 function setLink(object: 'link' | 'port', name: string, settings: LinkSettings, found: Link): Step {
