@@ -1,0 +1,106 @@
+/**
+ * Takes everything of Portolan's off this host: kernel objects, rules in Docker's chains, Docker networks, CNI files.
+ *
+ * Nothing else is touched, and each step is harmless when there is nothing to take away. State stays on disk unless it
+ * is purged: an agent that starts again finds its identity and its blocks.
+ */
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describeError, PortolanError } from '../base/errors.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import { SysctlMemory } from '../kernel/sysctl-memory.ts';
+import type { Kernel } from '../kernel/types.ts';
+import type { AgentConfig } from '../model/config.ts';
+import { openDocker } from '../runtime/docker.ts';
+import { legacyTables } from '../runtime/legacy-tables.ts';
+import type { Docker } from '../runtime/types.ts';
+import { openJournal } from '../store/journal.ts';
+import { memoryJournal } from '../store/memory-journal.ts';
+import type { Journal } from '../store/types.ts';
+import { syncConflists } from './cni-config.ts';
+import { createDockerIsolation } from './docker-isolation.ts';
+import { DOCKER_LABEL } from './docker-network-plan.ts';
+import { GrantKeeper } from './grant-keeper.ts';
+import { createReconciler } from './reconciler.ts';
+
+export interface UninstallComponents {
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface UninstallReport {
+  /** Kernel objects removed. */
+  readonly kernel_objects: number;
+  readonly docker_networks: readonly string[];
+  /** What could not be removed, and why. */
+  readonly left: readonly string[];
+}
+
+/** Rejects with `conflict` while the agent runs. */
+export async function uninstall(
+  components: UninstallComponents,
+  config: AgentConfig,
+  options: { readonly purge: boolean },
+): Promise<UninstallReport> {
+  const { kernel, log } = components;
+  const journal = await openState(log, config, options.purge);
+  const granted = new GrantKeeper({ journal }).current()?.overlays ?? [];
+  const docker = await removeDockerNetworks(
+    config,
+    granted.map((overlay) => overlay.info.name),
+  );
+  await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
+  const sysctls = new SysctlMemory({ namespace: kernel, journal });
+  const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
+  await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
+  await rm(join(config.cni_bin_dir, 'portolan-cni'), { force: true });
+  await journal.close();
+  if (options.purge) await rm(config.state_dir, { recursive: true, force: true });
+  return {
+    kernel_objects: round.steps,
+    docker_networks: docker.removed,
+    left: [...docker.left, ...round.failures.map(({ change, reason }) => `${change.what}: ${reason}`)],
+  };
+}
+
+function running(): PortolanError {
+  return new PortolanError('conflict', 'Cannot uninstall: the agent runs', { remedy: 'stop it first' });
+}
+
+/** The journal knows the sysctls of before; one that is damaged must not keep a purge from working. */
+async function openState(log: Log, config: AgentConfig, purge: boolean): Promise<Journal> {
+  const path = join(config.state_dir, 'agent.journal');
+  if (!existsSync(path)) return memoryJournal();
+  try {
+    return await openJournal({ log }, { path, what: "this host's former settings" });
+  } catch (error) {
+    if (error instanceof PortolanError && error.code === 'corrupt' && purge) return memoryJournal();
+    throw error instanceof PortolanError && error.code === 'conflict' ? running() : error;
+  }
+}
+
+/** Only networks that carry our label; one that containers still use is left and named. */
+async function removeDockerNetworks(
+  config: AgentConfig,
+  overlays: readonly string[],
+): Promise<{ removed: string[]; left: string[] }> {
+  const outcome = { removed: [] as string[], left: [] as string[] };
+  if (!existsSync(config.docker.socket)) return outcome;
+  const docker: Docker = openDocker(config.docker.socket);
+  for (const name of overlays) {
+    try {
+      const network = await docker.network(name);
+      if (network?.labels[DOCKER_LABEL] === undefined) continue;
+      await docker.removeNetwork(name);
+      outcome.removed.push(name);
+    } catch (error) {
+      outcome.left.push(`Docker network ${name}: ${describeError(error)}`);
+    }
+  }
+  return outcome;
+}
