@@ -195,6 +195,11 @@ export class Attachments {
     await this.#undoAll(lost, 'its namespace is gone, and no DEL came');
   }
 
+  /** The node has lost its blocks: its containers' addresses may be somebody else's by now. */
+  async forgetAll(): Promise<void> {
+    await this.#undoAll([...this.#records.values()], 'this node gave up its block');
+  }
+
   #load(): void {
     this.#addresses.load(this.#journal);
     for (const [, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
@@ -208,23 +213,17 @@ export class Attachments {
   }
 
   async #add(request: CniRequest): Promise<CniResult> {
-    const { config, netns } = request;
+    const { config } = request;
     const view = await this.#readyView(config.name);
     await this.#clearEarlier(request);
-    const inode = await this.#containerNamespace(netns);
-    const inside = await this.#kernel.openNamespace(netns);
-    try {
-      const [metric] = await Promise.all([defaultMetric(inside), refuseOccupiedPorts(config.ports)]);
-      const record = this.#plan(request, view, { inode, metric });
-      await this.#makeOrUndo(record, inside);
-      return appendResult(config.prevResult ?? noResult, resultOf(record, view, config.dns));
-    } finally {
-      inside.close();
-    }
+    const inode = await this.#containerNamespace(request.netns);
+    if (config.ports.length > 0) await refuseOccupiedPorts(config.ports);
+    const record = await this.#makeOrUndo(this.#plan(request, view, inode));
+    return appendResult(config.prevResult ?? noResult, resultOf(record, view, config.dns));
   }
 
   /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */
-  #plan(request: CniRequest, view: NetworkView, found: { inode: number; metric: number }): AttachmentRecord {
+  #plan(request: CniRequest, view: NetworkView, inode: number): AttachmentRecord {
     const { container, ifname, netns, containerName, config } = request;
     const id = attachmentId(request);
     const allocated = this.#addresses.allocate(view.subnets, config.addresses, id);
@@ -247,13 +246,13 @@ export class Attachments {
       hostLink: hostLinkName(container, ifname),
       bridge: view.bridge,
       netns,
-      inode: found.inode,
+      inode,
       addresses: allocated.map(({ address }) => address.toString()),
       gateways: allocated.map(({ gateway }) => gateway.toString()),
       mac: config.mac ?? macOfAddress(first, 'container'),
       hostMac: macOfAddress(first, 'host'),
       mtu: Math.min(config.mtu ?? view.mtu, view.mtu),
-      metric: found.metric,
+      metric: 0,
       routes,
       ports: [...config.ports],
       labels: config.labels,
@@ -265,9 +264,9 @@ export class Attachments {
     };
   }
 
-  async #makeOrUndo(record: AttachmentRecord, inside: NetworkNamespace): Promise<void> {
+  async #makeOrUndo(record: AttachmentRecord): Promise<AttachmentRecord> {
     try {
-      await this.#make(record, inside);
+      return await this.#make(record);
     } catch (error) {
       await this.#undo(record).catch((second: unknown) => {
         const fields = { container: record.container, ifname: record.ifname, error: second };
@@ -277,20 +276,46 @@ export class Attachments {
     }
   }
 
-  async #make(record: AttachmentRecord, inside: NetworkNamespace): Promise<void> {
+  async #make(planned: AttachmentRecord): Promise<AttachmentRecord> {
+    const written = this.#writeIntent(planned);
+    // The disk is at work from the end of this turn on; meanwhile the container's namespace is opened and looked at.
+    const entering = nextTurn().then(() => this.#enter(planned.netns));
+    const [entered, saved] = await Promise.allSettled([entering, written]);
+    if (entered.status === 'rejected') throw entered.reason;
+    const { inside, metric } = entered.value;
+    try {
+      if (saved.status === 'rejected') throw saved.reason;
+      const record: AttachmentRecord = { ...planned, state: 'ready', metric };
+      await wireHost(this.#kernel, record, () => this.#init.settled());
+      await wireContainer(inside, record);
+      await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
+      // Not waited for: a complete attachment that is still called pending is recognised after a crash.
+      this.#keep(record);
+      this.#init.onChange();
+      return record;
+    } finally {
+      inside.close();
+    }
+  }
+
+  #writeIntent(record: AttachmentRecord): Promise<void> {
     const addresses = addressesOf(record).map(({ address }) => address);
     this.#records.set(attachmentId(record), record);
-    await this.#journal.write({
+    this.#count.set(this.#records.size);
+    return this.#journal.write({
       [attachmentKey(record.container, record.ifname)]: record,
       ...this.#addresses.allocationChanges(addresses),
     });
-    await wireHost(this.#kernel, record, () => this.#init.settled());
-    await wireContainer(inside, record);
-    await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
-    // Not waited for: a complete attachment that is still called pending is recognised after a crash.
-    this.#keep({ ...record, state: 'ready' });
-    this.#count.set(this.#records.size);
-    this.#init.onChange();
+  }
+
+  async #enter(netns: string): Promise<{ inside: NetworkNamespace; metric: number }> {
+    const inside = await this.#kernel.openNamespace(netns);
+    try {
+      return { inside, metric: await defaultMetric(inside) };
+    } catch (error) {
+      inside.close();
+      throw error;
+    }
   }
 
   /** Unmakes in the reverse order; the address goes last, so that nobody gets it while anything of this is left. */
@@ -448,6 +473,13 @@ export class Attachments {
     this.#missed.set(id, missed);
     return missed >= SWEEPS_BEFORE_REMOVAL;
   }
+}
+
+/** Lets what waits for the end of this turn begin. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 const noResult: CniResult = { interfaces: [], ips: [], routes: [], dns: {} };
