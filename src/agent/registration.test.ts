@@ -60,7 +60,7 @@ function set(configure: Configure = () => Promise.resolve([ok])) {
   const registration = createRegistration(
     { clock, random, log, metrics, request: master.request },
     {
-      masters: [{ host: '10.0.0.1', port: 5050 }],
+      masters: () => ['10.0.0.1:5050'],
       maxConfigurationAttempts: 4,
       registration: () => ({
         node: agent.node,

@@ -9,7 +9,7 @@ import { PortolanError, describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import type { Answer, HttpTarget, RequestInit } from '../http/client.ts';
+import { parseTarget, type Answer, type HttpTarget, type RequestInit } from '../http/client.ts';
 import type { ErrorBody } from '../http/errors.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
 import {
@@ -37,7 +37,8 @@ export interface RegistrationComponents {
 }
 
 export interface RegistrationInit {
-  readonly masters: readonly HttpTarget[];
+  /** `host:port` of the masters as known now: configured ones and those the cluster tells of. */
+  readonly masters: () => readonly string[];
   readonly maxConfigurationAttempts: number;
   /** The message as of now: identity and address may change between two attempts. */
   readonly registration: () => RegisterAgent;
@@ -94,7 +95,6 @@ class RegistrationShell implements Registration {
     this.#init = init;
     this.#metrics = createRegistrationMetrics(components.metrics);
     this.#machine = new RegistrationMachine(components, {
-      masters: init.masters.length,
       maxConfigurationAttempts: init.maxConfigurationAttempts,
     });
     let resolve = (): void => undefined;
@@ -153,7 +153,8 @@ class RegistrationShell implements Registration {
         this.#run(this.#report(effect.master, effect.overlays));
         break;
       case 'renew':
-        this.#run(this.#renew());
+        // Not waited for by `stop`: taking a new identity may itself stop this registration.
+        void this.#renew();
         break;
       case 'ask-health':
         this.#run(this.#askHealth(effect.master));
@@ -234,7 +235,7 @@ class RegistrationShell implements Registration {
   }
 
   async #askHealth(master: number): Promise<void> {
-    const target = this.#init.masters[master];
+    const target = this.#target(master);
     let instance: string | undefined;
     try {
       if (target === undefined) return;
@@ -251,8 +252,14 @@ class RegistrationShell implements Registration {
     this.#step({ type: 'health', master: instance });
   }
 
+  #target(master: number): HttpTarget | undefined {
+    const masters = this.#init.masters();
+    const address = masters[master % masters.length];
+    return address === undefined ? undefined : parseTarget(address);
+  }
+
   #post(master: number, path: string, body: unknown): Promise<Answer> {
-    const target = this.#init.masters[master];
+    const target = this.#target(master);
     if (target === undefined) throw noMasters();
     return this.#components.request(target, {
       method: 'POST',

@@ -44,11 +44,8 @@ function say(effect: RegistrationEffect): string {
 }
 
 /** A machine whose every step answers one readable line. */
-function machine(init: { masters?: number; maxConfigurationAttempts?: number } = {}) {
-  const machine = new RegistrationMachine(
-    { random: half },
-    { masters: 1, maxConfigurationAttempts: 4, ...init },
-  );
+function machine(init: { maxConfigurationAttempts?: number } = {}) {
+  const machine = new RegistrationMachine({ random: half }, { maxConfigurationAttempts: 4, ...init });
   const step = (event: RegistrationEvent): string =>
     `${machine.step(event).map(say).join('; ')}${machine.status === 'REGISTERED' ? ' REGISTERED' : ''}`.trim();
   return { machine, step };
@@ -102,21 +99,21 @@ describe('a registration', () => {
     }
     expect(lines).toEqual([
       'register 0; attempt in 2500 ms; check in 5000 ms',
-      'register 0; attempt in 5000 ms',
+      'register 1; attempt in 5000 ms',
       'attempt in 10000 ms',
-      'register 0; attempt in 20000 ms',
-      'register 0; attempt in 40000 ms',
-      'register 0; attempt in 80000 ms',
-      'register 0; attempt in 160000 ms',
-      'register 0; attempt in 300000 ms',
-      'register 0; attempt in 300000 ms',
-      'register 0; attempt in 300000 ms',
-      'register 0; attempt in 300000 ms',
+      'register 2; attempt in 20000 ms',
+      'register 3; attempt in 40000 ms',
+      'register 4; attempt in 80000 ms',
+      'register 5; attempt in 160000 ms',
+      'register 6; attempt in 300000 ms',
+      'register 7; attempt in 300000 ms',
+      'register 8; attempt in 300000 ms',
+      'register 9; attempt in 300000 ms',
     ]);
   });
 
   test('tries several masters in turn', () => {
-    const { step } = machine({ masters: 3 });
+    const { step } = machine();
     const lines = [step(start)];
     for (let i = 0; i < 3; i++) {
       step(refused('unreachable'));
@@ -126,7 +123,7 @@ describe('a registration', () => {
       'register 0',
       'register 1',
       'register 2',
-      'register 0',
+      'register 3',
     ]);
   });
 
@@ -220,7 +217,7 @@ describe('another master', () => {
 
 describe('a master that cannot be reached', () => {
   test('makes the agent REGISTERING with the first back-off, at the next master', () => {
-    const { step } = registered({ masters: 2 });
+    const { step } = registered();
     expect([step(health()), step(attempt)]).toEqual(['attempt in 2500 ms', 'register 1; attempt in 5000 ms']);
   });
 
@@ -231,7 +228,7 @@ describe('a master that cannot be reached', () => {
       step(attempt);
       step(refused('unreachable'));
     }
-    expect(step(health('m1'))).toBe('register 0; attempt in 2500 ms');
+    expect(step(health('m1'))).toBe('register 11; attempt in 2500 ms');
   });
 
   test('during the report leaves the back-off in charge', () => {
@@ -239,7 +236,7 @@ describe('a master that cannot be reached', () => {
     step(start);
     step(grant('m1', overlay('a')));
     step(configured(['a', 'STATUS_OK']));
-    expect([step(acknowledged()), step(attempt)]).toEqual(['', 'register 0; attempt in 5000 ms']);
+    expect([step(acknowledged()), step(attempt)]).toEqual(['', 'register 1; attempt in 5000 ms']);
   });
 });
 

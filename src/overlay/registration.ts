@@ -49,7 +49,6 @@ export type RegistrationEffect =
   | { readonly do: 'clear-timer'; readonly timer: 'attempt' };
 
 export interface RegistrationInit {
-  readonly masters: number;
   readonly maxConfigurationAttempts: number;
 }
 
@@ -86,7 +85,7 @@ export class RegistrationMachine {
   get overlays(): readonly AgentOverlay[] {
     return this.#overlays;
   }
-  /** Index of the master spoken to. */
+  /** Which master is spoken to: counts on past the last, the shell takes the remainder, since the list may change. */
   get master(): number {
     return this.#master;
   }
@@ -232,7 +231,7 @@ export class RegistrationMachine {
   }
 
   #nextMaster(): void {
-    if (this.#init.masters > 0) this.#master = (this.#master + 1) % this.#init.masters;
+    this.#master += 1;
   }
 }
 
