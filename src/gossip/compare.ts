@@ -49,8 +49,11 @@ export function answerVersions(store: RecordStore, versions: Versions): Uint8Arr
   const newer: StoredRecord[] = [];
   const wanted: string[] = [];
   for (const [writer, rows] of versions.writers) {
-    newer.push(...newerThan(store, writer, rows));
-    for (const row of rows) if (isWanted(store, writer, row)) wanted.push(row[0]);
+    const asked = rows.filter((row) => isWanted(store, writer, row)).map(([key]) => key);
+    const sent = newerThan(store, writer, rows, 1);
+    // The hashes differ, the versions do not: then it is a value, of a writer whose disk was set back.
+    newer.push(...(asked.length + sent.length > 0 ? sent : newerThan(store, writer, rows, 0)));
+    wanted.push(...asked);
   }
   const { kept, isCut } = withinBudget(newer);
   const done = versions.last || isCut ? [encodeMessage({ type: 'done', more: isCut })] : [];
@@ -62,12 +65,17 @@ export function answerWant(store: RecordStore, want: Want): Uint8Array[] {
   return recordFrames(withinBudget(found).kept, { repair: true });
 }
 
-function newerThan(store: RecordStore, writer: string, rows: readonly VersionRow[]): StoredRecord[] {
+/** What we hold and they do not, or in a version at least `margin` (1 newer, 0 equal) above theirs. */
+function newerThan(
+  store: RecordStore,
+  writer: string,
+  rows: readonly VersionRow[],
+  margin: 0 | 1,
+): StoredRecord[] {
   const theirs = new Map(rows.map(([key, epoch, sequence]) => [key, { epoch, sequence }]));
   return store.ofWriter(writer).filter(({ record }) => {
     const held = theirs.get(record.key);
-    // Equal versions go too: the hashes differ, so perhaps the values do.
-    return held === undefined || compareVersions(record.version, held) >= 0;
+    return held === undefined || compareVersions(record.version, held) >= margin;
   });
 }
 
