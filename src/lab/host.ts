@@ -12,7 +12,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mustRun, runCommand } from '../runtime/command.ts';
-import { NETNS_DIR, packageRoot, type HostPaths } from './paths.ts';
+import { NETNS_DIR, type HostPaths } from './paths.ts';
 
 const SETUP_TIMEOUT_MS = 20_000;
 /** statfs(2) f_type of a namespace file. */
@@ -23,11 +23,11 @@ const overlaid = ['etc', 'opt', 'var-lib'] as const;
 const bound = ['portolan', 'docker', 'containerd'] as const;
 
 /**
- * Runs inside the new namespaces, with the host's directory as $1, its name as $2 and the program's directory as $3.
+ * Runs inside the new namespaces, with the host's directory as $1 and its name as $2.
  * `/run` is covered last, because the host's directory itself lies below it.
  */
 const setupScript = `
-host=$1; name=$2; program=$3
+host=$1; name=$2
 hostname "$name"
 # Copies of other hosts' and labs' mounts came along; they would hold those namespaces after their end.
 inherited=$(cut -d' ' -f5 /proc/self/mountinfo | grep '^/run/' | grep -vxF "\${host%/hosts/*}" | sort -r)
@@ -43,7 +43,6 @@ for each in portolan docker containerd; do
   mount --bind "$host/disk/$each" "/var/lib/$each"
 done
 mkdir -p /opt/cni/bin /etc/cni/net.d /etc/portolan
-ln -sf "$program/dist/portolan-cni" /opt/cni/bin/portolan-cni
 mount --rbind /sys/fs/cgroup "$host/cgroup"
 mount -t sysfs sysfs /sys
 mount --rbind "$host/cgroup" /sys/fs/cgroup
@@ -91,7 +90,6 @@ export async function createHost(host: HostPaths): Promise<void> {
       'lab-host',
       host.dir,
       host.name,
-      packageRoot.replace(/\/$/, ''),
     ],
     { timeoutMs: SETUP_TIMEOUT_MS },
   );

@@ -1,0 +1,226 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { realClock, sleep } from '../base/clock.ts';
+import { silentLog } from '../base/log.ts';
+import { realRandom } from '../base/random.ts';
+import { containerRequest, type ContainerInfo } from '../model/container.ts';
+import { removeCgroupParent } from '../runtime/cgroup.ts';
+import { createNetns, mountRootfs, rootfsPaths } from '../runtime/rootfs.ts';
+import { writeRecord } from './container-record.ts';
+import { openContainers, type Containers } from './containers.ts';
+
+let directory = '';
+const opened: Containers[] = [];
+
+/** Answers like a plug-in, notes its calls, and fails while there is a file `fail-<COMMAND>`. */
+const plugin = `#!/bin/sh
+here=$(dirname "$0")
+echo "$CNI_COMMAND $CNI_CONTAINERID" >> "$here/calls"
+cat > /dev/null
+if [ -e "$here/fail-$CNI_COMMAND" ]; then
+  echo '{"code":11,"msg":"told to fail"}'
+  exit 1
+fi
+echo '{"cniVersion":"1.0.0","ips":[{"address":"9.0.1.2/25"}]}'
+`;
+
+const open = async (): Promise<Containers> => {
+  const containers = await openContainers(
+    { log: silentLog, clock: realClock, random: realRandom },
+    {
+      stateDir: join(directory, 'state'),
+      runDir: join(directory, 'run'),
+      cniDir: join(directory, 'cni'),
+      pluginDirectories: [directory],
+    },
+  );
+  opened.push(containers);
+  return containers;
+};
+
+const run = (containers: Containers, script: string, name?: string): Promise<ContainerInfo> =>
+  containers.run(
+    containerRequest.parse({
+      argv: ['busybox', 'sh', '-c', script],
+      ...(name === undefined ? {} : { name }),
+    }),
+  );
+
+async function eventually(containers: Containers, name: string, state: string): Promise<ContainerInfo> {
+  for (let i = 0; i < 500; i++) {
+    const info = await containers.inspect(name);
+    if (info.state === state) return info;
+    await sleep(20);
+  }
+  throw new Error(`container "${name}" does not become ${state}`);
+}
+
+const calls = async (): Promise<readonly string[]> =>
+  (await readFile(join(directory, 'calls'), 'utf8').catch(() => '')).trim().split('\n');
+
+/** Mounts, processes and directories of containers that are left. */
+async function remains(): Promise<readonly string[]> {
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
+    .split('\n')
+    .filter((line) => line.includes(directory));
+  const processes = execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes(directory) && !line.startsWith('Z'));
+  const containers = await readdir(join(directory, 'state', 'containers'));
+  const namespaces = await readdir(join(directory, 'run', 'netns')).catch(() => []);
+  return [...mounts, ...processes, ...containers, ...namespaces];
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'plb-containers-'));
+  await mkdir(join(directory, 'cni'));
+  await writeFile(join(directory, 'plugin'), plugin, { mode: 0o755 });
+  const list = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'plugin' }] };
+  await writeFile(join(directory, 'cni', 'net.conflist'), JSON.stringify(list));
+});
+
+afterEach(async () => {
+  await rm(join(directory, 'fail-DEL'), { force: true });
+  for (const containers of opened.splice(0)) {
+    for (const each of await containers.list())
+      await containers.remove(each.id, { force: true }).catch(() => undefined);
+    await containers.close();
+  }
+  await removeCgroupParent();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('native containers', () => {
+  it('run on a copy of the root that hides what is not theirs, with a name and addresses', async () => {
+    const containers = await open();
+    const info = await run(containers, 'echo mine > /etc/plb-mark; exec busybox sleep 1000', 'web');
+    expect(info).toMatchObject({ name: 'web', network: 'net', state: 'running', addresses: ['9.0.1.2/25'] });
+    const exec = (...words: string[]): string =>
+      execFileSync('runc', ['--root', containers.runcRoot, 'exec', info.id, ...words], { encoding: 'utf8' });
+    expect(exec('cat', '/etc/hostname', '/etc/plb-mark')).toBe('web\nmine\n');
+    expect(exec('cat', '/etc/hosts')).toContain('9.0.1.2\tweb');
+    expect(exec('ls', '/run', '/tmp')).toBe('/run:\n\n/tmp:\n');
+    expect(exec('cat', '/sys/class/net/lo/operstate')).not.toBe('');
+    expect(existsSync('/etc/plb-mark')).toBe(false);
+  });
+
+  it('leave a log and an exit code when they end, give their addresses back and go with rm', async () => {
+    const containers = await open();
+    await run(containers, 'echo out; echo err >&2; exit 3', 'short');
+    const info = await eventually(containers, 'short', 'exited');
+    expect(info.exitCode).toBe(3);
+    expect(await containers.logs('short')).toBe('out\nerr\n');
+    for (let i = 0; i < 500 && !(await calls()).includes(`DEL ${info.id}`); i++) await sleep(20);
+    expect(await calls()).toEqual([`ADD ${info.id}`, `DEL ${info.id}`]);
+    await containers.remove('short', { force: false });
+    expect(await containers.list()).toEqual([]);
+    expect(await remains()).toEqual([]);
+  });
+
+  it('outlive the agent: the next one finds them running and can end them', async () => {
+    const first = await open();
+    const started = await run(first, 'exec busybox sleep 1000', 'web');
+    await first.close();
+    const second = await open();
+    expect(await second.inspect('web')).toEqual(started);
+    await expect(second.remove('web', { force: false })).rejects.toMatchObject({ code: 'conflict' });
+    await second.remove('web', { force: true });
+    expect(await remains()).toEqual([]);
+  });
+
+  it('are found by id, name or the beginning of an id, and by nothing else', async () => {
+    const containers = await open();
+    const { id } = await run(containers, 'exec busybox sleep 1000', 'web');
+    expect((await containers.inspect(id.slice(0, 5))).name).toBe('web');
+    await expect(containers.inspect('nobody')).rejects.toMatchObject({ code: 'not-found' });
+    await expect(containers.inspect('')).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
+
+describe('a container that cannot be made', () => {
+  it('leaves nothing when its program does not exist, and says so', async () => {
+    const containers = await open();
+    const request = containerRequest.parse({ argv: ['no-such-program'] });
+    await expect(containers.run(request)).rejects.toThrowError(/no-such-program.*not found/);
+    expect((await calls()).map((call) => call.split(' ')[0])).toEqual(['ADD', 'DEL']);
+    expect(await remains()).toEqual([]);
+  });
+
+  it("leaves nothing when the plug-in refuses, and says the plug-in's reason", async () => {
+    await writeFile(join(directory, 'fail-ADD'), '');
+    const containers = await open();
+    await expect(run(containers, 'true')).rejects.toThrowError(/told to fail/);
+    expect(await containers.list()).toEqual([]);
+    expect(await remains()).toEqual([]);
+  });
+
+  it('is refused when the name is taken or the network unknown', async () => {
+    const containers = await open();
+    await run(containers, 'exec busybox sleep 1000', 'web');
+    await expect(run(containers, 'true', 'web')).rejects.toMatchObject({ code: 'conflict', field: 'name' });
+    const elsewhere = containerRequest.parse({ argv: ['true'], network: 'other' });
+    await expect(containers.run(elsewhere)).rejects.toMatchObject({ code: 'not-found', field: 'network' });
+  });
+});
+
+describe('what a crash left', () => {
+  /** The steps of making a container, each on top of the ones before. */
+  const steps = ['directory', 'record', 'namespace', 'addresses', 'root'] as const;
+
+  it.each(steps)('is removed by the next agent when the crash came after the %s', async (last) => {
+    const id = 'c0ffee000001';
+    const own = join(directory, 'state', 'containers', id);
+    const upTo = (step: (typeof steps)[number]): boolean => steps.indexOf(step) <= steps.indexOf(last);
+    const netns = join(directory, 'run', 'netns', id);
+    await mkdir(own, { recursive: true });
+    const record = {
+      id,
+      name: 'half',
+      network: 'net',
+      createdMs: 1,
+      netns,
+      addresses: [],
+      boot: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
+      request: containerRequest.parse({ argv: ['true'] }),
+      conflist: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'plugin' }] },
+    };
+    if (upTo('record')) await writeRecord(own, record);
+    if (upTo('namespace')) await createNetns(netns);
+    if (upTo('addresses')) await writeRecord(own, { ...record, result: { ips: [] } });
+    if (upTo('root')) await mountRootfs(rootfsPaths(own), { hostname: 'half', addresses: [] });
+    const containers = await open();
+    expect(await containers.list()).toEqual([]);
+    expect(await remains()).toEqual([]);
+    if (upTo('record')) expect(await calls()).toEqual([`DEL ${id}`]);
+  });
+
+  it('stays for rm when its host was rebooted under it', async () => {
+    const first = await open();
+    const { id } = await run(first, 'exec busybox sleep 1000', 'web');
+    await first.close();
+    const file = join(directory, 'state', 'containers', id, 'container.json');
+    const record = JSON.parse(await readFile(file, 'utf8')) as { boot: string; process: { pid: number } };
+    process.kill(record.process.pid, 'SIGKILL');
+    await rm(join(directory, 'state', 'containers', id, 'exit'), { recursive: true, force: true });
+    await writeFile(file, JSON.stringify({ ...record, boot: 'another boot' }));
+    const second = await open();
+    await eventually(second, 'web', 'lost');
+    await second.remove('web', { force: false });
+    expect(await remains()).toEqual([]);
+  });
+
+  it('is kept and tried again when its addresses cannot be given back', async () => {
+    const containers = await open();
+    await run(containers, 'exec busybox sleep 1000', 'web');
+    await writeFile(join(directory, 'fail-DEL'), '');
+    await expect(containers.remove('web', { force: true })).rejects.toThrowError(/told to fail/);
+    expect((await containers.list()).map((each) => each.name)).toEqual(['web']);
+    await rm(join(directory, 'fail-DEL'));
+    await containers.remove('web', { force: true });
+    expect(await remains()).toEqual([]);
+  });
+});
