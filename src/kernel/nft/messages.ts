@@ -18,16 +18,16 @@ import type { WireElement } from './elements.ts';
 import type { NftFamily, NftSet, NftTableRef } from './types.ts';
 
 const SUBSYSTEM_NFTABLES = 10;
-const NEW_ELEMENTS = (SUBSYSTEM_NFTABLES << 8) | 12;
-const GET_ELEMENTS = (SUBSYSTEM_NFTABLES << 8) | 13;
-const DELETE_ELEMENTS = (SUBSYSTEM_NFTABLES << 8) | 14;
-const GET_GENERATION = (SUBSYSTEM_NFTABLES << 8) | 16;
-const BATCH_BEGIN = 0x10;
-const BATCH_END = 0x11;
+const NFT_MSG_NEWSETELEM = 12;
+const NFT_MSG_GETSETELEM = 13;
+const NFT_MSG_DELSETELEM = 14;
+const NFT_MSG_GETGEN = 16;
+const NFNL_MSG_BATCH_BEGIN = 0x10;
+const NFNL_MSG_BATCH_END = 0x11;
 
 const NFTA_SET_ELEM_LIST_TABLE = 1;
 const NFTA_SET_ELEM_LIST_SET = 2;
-const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
+export const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
 const NFTA_LIST_ELEM = 1;
 const NFTA_SET_ELEM_KEY = 1;
 const NFTA_SET_ELEM_DATA = 2;
@@ -38,24 +38,24 @@ const NFTA_GEN_ID = 1;
 const NFT_SET_ELEM_INTERVAL_END = 1;
 
 /** struct nfgenmsg after the netlink header. */
-const NFGENMSG_BYTES = 4;
+export const NFGENMSG_BYTES = 4;
 /** Where a message is closed: below the 65,535 bytes of one attribute by more than the largest element. */
 const LIST_LIMIT_BYTES = 60_000;
 
 const FAMILIES: Readonly<Record<NftFamily, number>> = { inet: 1, ip: 2, bridge: 7, ip6: 10 };
 
 export function writeBatchBegin(writer: MessageWriter, sequence: number): void {
-  begin(writer, BATCH_BEGIN, 0, sequence, 0, SUBSYSTEM_NFTABLES);
+  begin(writer, NFNL_MSG_BATCH_BEGIN, 0, sequence, 0, SUBSYSTEM_NFTABLES);
   writer.end();
 }
 
 export function writeBatchEnd(writer: MessageWriter, sequence: number): void {
-  begin(writer, BATCH_END, 0, sequence, 0, SUBSYSTEM_NFTABLES);
+  begin(writer, NFNL_MSG_BATCH_END, 0, sequence, 0, SUBSYSTEM_NFTABLES);
   writer.end();
 }
 
 export function writeGenerationRequest(writer: MessageWriter, sequence: number): void {
-  begin(writer, GET_GENERATION, 0, sequence, 0, 0);
+  begin(writer, (SUBSYSTEM_NFTABLES << 8) | NFT_MSG_GETGEN, 0, sequence, 0, 0);
   writer.end();
 }
 
@@ -65,7 +65,7 @@ export function writeElementsDump(
   set: NftSet,
   sequence: number,
 ): void {
-  begin(writer, GET_ELEMENTS, NLM_F_DUMP, sequence, FAMILIES[ref.family], 0);
+  beginMessage(writer, NFT_MSG_GETSETELEM, NLM_F_DUMP, sequence, ref.family);
   setNames(writer, ref, set);
   writer.end();
 }
@@ -83,8 +83,8 @@ export function writeElements(
   start: number,
   sequence: number,
 ): number {
-  const [type, flags] = verb === 'add' ? [NEW_ELEMENTS, NLM_F_CREATE] : [DELETE_ELEMENTS, 0];
-  begin(writer, type, flags, sequence, FAMILIES[ref.family], 0);
+  const [type, flags] = verb === 'add' ? [NFT_MSG_NEWSETELEM, NLM_F_CREATE] : [NFT_MSG_DELSETELEM, 0];
+  beginMessage(writer, type, flags, sequence, ref.family);
   setNames(writer, ref, set);
   const limit = writer.length + LIST_LIMIT_BYTES;
   const list = writer.beginNest(NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
@@ -114,6 +114,17 @@ export function readElements(buffer: Buffer, start: number, end: number): WireEl
 /** NFTA_GEN_ID of NFT_MSG_NEWGEN; `undefined` when the message is none. */
 export function readGeneration(buffer: Buffer, start: number, end: number): number | undefined {
   return new Attributes().parse(buffer, start + NFGENMSG_BYTES, end).u32be(NFTA_GEN_ID);
+}
+
+/** Begins a message of nf_tables, `type` being NFT_MSG_*. */
+export function beginMessage(
+  writer: MessageWriter,
+  type: number,
+  flags: number,
+  sequence: number,
+  family: NftFamily,
+): void {
+  begin(writer, (SUBSYSTEM_NFTABLES << 8) | type, flags, sequence, FAMILIES[family], 0);
 }
 
 function begin(

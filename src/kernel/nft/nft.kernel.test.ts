@@ -10,7 +10,7 @@ import { isErrno } from '../types.ts';
 import { arbitraryTable } from './arbitrary.ts';
 import { nftContract } from './contract.ts';
 import { createNft, type RealNft } from './nft.ts';
-import { elementKey, type NftElement, type NftSet } from './types.ts';
+import { elementKey, type NftElement, type NftSet, type NftTable } from './types.ts';
 
 let count = 0;
 
@@ -123,6 +123,45 @@ describe('the nft of the kernel', () => {
       isErrno(error, 'ENOENT'),
     );
     expect(await nft.elements(table, set)).toHaveLength(elements.length);
+  });
+
+  it('tells by the fingerprint every edit of rules, chains, sets and anonymous elements, and nothing else', async () => {
+    const table = {
+      family: 'inet',
+      name: 'edited',
+      sets: [{ name: 's', key: ['ipv4_addr'], elements: [{ key: [ip('9.0.0.1')] }] }],
+      chains: [
+        {
+          name: 'c',
+          base: { type: 'filter', hook: 'output', priority: 0 },
+          rules: ['tcp dport { 80, 443 } counter accept', 'meta mark vmap { 1 : accept, 2 : drop }'],
+        },
+      ],
+    } as const satisfies NftTable;
+    const wanted = await nft.replace(table);
+    for (const harmless of [
+      'reset counters',
+      'add element inet edited s { 9.0.0.2 }',
+      'add table inet elsewhere; add chain inet elsewhere c; add rule inet elsewhere c accept',
+    ]) {
+      await nft.run(harmless);
+      expect(await nft.fingerprint(table), harmless).toBe(wanted);
+    }
+    for (const edit of [
+      'add rule inet edited c accept',
+      'insert rule inet edited c drop',
+      'flush chain inet edited c',
+      'add chain inet edited d',
+      'chain inet edited c { policy drop; }',
+      'add set inet edited t { type ipv4_addr; }',
+      'add table inet edited { flags dormant; }',
+      'flush chain inet edited c; add rule inet edited c tcp dport { 80, 444 } counter accept; add rule inet edited c meta mark vmap { 1 : accept, 2 : drop }',
+      'flush chain inet edited c; add rule inet edited c tcp dport { 80, 443 } counter accept; add rule inet edited c meta mark vmap { 1 : drop, 2 : drop }',
+    ]) {
+      await nft.run(edit);
+      expect(await nft.fingerprint(table), edit).not.toBe(wanted);
+      expect(await nft.replace(table), edit).toBe(wanted);
+    }
   });
 
   it('names the program and the remedy when there is no nft', async () => {

@@ -1,8 +1,8 @@
 /**
  * nftables of the namespace it is created in, by the `nft` program and by raw nfnetlink.
  *
- * Purpose: `Nft` for the real kernel. Tables with their rules go through nft (about 20 ms, in a process); elements and
- * the generation go through two sockets (well under a millisecond), one for dumps, which may take many turns, and one
+ * Purpose: `Nft` for the real kernel. Tables with their rules go through nft (about 20 ms, in a process); elements,
+ * fingerprints and the generation go through two sockets (well under a millisecond), one for dumps, which may take many turns, and one
  * for what must be done in order.
  * Invariants: `replace` and `change` are each one kernel transaction; changes happen in the order they were asked for.
  * Review notes: `replace` carries elements as text, since rules exist only as text and the two ways cannot share a
@@ -17,7 +17,7 @@ import { NETLINK_NETFILTER, NetlinkSocket, type OwnPorts } from '../netlink/sock
 import { isErrno } from '../types.ts';
 import { BATCH_LIMIT_BYTES, encodeBatch, type Batch } from './batch.ts';
 import { ElementReader } from './element-reader.ts';
-import { fingerprintOf } from './listing.ts';
+import { readFingerprint } from './fingerprint.ts';
 import { readElements, readGeneration, writeElementsDump, writeGenerationRequest } from './messages.ts';
 import { renderRef, renderRemoval, renderTable } from './render.ts';
 import { createNftRunner, type NftRunner, type NftRunnerInit } from './runner.ts';
@@ -80,9 +80,8 @@ class KernelNft implements RealNft {
     await this.#runner.script([renderRemoval(table)]);
   }
 
-  async fingerprint({ family, name }: NftTableRef): Promise<string | undefined> {
-    const listing = await absentAsUndefined(this.#runner.json(['-t', 'list', 'table', family, name]));
-    return listing === undefined ? undefined : fingerprintOf(listing);
+  fingerprint(table: NftTableRef): Promise<string | undefined> {
+    return readFingerprint(this.#dumps, table);
   }
 
   /** Taken again while the kernel grows or shrinks the set's hash table, as the dump then skips and repeats. */
