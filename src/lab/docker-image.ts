@@ -6,15 +6,13 @@ import { callDocker } from '../runtime/docker-http.ts';
 export const BUSYBOX_IMAGE = 'portolan/busybox';
 const IMPORT_TIMEOUT_MS = 30_000;
 
-/** `docker import` of a tree with only `/bin`; the applets are links, as `busybox --install` would make them. */
+/** `docker import` of a tree with only `/bin`; every applet is a hard link to one file. */
 const importScript = `
 dir=$(mktemp -d -t portolan-busybox-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 mkdir -p "$dir/bin" "$dir/tmp" "$dir/proc" "$dir/sys" "$dir/etc"
 cp "$(command -v busybox)" "$dir/bin/busybox"
-for applet in $("$dir/bin/busybox" --list); do
-  [ "$applet" = busybox ] || ln -s busybox "$dir/bin/$applet"
-done
+"$dir/bin/busybox" --install "$dir/bin"
 tar -C "$dir" -c . | docker -H "unix://$1" import - "$2" >/dev/null
 `;
 

@@ -21,7 +21,7 @@ import { childrenOf, isAlive, removeCgroup, signal } from './docker-processes.ts
 
 const READY_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 8_000;
-const UMOUNT_TIMEOUT_MS = 10_000;
+const CLEAN_TIMEOUT_MS = 10_000;
 const POLL_MS = 20;
 
 export interface DockerdInit {
@@ -103,7 +103,11 @@ export async function stopDockerd(init: DockerdInit, pid: number): Promise<void>
   }
   await removeCgroup(init.cgroup);
   await unmountBelow(init);
-  await Promise.all([`${init.execRoot}.pid`, reachOf(init)].map((path) => rm(path, { force: true })));
+  // All that was running is dead, as after a power cut: a containerd that finds the state of dead shims here waits for
+  // them until dockerd gives up on it (1.6.20).
+  await runCommand([...init.enter, 'rm', '-rf', init.execRoot, `${init.execRoot}.pid`, init.socket], {
+    timeoutMs: CLEAN_TIMEOUT_MS,
+  });
 }
 
 async function killContainers(socket: string): Promise<void> {
@@ -129,7 +133,7 @@ async function endDaemon(pid: number): Promise<void> {
 
 /** What a daemon that was killed leaves mounted: its own data root, containers' roots and namespaces. */
 async function unmountBelow(init: DockerdInit): Promise<void> {
-  const options = { timeoutMs: UMOUNT_TIMEOUT_MS };
+  const options = { timeoutMs: CLEAN_TIMEOUT_MS };
   const mounts = await runCommand([...init.enter, 'cat', '/proc/self/mountinfo'], options);
   // proc(5): the fifth field is the mount point.
   const points = mounts.stdout.split('\n').flatMap((line) => line.split(' ')[4] ?? []);
