@@ -66,7 +66,7 @@ export interface AttachmentsInit {
   /** `undefined` = this host has no such overlay. */
   network(name: string): NetworkView | undefined;
   networks(): readonly string[];
-  /** The list of endpoints has changed. What is in the kernel for it is there already. */
+  /** What `desired` or `list` gives has changed; a round of the reconciler is not needed for it. */
   onChange(): void;
   /** Runs a round of the reconciler now and resolves when it has ended: makes a missing bridge or nft table. */
   settled(): Promise<void>;
@@ -302,6 +302,8 @@ export class Attachments {
     const addresses = addressesOf(record).map(({ address }) => address);
     this.#records.set(attachmentId(record), record);
     this.#count.set(this.#records.size);
+    // Before there is a veth: a round of the reconciler that met it without this would remove it as a stray.
+    this.#init.onChange();
     return this.#journal.write({
       [attachmentKey(record.container, record.ifname)]: record,
       ...this.#addresses.allocationChanges(addresses),
@@ -323,6 +325,7 @@ export class Attachments {
     const id = attachmentId(given);
     const record: AttachmentRecord = { ...given, state: 'doomed' };
     this.#keep(record);
+    this.#init.onChange();
     await removePorts(this.#kernel, { ...toDesired(record), ports: record.ports });
     await unwire(this.#kernel, record);
     const addresses = addressesOf(record).map(({ address }) => address);
