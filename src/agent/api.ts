@@ -6,8 +6,7 @@
 import type { Context, Hono } from 'hono';
 import type { Metrics } from '../base/metrics.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
-import type { Endpoint } from '../model/endpoint.ts';
-import type { NodeRecord } from '../model/record.ts';
+import type { KnownEndpoint, KnownNode } from '../node/record-view.ts';
 
 export interface AgentStatus {
   readonly node: string;
@@ -25,16 +24,6 @@ export interface AgentStatus {
   readonly docker: unknown;
   readonly peers: unknown;
   readonly memory_rss: number;
-}
-
-export interface KnownNode extends NodeRecord {
-  readonly id: string;
-  readonly overlays: Readonly<Record<string, string>>;
-}
-
-export interface KnownEndpoint extends Endpoint {
-  readonly node: string;
-  readonly host: string;
 }
 
 /** What the API shows; the agent gives it. */

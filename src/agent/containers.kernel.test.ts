@@ -78,8 +78,10 @@ async function remains(): Promise<readonly string[]> {
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-containers-'));
   await mkdir(join(directory, 'cni'));
-  await writeFile(join(directory, 'plugin'), plugin, { mode: 0o755 });
-  const list = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'plugin' }] };
+  await writeFile(join(directory, 'portolan-cni'), plugin, { mode: 0o755 });
+  const others = { cniVersion: '1.0.0', name: 'another', plugins: [{ type: 'bridge' }] };
+  await writeFile(join(directory, 'cni', '00-another.conflist'), JSON.stringify(others));
+  const list = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'portolan-cni' }] };
   await writeFile(join(directory, 'cni', 'net.conflist'), JSON.stringify(list));
 });
 
@@ -186,7 +188,7 @@ describe('what a crash left', () => {
       addresses: [],
       boot: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
       request: containerRequest.parse({ argv: ['true'] }),
-      conflist: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'plugin' }] },
+      conflist: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'portolan-cni' }] },
     };
     if (upTo('record')) await writeRecord(own, record);
     if (upTo('namespace')) await createNetns(netns);

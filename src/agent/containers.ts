@@ -14,6 +14,7 @@ import { PortolanError } from '../base/errors.ts';
 import { parseInterfaceAddress } from '../base/ip.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
+import { PLUGIN_TYPE } from '../cni/config.ts';
 import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
 import { containerCgroup, removeContainerCgroups } from '../runtime/cgroup.ts';
 import {
@@ -161,9 +162,14 @@ class NativeContainers implements Containers {
 
   async #conflist(network: string | undefined): Promise<Conflist> {
     const lists = await readConflists(this.#init.cniDir);
-    const found = network === undefined ? lists[0] : lists.find((list) => list.name === network);
+    // Without a name it must be an overlay: other runtimes keep their own networks in the same directory.
+    const isOverlay = (list: Conflist): boolean => list.plugins.some((plugin) => plugin.type === PLUGIN_TYPE);
+    const found = lists.find((list) => (network === undefined ? isOverlay(list) : list.name === network));
     if (found !== undefined) return found;
-    const names = lists.map((list) => list.name).join(', ');
+    const names = lists
+      .filter(isOverlay)
+      .map((list) => list.name)
+      .join(', ');
     throw new PortolanError('not-found', `Cannot find the network "${network ?? '(first)'}" on this host`, {
       field: 'network',
       remedy: names === '' ? 'wait until the agent has its blocks' : `choose one of ${names}`,

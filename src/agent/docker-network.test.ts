@@ -44,9 +44,12 @@ function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
   return { clock, log, told, networks, looks: () => looks };
 }
 
-/** Lets everything run that does not wait for time. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+/** Lets everything run that does not wait for time, and the gap between two rounds pass. */
+async function settle(clock?: ManualClock): Promise<void> {
+  for (let i = 0; i < 10; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    clock?.advance(i === 5 ? 50 : 0);
+  }
 }
 
 describe('with Docker there', () => {

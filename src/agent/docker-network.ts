@@ -37,6 +37,8 @@ const BACKOFF_MAX_MS = 5_000;
 const RETRY_MS = 5_000;
 const SWEEP_MS = 60_000;
 const STOP_WAIT_MS = 1_000;
+/** From the end of one round to the next at least: `docker compose up`, or a firewall being loaded, is many events. */
+const GAP_MS = 50;
 /** Of container events these change what an endpoint says; the others (exec, health) come by the thousand. */
 const containerActions: ReadonlySet<string> = new Set(['start', 'die', 'destroy', 'rename']);
 
@@ -170,8 +172,11 @@ class Networks implements DockerNetworks {
   async #waitAway(delayMs: number): Promise<void> {
     const { clock } = this.#components;
     const endMs = clock.nowMs() + delayMs;
-    while (!this.#waker.closed && clock.nowMs() < endMs)
-      if ((await this.#waker.wait(endMs - clock.nowMs())) === 'woken') await this.#ensureIsolation(false);
+    while (!this.#waker.closed && clock.nowMs() < endMs) {
+      if ((await this.#waker.wait(endMs - clock.nowMs())) !== 'woken') continue;
+      await this.#ensureIsolation(false);
+      await this.#waker.rest(GAP_MS);
+    }
   }
 
   /** From the first answer of the daemon to the end of its event stream. */
@@ -190,6 +195,7 @@ class Networks implements DockerNetworks {
       onConnected();
       while (stream.open && !this.#waker.closed) {
         const allWell = await this.#round(docker, version);
+        await this.#waker.rest(GAP_MS);
         await this.#waker.wait(allWell ? SWEEP_MS : RETRY_MS);
       }
     } finally {
@@ -233,6 +239,8 @@ class Networks implements DockerNetworks {
   /** True when every network is as wished. Rejects when the daemon has gone. */
   async #round(docker: Docker, version: DockerVersion): Promise<boolean> {
     const wishes = this.#init.networks();
+    // An agent that does not know its grant yet knows nothing about containers either.
+    if (wishes.length === 0) return true;
     const networks: DockerNetwork[] = [];
     for (const wish of wishes) {
       const network = await this.#ensureNetwork(docker, version, wish);
@@ -292,8 +300,10 @@ class Networks implements DockerNetworks {
       this.#log.info('a Docker network fits again', { network: status.name });
   }
 
+  /** Without a wish nothing is touched: an agent that has just started must not shut the way for running containers. */
   async #ensureIsolation(dockerRuns: boolean): Promise<void> {
     const overlays = this.#init.networks().map(({ name, subnets }) => ({ name, dockerSubnets: subnets }));
+    if (overlays.length === 0) return;
     const before = this.#isolationReport.problem;
     try {
       this.#isolationReport = await this.#isolation.ensure(overlays, dockerRuns);

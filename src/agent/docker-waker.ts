@@ -6,6 +6,8 @@ export interface Waker {
   wake(): void;
   /** Resolves after `delayMs`, at a wake, or when closed, whichever is first. One wait at a time. */
   wait(delayMs: number): Promise<'woken' | 'elapsed'>;
+  /** Resolves after `delayMs` or when closed; a wake meanwhile is kept for the next wait. */
+  rest(delayMs: number): Promise<void>;
   /** Ends the present wait and all later ones at once. */
   close(): void;
 }
@@ -14,6 +16,7 @@ export function createWaker(clock: Clock): Waker {
   let pending = false;
   let closed = false;
   let cut: (() => void) | undefined;
+  let endRest: (() => void) | undefined;
   const wake = (): void => {
     pending = true;
     cut?.();
@@ -35,8 +38,18 @@ export function createWaker(clock: Clock): Waker {
         cut = () => finish('woken');
         if (pending || closed) finish('woken');
       }),
+    rest: (delayMs) =>
+      new Promise((resolve) => {
+        const timer = clock.after(delayMs, resolve);
+        endRest = () => {
+          timer.cancel();
+          resolve();
+        };
+        if (closed) endRest();
+      }),
     close: () => {
       closed = true;
+      endRest?.();
       wake();
     },
   };

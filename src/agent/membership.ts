@@ -6,8 +6,8 @@ import type { AgentConfig } from '../model/config.ts';
 import type { NodeId } from '../model/names.ts';
 import { openExchange, type RecordExchange } from '../node/exchange.ts';
 import { openIdentity } from '../node/identity.ts';
+import { RecordView } from '../node/record-view.ts';
 import { GrantKeeper } from './grant-keeper.ts';
-import { RecordView } from './record-view.ts';
 import type { OnClose, SessionComponents } from './session.ts';
 import { watchUnderlay, type UnderlayWatch } from './underlay.ts';
 

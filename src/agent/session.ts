@@ -10,7 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import { parseTarget, request } from '../http/client.ts';
+import { request } from '../http/client.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
@@ -205,7 +205,7 @@ function openRegistration(
   return createRegistration(
     { clock, random, log: log.child('registration'), metrics, request },
     {
-      masters: [...new Set([...config.masters, ...records.masters()])].map(parseTarget),
+      masters: () => [...new Set([...config.masters, ...records.masters()])],
       registration: () => ({
         node,
         ...cluster(),

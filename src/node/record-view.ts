@@ -18,9 +18,20 @@ import {
   type OverlayRecord,
 } from '../model/record.ts';
 import type { z } from 'zod';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from './exchange.ts';
 import type { NodeOverlayRecord } from '../overlay/desired.ts';
-import type { KnownEndpoint, KnownNode } from './api.ts';
+
+export interface KnownNode extends NodeRecord {
+  readonly id: NodeId;
+  /** Block by overlay. */
+  readonly overlays: Readonly<Record<string, string>>;
+}
+
+export interface KnownEndpoint extends Endpoint {
+  readonly node: NodeId;
+  /** The node's name. */
+  readonly host: string;
+}
 
 type Kind = 'node' | 'overlay' | 'endpoint';
 
