@@ -67,7 +67,9 @@ function writeValue(bytes: Uint8Array, offset: number, type: NftType, value: Nft
         value instanceof IpAddress && value.family === (type === 'ipv4_addr' ? 4 : 6),
         `${String(value)} is an ${type}`,
       );
-      bytes.set(value.bytes(), offset);
+      // One number rather than a loop over big integers: IPv4 is most of what there is.
+      if (value.family === 4) writeUnsigned(bytes, offset, 4, Number(value.value));
+      else bytes.set(value.bytes(), offset);
       return;
     case 'inet_proto':
     case 'inet_service':
@@ -98,24 +100,40 @@ function writeNumber(bytes: Uint8Array, offset: number, type: NftType, value: Nf
     typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** (8 * width),
     `${String(value)} is an ${type}`,
   );
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
-  if (width === 1) view.setUint8(0, value);
-  else if (width === 2) view.setUint16(0, value);
-  else view.setUint32(0, value, hostIsLittleEndian);
+  writeUnsigned(bytes, offset, width, value, isHostOrder(type));
+}
+
+/** By hand, as a DataView for each of 100,000 elements is half of the work. */
+function writeUnsigned(
+  bytes: Uint8Array,
+  offset: number,
+  width: number,
+  value: number,
+  reversed = false,
+): void {
+  let rest = value;
+  for (let i = 0; i < width; i++) {
+    bytes[offset + (reversed ? i : width - 1 - i)] = rest & 0xff;
+    rest = Math.floor(rest / 256);
+  }
+}
+
+function readUnsigned(bytes: Uint8Array, offset: number, width: number, reversed = false): number {
+  let value = 0;
+  for (let i = 0; i < width; i++) value = value * 256 + (bytes[offset + (reversed ? width - 1 - i : i)] ?? 0);
+  return value;
 }
 
 function readValue(bytes: Uint8Array, offset: number, type: NftType): NftValue {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
   switch (type) {
     case 'ipv4_addr':
+      return new IpAddress(4, BigInt(readUnsigned(bytes, offset, 4)));
     case 'ipv6_addr':
-      return IpAddress.fromBytes(bytes, offset, widthOf(type));
+      return IpAddress.fromBytes(bytes, offset, 16);
     case 'inet_proto':
-      return view.getUint8(0);
     case 'inet_service':
-      return view.getUint16(0);
     case 'mark':
-      return view.getUint32(0, hostIsLittleEndian);
+      return readUnsigned(bytes, offset, widthOf(type), isHostOrder(type));
     case 'ifname': {
       const end = bytes.indexOf(0, offset);
       const limit = offset + IFNAMSIZ;
@@ -128,6 +146,7 @@ function readValue(bytes: Uint8Array, offset: number, type: NftType): NftValue {
   }
 }
 
+const isHostOrder = (type: NftType): boolean => type === 'mark' && hostIsLittleEndian;
 const hostIsLittleEndian = endianness() === 'LE';
 
 /** The lowest and highest value of what a component of an interval set covers. */
