@@ -107,11 +107,8 @@ export class Prefix {
   }
 
   contains(address: IpAddress): boolean {
-    return (
-      address.family === this.family &&
-      address.value >= this.network.value &&
-      address.value <= this.last.value
-    );
+    const hostBits = BigInt(width(this.family) - this.length);
+    return address.family === this.family && (address.value ^ this.network.value) >> hostBits === 0n;
   }
 
   /** True when the two share an address. */
@@ -229,13 +226,14 @@ function parseDecimal(text: string, max: number): number | undefined {
 function parseV4(text: string): bigint | undefined {
   const parts = text.split('.');
   if (parts.length !== 4) return undefined;
-  let value = 0n;
+  // Records of thousands of nodes are parsed on every change: one bigint at the end, not one per byte.
+  let value = 0;
   for (const part of parts) {
     const byte = parseDecimal(part, 255);
     if (byte === undefined) return undefined;
-    value = (value << 8n) | BigInt(byte);
+    value = value * 256 + byte;
   }
-  return value;
+  return BigInt(value);
 }
 
 function parseV6(text: string): bigint | undefined {
@@ -277,7 +275,8 @@ function formatV4(value: bigint): string {
 
 /** RFC 5952: lower case, the longest run of two or more zero groups compressed, the first of equals. */
 function formatV6(value: bigint): string {
-  const groups = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+  const digits = value.toString(16).padStart(32, '0');
+  const groups = Array.from({ length: 8 }, (_, i) => Number.parseInt(digits.slice(4 * i, 4 * i + 4), 16));
   let best = { start: -1, length: 1 };
   for (let start = 0; start < 8; start++) {
     let length = 0;
