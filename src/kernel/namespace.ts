@@ -7,7 +7,7 @@
  * stale.
  */
 import { assert } from '../base/assert.ts';
-import { FdbEchoes } from './netlink/echoes.ts';
+import { Echoes } from './netlink/echoes.ts';
 import { LinkDeletions } from './netlink/deletions.ts';
 import { Links } from './netlink/links.ts';
 import { MessageWriter, type Message } from './netlink/message.ts';
@@ -39,7 +39,7 @@ const FAMILIES = [4, 6] as const;
 
 export class RealNamespace implements NetworkNamespace {
   readonly ownPorts = new OwnPorts();
-  readonly echoes = new FdbEchoes();
+  readonly echoes = new Echoes();
   readonly #handle: NamespaceHandle;
   readonly #requests: NetlinkSocket;
   readonly #links: Links;

@@ -1,35 +1,59 @@
 /**
- * Which forwarding entries we have just written, so that their notifications are known as our own.
+ * Which notifications are the echo of our own changes, where the kernel does not say so.
  *
- * Everywhere else the notification carries the writer's port id; the VXLAN driver sends port 0 (vxlan_core.c,
- * vxlan_fdb_notify). An expectation that never comes true (the entry was there already, so nothing was announced)
- * can only make a later, equal and therefore harmless write by somebody else look like ours.
+ * Addresses, routes and rules carry the writer's port id. The VXLAN driver sends port 0 (vxlan_core.c,
+ * vxlan_fdb_notify), so does the end of a neighbour (neighbour.c, neigh_cleanup_and_release), and links for most
+ * changes (rtnetlink.c, rtnetlink_event). So: neighbours and forwarding entries that we write are expected by value;
+ * while we change a link, which takes one synchronous call, the notifications about it are set apart; links that we
+ * remove are doomed until their end is told.
+ * Invariants: what somebody else does is never taken for ours unless it is the very thing we do at that moment or
+ * have done: an expectation that never came true (the entry was there already, so nothing was announced) can only
+ * hide an equal, and therefore harmless, write.
  */
-import type { FdbEntry } from '../types.ts';
+import type { FdbEntry, KernelOperation, Neighbour } from '../types.ts';
 
-/** Past this the oldest expectations are given up: their echoes would count as foreign, which costs one extra look. */
+/** Past this the oldest expectations are given up: their echoes count as foreign, which costs one extra look. */
 const MAX_EXPECTED = 65_536;
 
-export class FdbEchoes {
+/** A monitor, as far as echoes need it. */
+export interface EchoListener {
+  /** Sets apart what has been announced until now, as the echo of a change of `links`, or as nobody's. */
+  setApart(links: ReadonlySet<string> | undefined): void;
+}
+
+export class Echoes {
   readonly #expected = new Map<string, number>();
-  /** Monitors that are open; without one nobody asks. */
-  #monitors = 0;
+  readonly #doomed = new Set<string>();
+  readonly #listeners = new Set<EchoListener>();
 
+  /** Without a monitor nobody asks. */
   get active(): boolean {
-    return this.#monitors > 0;
+    return this.#listeners.size > 0;
   }
 
-  opened(): void {
-    this.#monitors++;
+  add(listener: EchoListener): void {
+    this.#listeners.add(listener);
   }
 
-  closed(): void {
-    this.#monitors--;
-    if (this.#monitors === 0) this.#expected.clear();
+  remove(listener: EchoListener): void {
+    this.#listeners.delete(listener);
+    if (!this.active) this.forget();
   }
 
-  expect(change: 'new' | 'delete', entry: FdbEntry): void {
-    const key = keyOf(change, entry);
+  /** Runs `change`, which does `operation` at once. */
+  aroundLinkChange<T>(operation: KernelOperation, change: () => T): T {
+    if (!this.active) return change();
+    for (const listener of this.#listeners) listener.setApart(undefined);
+    const links = linksTouched(operation);
+    for (const link of links) this.#doomed.delete(link);
+    const result = change();
+    for (const listener of this.#listeners) listener.setApart(links);
+    return result;
+  }
+
+  /** `object` by `fdbKey` or `neighbourKey`. */
+  expect(change: 'new' | 'delete', object: string): void {
+    const key = `${change} ${object}`;
     this.#expected.set(key, (this.#expected.get(key) ?? 0) + 1);
     if (this.#expected.size <= MAX_EXPECTED) return;
     const oldest = this.#expected.keys().next();
@@ -37,8 +61,8 @@ export class FdbEchoes {
   }
 
   /** True, once per expectation, when this change is ours. */
-  recognise(change: 'new' | 'delete', entry: FdbEntry): boolean {
-    const key = keyOf(change, entry);
+  recognise(change: 'new' | 'delete', object: string): boolean {
+    const key = `${change} ${object}`;
     const count = this.#expected.get(key);
     if (count === undefined) return false;
     if (count === 1) this.#expected.delete(key);
@@ -46,12 +70,43 @@ export class FdbEchoes {
     return true;
   }
 
+  doom(link: string): void {
+    if (this.active && this.#doomed.size < MAX_EXPECTED) this.#doomed.add(link);
+  }
+
+  /** The kernel would not remove it. */
+  spare(link: string): void {
+    this.#doomed.delete(link);
+  }
+
+  /** True for what is told of a link that we remove, up to its end. */
+  recogniseDoomed(change: 'new' | 'delete', link: string): boolean {
+    return change === 'delete' ? this.#doomed.delete(link) : this.#doomed.has(link);
+  }
+
   /** After an overrun nobody knows which echoes were lost. */
   forget(): void {
     this.#expected.clear();
+    this.#doomed.clear();
   }
 }
 
-function keyOf(change: 'new' | 'delete', entry: FdbEntry): string {
-  return `${change} ${entry.link} ${entry.mac} ${String(entry.destination)}`;
+export function fdbKey(entry: FdbEntry): string {
+  return `fdb ${entry.link} ${entry.mac} ${String(entry.destination)}`;
+}
+
+export function neighbourKey(neighbour: Neighbour): string {
+  return `neighbour ${neighbour.link} ${String(neighbour.address)}`;
+}
+
+/** Every link that an operation on one announces something about. */
+function linksTouched(operation: KernelOperation): ReadonlySet<string> {
+  const links = new Set<string>();
+  if (operation.do === 'link-add' || operation.do === 'link-set') {
+    const { master, rename } = operation.settings;
+    for (const link of [operation.name, master, rename]) if (typeof link === 'string') links.add(link);
+  }
+  if (operation.do === 'link-move') links.add(operation.name);
+  if (operation.do === 'link-add' && operation.link.kind === 'veth') links.add(operation.link.peer.name);
+  return links;
 }

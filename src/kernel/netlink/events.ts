@@ -7,11 +7,13 @@ import {
   describeRoute,
   describeRule,
 } from '../describe.ts';
-import type { FdbEntry, KernelEvent } from '../types.ts';
+import type { KernelEvent } from '../types.ts';
+import { fdbKey, neighbourKey } from './echoes.ts';
 import { Attributes, type Message } from './message.ts';
 import { AddressDecoder } from './rtnetlink/address.ts';
 import {
   AF_BRIDGE,
+  AF_UNSPEC,
   RTM_DELADDR,
   RTM_DELLINK,
   RTM_DELNEIGH,
@@ -25,14 +27,16 @@ import {
   type NameOf,
 } from './rtnetlink/constants.ts';
 import { FdbDecoder } from './rtnetlink/fdb.ts';
-import { LinkDecoder } from './rtnetlink/link.ts';
+import { LinkDecoder, type DecodedLink } from './rtnetlink/link.ts';
 import { NeighbourDecoder } from './rtnetlink/neighbour.ts';
 import { RouteDecoder } from './rtnetlink/route.ts';
 import { RuleDecoder } from './rtnetlink/rule.ts';
 
-/** An event without the knowledge of who caused it; forwarding entries come along for that question. */
+/** An event without the knowledge of who caused it; the object itself comes along where that is asked by value. */
 export interface DecodedEvent extends Omit<KernelEvent, 'own'> {
-  readonly fdbEntry?: FdbEntry;
+  /** Its key among the echoes. */
+  readonly echo?: string;
+  readonly decodedLink?: DecodedLink;
 }
 
 /** What a decoder found: the link's index name as resolved, and the line. */
@@ -40,7 +44,9 @@ interface Finding {
   readonly object: KernelEvent['object'];
   readonly link: string | undefined;
   readonly line: string;
-  readonly fdbEntry?: FdbEntry;
+  /** Its key among the echoes. */
+  readonly echo?: string;
+  readonly decodedLink?: DecodedLink;
 }
 
 const deletions: ReadonlySet<number> = new Set([
@@ -64,13 +70,14 @@ export class RouteEventDecoder {
     const found = this.#find(buffer, message, named(nameOf));
     if (found === undefined) return undefined;
     const change = deletions.has(message.type) ? 'delete' : 'new';
-    const { object, link, line, fdbEntry } = found;
+    const { object, link, line, echo, decodedLink } = found;
     return {
       object,
       change,
       link: link === undefined || isNumbered(link) ? undefined : link,
       text: change === 'delete' ? `Deleted ${line}` : line,
-      ...(fdbEntry === undefined ? {} : { fdbEntry }),
+      ...(echo === undefined ? {} : { echo }),
+      ...(decodedLink === undefined ? {} : { decodedLink }),
     };
   }
 
@@ -102,18 +109,28 @@ export class RouteEventDecoder {
     }
   }
 
+  /** Messages of AF_BRIDGE tell a port's state in its bridge, which no `Link` has. */
   #link(buffer: Buffer, message: Message): Finding | undefined {
+    if (message.end > message.start && buffer.readUInt8(message.start) !== AF_UNSPEC) return undefined;
     const value = this.#links.decode(buffer, message);
-    return value && { object: 'link', link: value.name, line: describeLink({ ...value, master: undefined }) };
+    if (value === undefined) return undefined;
+    const line = describeLink({ ...value, master: undefined });
+    return { object: 'link', link: value.name, line, decodedLink: value };
   }
 
   #neighbour(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
     if (message.end > message.start && buffer.readUInt8(message.start) === AF_BRIDGE) {
       const entry = this.#fdb.decode(buffer, message, nameOf);
-      return entry && { object: 'fdb', link: entry.link, line: describeFdb(entry), fdbEntry: entry };
+      return entry && { object: 'fdb', link: entry.link, line: describeFdb(entry), echo: fdbKey(entry) };
     }
     const value = this.#neighbours.decode(buffer, message, nameOf);
-    return value && { object: 'neighbour', link: value.link, line: describeNeighbour(value) };
+    if (value === undefined) return undefined;
+    return {
+      object: 'neighbour',
+      link: value.link,
+      line: describeNeighbour(value),
+      echo: neighbourKey(value),
+    };
   }
 }
 

@@ -4,15 +4,18 @@
  * Node watches no netlink descriptor (net.Socket and dgram refuse it), and a blocked receive would cost a pool thread
  * and keep the process from ending; so the sockets are looked at every POLL_MS without waiting. An empty look costs
  * a microsecond, and the kernel queues meanwhile.
- * Invariants: events come in the kernel's order per protocol; lost ones are told as one `overrun`; the timer does not
- * keep the process alive.
+ * Invariants: events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
+ * shows (the kernel announces a port's every state); lost ones are told as one `overrun`; the timer does not keep the
+ * process alive.
  */
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { isErrno, type KernelEvent, type Monitor } from '../types.ts';
-import type { FdbEchoes } from './echoes.ts';
+import type { EchoListener, Echoes } from './echoes.ts';
 import { NftEventDecoder, RouteEventDecoder, type DecodedEvent } from './events.ts';
-import type { MessageVisitor, NetlinkSocket, OwnPorts } from './socket.ts';
+import { forEachMessage, type Message } from './message.ts';
+import type { DecodedLink } from './rtnetlink/link.ts';
+import type { NetlinkSocket, OwnPorts } from './socket.ts';
 
 /** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes and rules of both families. */
 export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19];
@@ -21,6 +24,8 @@ export const NFT_GROUPS: readonly number[] = [7];
 const POLL_MS = 25;
 /** Datagrams read per look and socket, so that a storm does not hold the event loop; the rest waits a moment. */
 const MAX_DATAGRAMS = 128;
+/** Datagrams set apart between two looks; past this they stay in the socket and count as nobody's. */
+const MAX_APART = 1024;
 
 export interface MonitorComponents {
   readonly clock: Clock;
@@ -28,31 +33,56 @@ export interface MonitorComponents {
   readonly routeSocket: NetlinkSocket;
   readonly nftSocket: NetlinkSocket;
   readonly ownPorts: OwnPorts;
-  readonly echoes: FdbEchoes;
+  readonly echoes: Echoes;
   readonly nameOf: (index: number) => string | undefined;
 }
 
-export class NetlinkMonitor implements Monitor {
+/** Names of links remembered, gone ones included. */
+const MAX_NAMES = 16_384;
+
+/** A datagram waiting for the next look, with the links that we were changing when it came. */
+interface Apart {
+  readonly datagram: Buffer;
+  readonly links: ReadonlySet<string> | undefined;
+}
+
+export class NetlinkMonitor implements Monitor, EchoListener {
   readonly #components: MonitorComponents;
   readonly #onEvent: (event: KernelEvent) => void;
   readonly #route = new RouteEventDecoder();
   readonly #nft = new NftEventDecoder();
-  readonly #names = new Map<number, string | undefined>();
+  readonly #names = new Map<number, string>();
+  readonly #shown = new Map<number, string>();
+  #apart: Apart[] = [];
+  #overrun = false;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(components: MonitorComponents, init: { readonly onEvent: (event: KernelEvent) => void }) {
     this.#components = components;
     this.#onEvent = init.onEvent;
-    components.echoes.opened();
+    components.echoes.add(this);
     this.#schedule(POLL_MS);
+  }
+
+  setApart(links: ReadonlySet<string> | undefined): void {
+    try {
+      while (this.#apart.length < MAX_APART) {
+        const datagram = this.#components.routeSocket.take('ip monitor');
+        if (datagram === undefined) return;
+        this.#apart.push({ datagram, links });
+      }
+    } catch (error) {
+      if (!isErrno(error, 'ENOBUFS')) throw error;
+      this.#overrun = true;
+    }
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
-    this.#components.echoes.closed();
+    this.#components.echoes.remove(this);
     this.#components.routeSocket.close();
     this.#components.nftSocket.close();
   }
@@ -62,50 +92,89 @@ export class NetlinkMonitor implements Monitor {
   }
 
   #look(): void {
-    this.#names.clear();
-    const moreRoutes = this.#read(this.#components.routeSocket, (buffer, message) =>
-      this.#deliver(
-        this.#route.decode(buffer, message, (index) => this.#nameOf(index)),
-        message.portId,
-      ),
+    for (const { datagram, links } of this.#apart.splice(0))
+      forEachMessage(datagram, datagram.length, (message) => {
+        this.#routeEvent(datagram, message, links);
+        return true;
+      });
+    const { routeSocket, nftSocket } = this.#components;
+    const moreRoutes = this.#read(routeSocket, (buffer, message) =>
+      this.#routeEvent(buffer, message, undefined),
     );
-    const moreNft = this.#read(this.#components.nftSocket, (buffer, message) =>
-      this.#deliver(this.#nft.decode(buffer, message), message.portId),
-    );
+    const moreNft = this.#read(nftSocket, (buffer, message) => {
+      const event = this.#nft.decode(buffer, message);
+      if (event !== undefined) this.#call(event, this.#components.ownPorts.has(message.portId));
+    });
+    if (this.#overrun) this.#tellOverrun();
     if (!this.#closed) this.#schedule(moreRoutes || moreNft ? 0 : POLL_MS);
   }
 
   /** True when there may be more. */
-  #read(socket: NetlinkSocket, visit: MessageVisitor): boolean {
+  #read(socket: NetlinkSocket, visit: (buffer: Buffer, message: Message) => void): boolean {
     try {
       for (let count = 0; count < MAX_DATAGRAMS; count++) if (!socket.poll('ip monitor', visit)) return false;
     } catch (error) {
       if (!isErrno(error, 'ENOBUFS')) throw error;
-      this.#components.echoes.forget();
-      this.#components.log.warn('kernel notifications were lost');
-      const text = 'notifications were lost (ENOBUFS)';
-      this.#call({ object: 'overrun', change: 'new', link: undefined, own: false, text });
+      this.#overrun = true;
     }
     return true;
   }
 
-  #deliver(event: DecodedEvent | undefined, portId: number): void {
+  #routeEvent(buffer: Buffer, message: Message, links: ReadonlySet<string> | undefined): void {
+    const event = this.#route.decode(buffer, message, (index) => this.#nameOf(index));
     if (event === undefined) return;
-    const { object, change, link, text, fdbEntry } = event;
-    const own =
-      this.#components.ownPorts.has(portId) ||
-      (fdbEntry !== undefined && this.#components.echoes.recognise(change, fdbEntry));
-    this.#call({ object, change, link, own, text });
+    const { decodedLink } = event;
+    if (decodedLink !== undefined) this.#rename(decodedLink.index, decodedLink.name);
+    if (decodedLink !== undefined && !this.#isNews(event.change, decodedLink)) return;
+    this.#call(event, this.#isOwn(event, message.portId, links));
   }
 
-  #call(event: KernelEvent): void {
-    if (!this.#closed) this.#onEvent(event);
+  #isOwn(event: DecodedEvent, portId: number, links: ReadonlySet<string> | undefined): boolean {
+    const { echoes, ownPorts } = this.#components;
+    const { object, change, link, echo } = event;
+    if (echo !== undefined && portId === 0 && echoes.recognise(change, echo)) return true;
+    if (object === 'link' && link !== undefined && echoes.recogniseDoomed(change, link)) return true;
+    if (portId !== 0) return ownPorts.has(portId);
+    return link !== undefined && links?.has(link) === true;
   }
 
+  /** Remembers what the link shows; false when it showed the same before. */
+  #isNews(change: KernelEvent['change'], link: DecodedLink): boolean {
+    if (change === 'delete') {
+      this.#shown.delete(link.index);
+      return true;
+    }
+    const { details, ...rest } = link;
+    const local = details.kind === 'vxlan' ? String(details.local) : '';
+    const shows = JSON.stringify({ ...rest, details: { ...details, local } });
+    if (this.#shown.get(link.index) === shows) return false;
+    this.#shown.set(link.index, shows);
+    return true;
+  }
+
+  #tellOverrun(): void {
+    this.#overrun = false;
+    this.#components.echoes.forget();
+    this.#components.log.warn('kernel notifications were lost');
+    const text = 'notifications were lost (ENOBUFS)';
+    this.#call({ object: 'overrun', change: 'new', link: undefined, text }, false);
+  }
+
+  #call({ object, change, link, text }: DecodedEvent, own: boolean): void {
+    if (!this.#closed) this.#onEvent({ object, change, link, own, text });
+  }
+
+  /** Links that are gone keep the name they were last told under: indexes are not given twice for a long time. */
   #nameOf(index: number): string | undefined {
-    if (this.#names.has(index)) return this.#names.get(index);
+    const known = this.#names.get(index);
+    if (known !== undefined) return known;
     const name = this.#components.nameOf(index);
-    this.#names.set(index, name);
+    if (name !== undefined) this.#rename(index, name);
     return name;
+  }
+
+  #rename(index: number, name: string): void {
+    if (this.#names.size >= MAX_NAMES) this.#names.clear();
+    this.#names.set(index, name);
   }
 }

@@ -11,9 +11,9 @@ import { unreachable } from '../../base/assert.ts';
 import { describeOperation } from '../describe.ts';
 import { kernelError, kernelErrorOf } from '../errno.ts';
 import { isTolerated } from '../tolerance.ts';
-import type { FdbEntry, KernelError, KernelOperation, OperationFailure } from '../types.ts';
+import type { KernelError, KernelOperation, OperationFailure } from '../types.ts';
 import type { LinkDeletions } from './deletions.ts';
-import type { FdbEchoes } from './echoes.ts';
+import { fdbKey, neighbourKey, type Echoes } from './echoes.ts';
 import type { LinkOperation, Links } from './links.ts';
 import { MessageWriter, NLM_F_ACK } from './message.ts';
 import { encodeAddress } from './rtnetlink/address.ts';
@@ -30,14 +30,13 @@ const HOLD_MS = 4;
 
 type LinkDelete = Extract<KernelOperation, { do: 'link-delete' }>;
 type PackedOperation = Exclude<KernelOperation, LinkOperation | LinkDelete>;
-type FdbOperation = Extract<KernelOperation, { do: 'fdb-replace' | 'fdb-delete' }>;
 
 export interface OperationComponents {
   readonly socket: NetlinkSocket;
   readonly links: Links;
   /** Opened when first needed. */
   readonly deletions: () => LinkDeletions;
-  readonly echoes: FdbEchoes;
+  readonly echoes: Echoes;
 }
 
 export class OperationRun {
@@ -66,7 +65,7 @@ export class OperationRun {
         case 'link-set':
         case 'link-move':
           this.#flush();
-          this.#record(index, operation, this.#components.links.perform(operation));
+          this.#record(index, operation, this.#changeLink(operation));
           this.#indexes.clear();
           break;
         default:
@@ -96,12 +95,23 @@ export class OperationRun {
       const operation = operations[end];
       if (operation?.do !== 'link-delete') break;
       const index = end;
-      waits.push(deletions.delete(operation.name).then((error) => this.#record(index, operation, error)));
+      this.#components.echoes.doom(operation.name);
+      waits.push(
+        deletions.delete(operation.name).then((error) => {
+          if (error !== undefined) this.#components.echoes.spare(operation.name);
+          this.#record(index, operation, error);
+        }),
+      );
     }
     await Promise.all(waits);
     this.#indexes.clear();
     this.#since = performance.now();
     return end;
+  }
+
+  #changeLink(operation: LinkOperation): KernelError | undefined {
+    const { echoes, links } = this.#components;
+    return echoes.aroundLinkChange(operation, () => links.perform(operation));
   }
 
   #pack(index: number, operation: PackedOperation): void {
@@ -142,19 +152,18 @@ export class OperationRun {
   }
 
   #expectEchoes(): void {
-    for (const { operation } of this.#pending.values())
-      if (isFdb(operation))
-        this.#components.echoes.expect(operation.do === 'fdb-replace' ? 'new' : 'delete', operation.entry);
+    const { echoes } = this.#components;
+    for (const { operation } of this.#pending.values()) {
+      if (operation.do === 'fdb-replace') echoes.expect('new', fdbKey(operation.entry));
+      if (operation.do === 'fdb-delete') echoes.expect('delete', fdbKey(operation.entry));
+      if (operation.do === 'neighbour-delete') echoes.expect('delete', neighbourKey(operation.neighbour));
+    }
   }
 
   #record(index: number, operation: KernelOperation, error: KernelError | undefined): void {
     if (error !== undefined && !isTolerated(operation, error.code))
       this.#failures.push({ index, operation, error });
   }
-}
-
-function isFdb(operation: KernelOperation): operation is FdbOperation & { readonly entry: FdbEntry } {
-  return operation.do === 'fdb-replace' || operation.do === 'fdb-delete';
 }
 
 function linkOf(operation: PackedOperation): string | undefined {

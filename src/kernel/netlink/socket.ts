@@ -173,15 +173,19 @@ export class NetlinkSocket {
    * the kernel had to drop some.
    */
   poll(what: string, visit: MessageVisitor): boolean {
-    if (this.#closed) return false;
-    const length = libc.recv(this.#fd, this.#receive, libc.MSG_DONTWAIT | libc.MSG_TRUNC);
-    if (length === -EAGAIN || length === -EINTR) return false;
-    if (length < 0) throw kernelError(what, -length);
+    const length = this.#poll(what);
+    if (length === 0) return false;
     forEachMessage(this.#receive, length, (message) => {
       visit(this.#receive, message);
       return true;
     });
     return true;
+  }
+
+  /** The same, giving the datagram itself, a copy, for later. */
+  take(what: string): Buffer | undefined {
+    const length = this.#poll(what);
+    return length === 0 ? undefined : Buffer.from(this.#receive.subarray(0, length));
   }
 
   close(): void {
@@ -191,6 +195,15 @@ export class NetlinkSocket {
     // A thread may still be inside a call on this socket: the number must not be given away before it is back.
     if (this.#busy) void this.#tail.then(() => libc.close(this.#fd));
     else libc.close(this.#fd);
+  }
+
+  /** Length of the datagram received, 0 = none. */
+  #poll(what: string): number {
+    if (this.#closed) return 0;
+    const length = libc.recv(this.#fd, this.#receive, libc.MSG_DONTWAIT | libc.MSG_TRUNC);
+    if (length === -EAGAIN || length === -EINTR) return 0;
+    if (length < 0) throw kernelError(what, -length);
+    return Math.min(length, this.#receive.length);
   }
 
   #configure(init: NetlinkSocketInit): void {
