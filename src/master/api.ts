@@ -8,6 +8,7 @@ import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { createApp } from '../http/server.ts';
 import { isNodeId, type NodeId } from '../model/names.ts';
+import type { GossipRecord } from '../model/record.ts';
 import { overlayInfo } from '../model/overlay.ts';
 import { REGISTERED_PATH, REGISTER_PATH, agentRegistered, registerAgent } from '../model/registration.ts';
 import { addOverlayMasterApi } from './api-overlay.ts';
@@ -16,10 +17,13 @@ import { canonical } from './ledger.ts';
 import type { MasterMetrics } from './metrics.ts';
 import type { Registry } from './registry.ts';
 import type { NodeEntry } from './stored.ts';
-import { networkDetail, networkViews, nodeView } from './views.ts';
+import { endpointViews } from './endpoint-views.ts';
+import { networkDetail, networkViews, nodeView, rolesOf } from './views.ts';
 
 export interface MasterApiComponents {
   readonly registry: Registry;
+  /** What the cluster's nodes publish. */
+  readonly records: (prefix: string) => Iterable<GossipRecord>;
   readonly metrics: MasterMetrics;
   readonly log: Log;
 }
@@ -28,7 +32,9 @@ export function createMasterApi(components: MasterApiComponents): Hono {
   const app = createApp(components);
   addOverlayMasterApi(app, components.registry);
   addRegistration(app, components.registry);
-  addNodes(app, components.registry);
+  addNodes(app, components);
+  app.get('/v1/endpoints', (context) => context.json({ endpoints: endpointViews(components) }));
+  app.get('/v1/masters', (context) => context.json({ masters: components.registry.masters }));
   addNetworks(app, components.registry);
   addHealth(app, components);
   return app;
@@ -43,28 +49,30 @@ function addRegistration(app: Hono, registry: Registry): void {
   );
 }
 
-function addNodes(app: Hono, registry: Registry): void {
+function addNodes(app: Hono, { registry, records }: MasterApiComponents): void {
+  const view = (entry: NodeEntry, roles = rolesOf(records('node/'))) => nodeView(registry, roles, entry);
   app.get('/v1/nodes', async (context) => {
     await registry.settled();
-    return context.json(registry.ledger.nodes().map((entry) => nodeView(registry, entry)));
+    const roles = rolesOf(records('node/'));
+    return context.json({ nodes: registry.ledger.nodes().map((entry) => view(entry, roles)) });
   });
   app.get('/v1/nodes/:ref', async (context) => {
     await registry.settled();
-    return context.json(nodeView(registry, findNode(registry, context.req.param('ref'))));
+    return context.json(view(findNode(registry, context.req.param('ref'))));
   });
   app.delete('/v1/nodes/:ref', async (context) => {
     await registry.settled();
     const entry = findNode(registry, context.req.param('ref'));
-    const view = nodeView(registry, entry);
+    const last = view(entry);
     await registry.remove([entry.node]);
-    return context.json(view);
+    return context.json(last);
   });
 }
 
 function addNetworks(app: Hono, registry: Registry): void {
   app.get('/v1/networks', async (context) => {
     await registry.settled();
-    return context.json(networkViews(registry));
+    return context.json({ networks: networkViews(registry) });
   });
   app.post('/v1/networks', async (context) => {
     const info = overlayInfo.parse(await readJson(context.req));

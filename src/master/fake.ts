@@ -8,7 +8,7 @@ import { newNodeId, type NodeId } from '../model/names.ts';
 import type { NetworkConfig } from '../model/overlay.ts';
 import { agentNetworkConfig } from '../model/overlay.ts';
 import type { RegisterAgent } from '../model/registration.ts';
-import type { RecordValue } from '../model/record.ts';
+import type { GossipRecord, RecordValue } from '../model/record.ts';
 import { FakeDisk, FakeStore } from '../store/fake.ts';
 import { createMasterApi } from './api.ts';
 import { createMasterMetrics } from './metrics.ts';
@@ -42,6 +42,7 @@ export async function openRegistry(init: { network?: NetworkConfig; disk?: FakeD
       return Promise.resolve();
     },
   };
+  const records: GossipRecord[] = [];
   const cluster = await ensureClusterId({ store, random });
   const registry = await Registry.open(
     { store, exchange, clock, random, log, metrics },
@@ -53,8 +54,8 @@ export async function openRegistry(init: { network?: NetworkConfig; disk?: FakeD
       contact: '10.0.0.1:62501',
     },
   );
-  const app = createMasterApi({ registry, metrics, log });
-  return { registry, store, disk, clock, log, metrics, published, cluster, app };
+  const app = createMasterApi({ registry, metrics, log, records: () => records });
+  return { registry, store, disk, clock, log, metrics, published, cluster, app, records };
 }
 
 /** Until `condition` holds; the store in memory needs turns of the event loop, not time. */

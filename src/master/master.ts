@@ -17,30 +17,27 @@ import { listenTcp, listenUnix, type HttpListener } from '../http/server.ts';
 import type { MasterConfig } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
+import type { RecordExchange } from '../node/exchange.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import { createMasterApi } from './api.ts';
 import { hostPort } from './contacts.ts';
 import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
 import { createMasterMetrics } from './metrics.ts';
-import type { ClusterPublisher } from './publisher.ts';
 import { ensureClusterId } from './recovery.ts';
 import { Registry } from './registry.ts';
 
-export interface MasterExchange extends ClusterPublisher {
-  close(): Promise<void>;
-}
+export type MasterExchange = Pick<RecordExchange, 'publishCluster' | 'addContacts' | 'records' | 'close'>;
 
 export interface MasterComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Joins the record exchange of `cluster`, reachable at `address` (`undefined`: unknown) and `port`. */
+  /** Joins the record exchange of `cluster`; listens on `address` (`undefined`: on all) and `port`. */
   readonly openExchange: (init: {
     readonly cluster: ClusterId;
     readonly address: string | undefined;
     readonly port: number;
-    readonly config: MasterConfig;
   }) => Promise<MasterExchange>;
   /** Absent: looked up on this host. */
   readonly hostNetworks?: readonly HostNetwork[];
@@ -79,7 +76,11 @@ async function start(
   onClose(() => store.close());
   const cluster = await ensureClusterId({ store, random });
   const address = config.address ?? findUnderlayAddress();
-  const exchange = await components.openExchange({ cluster, address, port: config.gossip_port, config });
+  const exchange = await components.openExchange({
+    cluster,
+    address: config.address,
+    port: config.gossip_port,
+  });
   onClose(() => exchange.close());
   const metrics = createMasterMetrics(components.metrics);
   const registry = await Registry.open(
@@ -93,14 +94,17 @@ async function start(
     },
   );
   onClose(() => Promise.resolve(registry.close()));
-  const app = createMasterApi({ registry, metrics, log });
+  const nodes = registry.ledger.nodes();
+  exchange.addContacts(nodes.map((node) => hostPort(node.address, node.gossip_port)));
+  const records = (prefix: string) => exchange.records(prefix);
+  const app = createMasterApi({ registry, metrics, log, records });
   await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
   const local = await listenUnix(app, join(config.run_dir, 'api.sock'));
   onClose(() => local.close());
   const tcp = await listenEverywhere(app, config);
   onClose(() => tcp.close());
   const port = tcp.port ?? config.http_port;
-  log.info('The master serves', { cluster, address, port, nodes: registry.ledger.size });
+  log.info('The master serves', { cluster, address, port, nodes: nodes.length });
   return { cluster, port };
 }
 

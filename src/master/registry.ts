@@ -108,6 +108,10 @@ export class Registry {
     return `${this.#run}-${this.#networkGeneration}`;
   }
 
+  get masters(): readonly string[] {
+    return this.#init.masters;
+  }
+
   get recovering(): boolean {
     return this.#live === undefined;
   }

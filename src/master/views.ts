@@ -2,6 +2,7 @@
 import { renderOverlays } from '../ipam/grant.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentOverlay, NetworkConfig, OverlayInfo } from '../model/overlay.ts';
+import { keys, nodeRecord, recordNode, type GossipRecord, type NodeRecord } from '../model/record.ts';
 import type { Registry } from './registry.ts';
 import { noSuchOverlay } from './refusals.ts';
 import type { NodeEntry } from './stored.ts';
@@ -30,6 +31,8 @@ function overlaysOf(registry: Registry, entry: NodeEntry): readonly AgentOverlay
 export interface NodeView {
   readonly id: NodeId;
   readonly name: string;
+  /** As the node itself publishes it; absent while nothing was heard of it. */
+  readonly role?: NodeRecord['role'];
   /** Where it was last; another node may have this address by now: then see `superseded_by`. */
   readonly address: string;
   readonly superseded_by?: NodeId;
@@ -40,14 +43,31 @@ export interface NodeView {
   readonly vtep_ip6?: string;
   readonly vtep_mac: string;
   readonly network_config: NodeEntry['network_config'];
-  readonly overlays: readonly AgentOverlay[];
+  /** Blocks by overlay, as every agent lists them. */
+  readonly overlays: Readonly<Record<string, string>>;
+  readonly agent_overlays: readonly AgentOverlay[];
 }
 
-export function nodeView(registry: Registry, entry: NodeEntry): NodeView {
+export type Roles = ReadonlyMap<NodeId, NodeRecord['role']>;
+
+export function rolesOf(records: Iterable<GossipRecord>): Roles {
+  const roles = new Map<NodeId, NodeRecord['role']>();
+  for (const { key, value } of records) {
+    const node = recordNode(key);
+    if (node === undefined || key !== keys.node(node)) continue;
+    const parsed = nodeRecord.safeParse(value);
+    if (parsed.success) roles.set(node, parsed.data.role);
+  }
+  return roles;
+}
+
+export function nodeView(registry: Registry, roles: Roles, entry: NodeEntry): NodeView {
   const { grant } = entry;
+  const role = roles.get(entry.node);
   return {
     id: entry.node,
     name: entry.name,
+    ...(role === undefined ? {} : { role }),
     address: entry.address,
     ...(entry.superseded_by === undefined ? {} : { superseded_by: entry.superseded_by }),
     gossip_port: entry.gossip_port,
@@ -57,8 +77,18 @@ export function nodeView(registry: Registry, entry: NodeEntry): NodeView {
     ...(grant.vtepIp6 === undefined ? {} : { vtep_ip6: String(grant.vtepIp6) }),
     vtep_mac: grant.vtepMac,
     network_config: entry.network_config,
-    overlays: overlaysOf(registry, entry),
+    overlays: Object.fromEntries(
+      grant.overlays.map(({ overlay, subnet, subnet6 }) => [overlay, blockText(subnet, subnet6)]),
+    ),
+    agent_overlays: overlaysOf(registry, entry),
   };
+}
+
+function blockText(...subnets: readonly unknown[]): string {
+  return subnets
+    .filter((subnet) => subnet !== undefined)
+    .map(String)
+    .join(' ');
 }
 
 export type NetworkView = OverlayInfo & {

@@ -39,6 +39,7 @@ export class FakeStore implements Store {
   #flushing = false;
   #closed: string | undefined;
   #failures = 0;
+  #readFailures = 0;
   /** Commits so far: how many transactions shared one is the point of some tests. */
   commits = 0;
 
@@ -54,6 +55,11 @@ export class FakeStore implements Store {
     this.#failures = count;
   }
 
+  /** The next `count` reads fail. */
+  failReads(count: number): void {
+    this.#readFailures = count;
+  }
+
   crash(survivors = 0): void {
     this.#closed = 'crashed';
     const kept = this.#pending.slice(0, survivors);
@@ -64,12 +70,12 @@ export class FakeStore implements Store {
   }
 
   async get(key: string): Promise<StoreEntry | undefined> {
-    await this.#check();
+    await this.#checkRead();
     return this.#disk.entries.get(key);
   }
 
   async range(prefix: string): Promise<{ entries: readonly StoreEntry[]; revision: number }> {
-    await this.#check();
+    await this.#checkRead();
     const entries = [...this.#disk.entries.values()].filter(({ key }) => key.startsWith(prefix));
     return {
       entries: entries.sort((a, b) => (a.key < b.key ? -1 : 1)),
@@ -106,6 +112,13 @@ export class FakeStore implements Store {
   #check(): Promise<void> {
     if (this.#closed === undefined) return Promise.resolve();
     return Promise.reject(new PortolanError('unavailable', `Cannot use the store: it is ${this.#closed}`));
+  }
+
+  async #checkRead(): Promise<void> {
+    await this.#check();
+    if (this.#readFailures === 0) return;
+    this.#readFailures -= 1;
+    throw new Error('EIO: i/o error');
   }
 
   #durable(changes: readonly StoreChange[]): Promise<void> {

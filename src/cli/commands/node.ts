@@ -1,0 +1,71 @@
+/** `portolan node ls|inspect|rm`: the nodes that hold a grant, as the masters know them. */
+import { Command } from 'commander';
+import type { CliContext, OutputFormat, Row } from '../context.ts';
+import { outputOption } from '../output.ts';
+
+/** What the table and the messages need of a node. */
+interface Node {
+  readonly id: string;
+  readonly name: string;
+  readonly address: string;
+  readonly overlays: Readonly<Record<string, string>>;
+}
+
+interface Output {
+  readonly output: OutputFormat;
+}
+
+export function command(context: CliContext): Command {
+  return new Command('node')
+    .description('Nodes and the addresses they hold.')
+    .addCommand(listCommand(context))
+    .addCommand(inspectCommand(context))
+    .addCommand(removeCommand(context));
+}
+
+function listCommand(context: CliContext): Command {
+  return new Command('ls')
+    .description('List all nodes.')
+    .addOption(outputOption())
+    .action(async ({ output }: Output) => {
+      const { nodes } = (await context.call(await context.clusterApi(), {
+        method: 'GET',
+        path: '/v1/nodes',
+      })) as { nodes: readonly Node[] };
+      const columns = ['name', 'address', 'vtep_ip', 'overlays', 'id', 'superseded_by'];
+      context.print(output === 'table' ? nodes.map(flat) : nodes, { output, columns });
+    });
+}
+
+/** Overlays in one cell: `dcos 9.0.0.0/24, dcos6 fd01:b::/80`. */
+function flat(node: Node): Row {
+  const overlays = Object.entries(node.overlays);
+  return { ...node, overlays: overlays.map(([name, block]) => `${name} ${block}`.trim()) };
+}
+
+function inspectCommand(context: CliContext): Command {
+  return new Command('inspect')
+    .description('Show everything about one node.')
+    .argument('<node>', 'id, name or address')
+    .addOption(outputOption().default('yaml'))
+    .action(async (node: string, { output }: Output) => {
+      const path = `/v1/nodes/${encodeURIComponent(node)}`;
+      context.print((await context.call(await context.clusterApi(), { method: 'GET', path })) as Row, {
+        output,
+      });
+    });
+}
+
+function removeCommand(context: CliContext): Command {
+  return new Command('rm')
+    .description('Remove nodes that are gone for good: their blocks are free for others at once.')
+    .argument('<node...>', 'ids, names or addresses')
+    .action(async (nodes: readonly string[]) => {
+      const api = await context.clusterApi();
+      for (const node of nodes) {
+        const path = `/v1/nodes/${encodeURIComponent(node)}`;
+        const removed = (await context.call(api, { method: 'DELETE', path })) as Node;
+        context.say(`removed ${removed.name} (${removed.address}, ${removed.id})`);
+      }
+    });
+}

@@ -1,0 +1,51 @@
+/** A master's place in the record exchange: it writes `cluster/...` records and keeps what nodes tell. */
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { openExchange } from '../node/exchange.ts';
+import { openIdentity } from '../node/identity.ts';
+import type { PeerTransport } from '../peer/types.ts';
+import { openJournal } from '../store/journal.ts';
+import type { MasterComponents } from './master.ts';
+
+export interface MasterExchangeComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly transport: PeerTransport;
+}
+
+/** The `openExchange` of `startMaster`, with identity and records in the journal at `path`. */
+export function openMasterExchange(
+  components: MasterExchangeComponents,
+  init: { readonly path: string },
+): MasterComponents['openExchange'] {
+  return async ({ cluster, address, port }) => {
+    const journal = await openJournal(components, {
+      path: init.path,
+      what: "the master's copy of the cluster's records",
+      recovery: 'move it away and start again: agents and the store tell everything anew',
+    });
+    try {
+      const node = await openIdentity({ journal, random: components.random });
+      const exchange = await openExchange(
+        { ...components, journal },
+        { cluster, node, listen: { host: address ?? '0.0.0.0', port }, contacts: [] },
+      );
+      return {
+        publishCluster: exchange.publishCluster.bind(exchange),
+        addContacts: exchange.addContacts.bind(exchange),
+        records: exchange.records.bind(exchange),
+        close: async () => {
+          await exchange.close();
+          await journal.close();
+        },
+      };
+    } catch (error) {
+      await journal.close();
+      throw error;
+    }
+  };
+}
