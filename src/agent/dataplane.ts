@@ -24,6 +24,8 @@ export interface DataplaneInit {
   readonly config: AgentConfig;
   docker(): readonly DockerNetworkStatus[];
   onAttachments(): void;
+  /** Somebody else changed nftables. */
+  onForeignNft(): void;
 }
 
 export async function openDataplane(
@@ -71,7 +73,12 @@ export async function openDataplane(
       metrics,
       sysctls: new SysctlMemory({ namespace: kernel, journal }),
     },
-    { desired: () => desired.current() },
+    {
+      desired: () => desired.current(),
+      onForeignEvent: ({ object }) => {
+        if (object === 'nft' || object === 'overrun') init.onForeignNft();
+      },
+    },
   );
   const refresh = (reason: string): void => {
     desired.invalidate();

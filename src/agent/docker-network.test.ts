@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { ip, prefix } from '../base/ip.ts';
 import { memoryLog } from '../base/log.ts';
@@ -12,13 +12,17 @@ import type { DockerNetworkWish } from './docker-network-plan.ts';
 const dcos: DockerNetworkWish = { name: 'dcos', subnets: [prefix('9.0.0.128/25')], mtu: 1450 };
 const dcos6: DockerNetworkWish = { name: 'dcos6', subnets: [prefix('fd01:b::8000:0:0:0/81')], mtu: 1450 };
 
+let clock = new ManualClock();
+beforeEach(() => {
+  clock = new ManualClock();
+});
+
 const started: DockerNetworks[] = [];
 afterEach(async () => {
   await Promise.all(started.splice(0).map((each) => each.stop()));
 });
 
 function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
-  const clock = new ManualClock();
   const log = memoryLog();
   const told: (readonly Endpoint[])[] = [];
   let looks = 0;
@@ -41,15 +45,21 @@ function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
   );
   started.push(networks);
   networks.start();
-  return { clock, log, told, networks, looks: () => looks };
+  return { log, told, networks, looks: () => looks };
 }
 
-/** Lets everything run that does not wait for time, and the gap between two rounds pass. */
-async function settle(clock?: ManualClock): Promise<void> {
-  for (let i = 0; i < 10; i++) {
-    await new Promise((resolve) => setImmediate(resolve));
-    clock?.advance(i === 5 ? 50 : 0);
+/** Lets everything run that does not wait for time. */
+async function flush(): Promise<void> {
+  for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** The same, and the rounds that wait for the gap after the one before. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    await flush();
+    clock.advance(50);
   }
+  await flush();
 }
 
 describe('with Docker there', () => {
@@ -117,7 +127,7 @@ describe('with Docker there', () => {
   test('a refusal of one network does not keep the others from being made, and is tried again', async () => {
     const docker = new FakeDocker();
     docker.failures.set('createNetwork', new PortolanError('conflict', 'Pool overlaps'));
-    const { networks, clock } = fixture(docker, [
+    const { networks } = fixture(docker, [
       dcos,
       { ...dcos, name: 'blue', subnets: [prefix('11.0.0.128/25')] },
     ]);
@@ -161,6 +171,27 @@ describe('with Docker there', () => {
     expect(told.at(-1)).toEqual([]);
   });
 
+  test('an agent without a grant touches nothing and tells nothing', async () => {
+    const docker = new FakeDocker();
+    const { told, networks, looks } = fixture(docker, []);
+    await settle();
+    networks.trigger();
+    await settle();
+    expect([told.length, looks()]).toEqual([0, 0]);
+    expect(docker.calls).toEqual(['version', 'events']);
+  });
+
+  test('a storm of events becomes one round after the one it falls into', async () => {
+    const docker = new FakeDocker();
+    fixture(docker);
+    await settle();
+    const before = docker.calls.length;
+    for (let i = 0; i < 50; i++) docker.run(`web${i}`, 'dcos');
+    await settle();
+    const rounds = docker.calls.slice(before).filter((call) => call === 'network').length;
+    expect(rounds).toBeLessThanOrEqual(2);
+  });
+
   test('what did not change is not told again', async () => {
     const docker = new FakeDocker();
     const { told, networks } = fixture(docker);
@@ -177,8 +208,8 @@ describe('with Docker there', () => {
 describe('with Docker away', () => {
   test('it waits, asking ever less often but at least every five seconds', async () => {
     const docker = new FakeDocker(false);
-    const { networks, clock } = fixture(docker);
-    await settle();
+    const { networks } = fixture(docker);
+    await flush();
     expect(networks.status()).toMatchObject({
       daemon: 'waiting',
       error: expect.stringContaining('Cannot reach Docker'),
@@ -187,21 +218,21 @@ describe('with Docker away', () => {
     for (const delay of [250, 500, 1000, 2000, 4000, 5000, 5000]) {
       const before = docker.calls.length;
       clock.advance(delay - 1);
-      await settle();
+      await flush();
       expect(docker.calls).toHaveLength(before);
       clock.advance(1);
-      await settle();
+      await flush();
       expect(docker.calls).toHaveLength(before + 1);
     }
   });
 
   test('a daemon that starts later is served', async () => {
     const docker = new FakeDocker(false);
-    const { networks, clock, log } = fixture(docker);
-    await settle();
+    const { networks, log } = fixture(docker);
+    await flush();
     docker.start();
     clock.advance(250);
-    await settle();
+    await flush();
     expect(networks.status()).toMatchObject({ daemon: 'connected', networks: [{ state: 'ok' }] });
     expect(log.lines.map((line) => line.message)).toEqual([
       'waiting for Docker',
@@ -212,38 +243,38 @@ describe('with Docker away', () => {
 
   test('after a restart everything is looked at again, and endpoints stand until then', async () => {
     const docker = new FakeDocker();
-    const { networks, clock, told } = fixture(docker);
+    const { networks, told } = fixture(docker);
     await settle();
     docker.run('web', 'dcos');
     await settle();
     docker.stop();
-    await settle();
+    await flush();
     expect(networks.status()).toMatchObject({ daemon: 'waiting', endpoints: 1 });
     expect(told.at(-1)).toHaveLength(1);
     docker.start();
     clock.advance(250);
-    await settle();
+    await flush();
     expect(networks.status()).toMatchObject({ daemon: 'connected', endpoints: 0 });
     expect(told.at(-1)).toEqual([]);
   });
 
   test("a trigger still looks after Docker's chains, which outlive it", async () => {
     const { networks, looks } = fixture(new FakeDocker(false));
-    await settle();
+    await flush();
     const before = looks();
     networks.trigger();
-    await settle();
+    await flush();
     expect(looks()).toBeGreaterThan(before);
   });
 
   test('stop ends the loop', async () => {
     const docker = new FakeDocker(false);
-    const { networks, clock } = fixture(docker);
-    await settle();
+    const { networks } = fixture(docker);
+    await flush();
     await networks.stop();
     const calls = docker.calls.length;
     clock.advance(60_000);
-    await settle();
+    await flush();
     expect(docker.calls).toHaveLength(calls);
     expect(networks.status().daemon).toBe('stopped');
   });

@@ -51,6 +51,8 @@ export interface ReconcilerInit {
   desired(): DesiredState | undefined;
   /** @default 60,000 */
   readonly sweepMs?: number;
+  /** Every kernel event that somebody else caused, whether it concerns what is ours or not. */
+  onForeignEvent?(event: KernelEvent): void;
 }
 
 export interface RoundReport {
@@ -96,6 +98,7 @@ export function createReconciler(components: ReconcilerComponents, init: Reconci
 class KernelReconciler implements Reconciler {
   readonly #components: ReconcilerComponents;
   readonly #desired: () => DesiredState | undefined;
+  readonly #onForeignEvent: (event: KernelEvent) => void;
   readonly #table: TableMemory;
   readonly #rounds: Rounds<RoundReport>;
   readonly #metrics: { repairs: Counter; seconds: Histogram; failing: Gauge };
@@ -112,6 +115,7 @@ class KernelReconciler implements Reconciler {
     const { kernel, metrics, clock } = components;
     this.#components = components;
     this.#desired = () => init.desired();
+    this.#onForeignEvent = (event) => init.onForeignEvent?.(event);
     this.#table = new TableMemory({ nft: kernel.nft });
     this.#rounds = new Rounds(
       { clock },
@@ -162,7 +166,9 @@ class KernelReconciler implements Reconciler {
   }
 
   #onEvent(event: KernelEvent): void {
-    if (event.own || !concerns(event, this.#settled)) return;
+    if (event.own) return;
+    this.#onForeignEvent(event);
+    if (!concerns(event, this.#settled)) return;
     if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);
     this.#rounds.soon(`${event.object} ${event.change}`);
   }

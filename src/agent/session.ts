@@ -95,6 +95,7 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
     config,
     docker: () => later.parts?.docker?.status().networks ?? [],
     onAttachments: () => later.announcer?.attachmentsSoon(),
+    onForeignNft: () => later.parts?.docker?.trigger(),
   });
   const announcer = openAnnouncer(components, config, membership, dataplane);
   onClose(() => announcer.close());
