@@ -28,17 +28,19 @@ import { Links, type Link } from './links.ts';
 import { Members, type AddressText } from './members.ts';
 import { PushQueue } from './push.ts';
 import { recordFrames } from './paging.ts';
-import type { RecordStore } from './records.ts';
+import type { RecordStore, StoredRecord } from './records.ts';
 import { OwnWriter } from './writer.ts';
 
 export const DIGEST_MS = 2_000;
 const MAINTAIN_MS = 250;
-const PING_AFTER_MS = 5_000;
+const PING_AFTER_MS = 3_000;
 /** Silence after which a peer counts as gone: TCP itself would go on trying for a quarter of an hour. */
-const SILENCE_MS = 15_000;
+const SILENCE_MS = 9_000;
 const HELLO_MS = 5_000;
 /** Repaired records gather this long before the other peers are asked to compare. */
 const ANNOUNCE_MS = 30;
+/** Nodes named to a peer that has to go. */
+const INTRODUCTIONS = 10;
 /** Distinct refusals that are logged; the rest is counted. */
 const MAX_LOGGED_REFUSALS = 256;
 
@@ -195,7 +197,7 @@ export class GossipCore {
     if (link === undefined) return;
     this.#pushes.drop(connection);
     this.#repairedBy.delete(connection);
-    if (link.isDialled) this.members.failed(link.address, now, now - link.since);
+    if (link.isDialled) this.members.failed(link.address, now, link.node !== undefined);
     if (link.node !== undefined) this.#logLost(link);
     this.#maintainAt = Math.min(this.#maintainAt, now + 50);
   }
@@ -280,7 +282,24 @@ export class GossipCore {
     });
     if (link.isDialled) this.#openNextRound(now);
     const surplus = this.members.surplus(this.links.established(), link.connection);
-    if (surplus !== undefined) this.#disconnect(surplus, 'enough other peers');
+    if (surplus !== undefined) this.#partFrom(surplus);
+  }
+
+  /** Not without telling whom else it may talk to: one who just joined may know nobody. */
+  #partFrom(connection: number): void {
+    this.#send(connection, recordFrames(this.#introductions(), { repair: false }));
+    this.#disconnect(connection, 'enough other peers');
+  }
+
+  #introductions(): StoredRecord[] {
+    const known = Array.from(this.members.nodes(), ([node]) => node);
+    const chosen: StoredRecord[] = [];
+    for (let i = 0; i < INTRODUCTIONS && known.length > 0; i++) {
+      const [node] = known.splice(randomBelow(this.#random, known.length), 1) as [NodeId];
+      const stored = this.store.stored(keys.node(node));
+      if (stored !== undefined) chosen.push(stored);
+    }
+    return chosen;
   }
 
   /** Of two connections with one node both sides drop the same: the one that the greater id dialled; else the older. */

@@ -78,10 +78,14 @@ describe('the choice of peers', () => {
     expect(members.surplus(incoming, 3)).toBeTypeOf('number');
   });
 
-  it('waits longer after each failure, spread by chance, never longer than half a minute', () => {
+  it('waits longer after each failure but not after a peer that was there, spread by chance, never longer than five seconds', () => {
+    const members = membersOf(1);
+    for (let i = 0; i < 10; i++) members.failed(at(0), 0);
+    members.failed(at(0), 10_000, true);
+    expect(members.dial([], 10_500)).toEqual([at(0)]);
     expect(backoffMs(1, 0)).toBe(250);
     expect(backoffMs(1, 0.5)).toBe(375);
     expect(backoffMs(3, 0)).toBe(1_000);
-    expect(backoffMs(1_000, 0.999)).toBeLessThanOrEqual(30_000);
+    expect(backoffMs(1_000, 0.999)).toBeLessThanOrEqual(5_000);
   });
 });

@@ -14,12 +14,11 @@ import type { NodeId } from '../model/names.ts';
 export const TARGET_PEERS = 7;
 export const MAX_PEERS = 21;
 const FIRST_BACKOFF_MS = 250;
-const MAX_BACKOFF_MS = 30_000;
+/** Short: after a partition the halves should find each other soon, and an attempt costs one packet. */
+const MAX_BACKOFF_MS = 5_000;
 /** A wrong cluster does not become the right one soon. */
 const REFUSED_BACKOFF_MS = 120_000;
 const REFRESH_MS = 10_000;
-/** A link that lasted this long was a good one. */
-const GOOD_LINK_MS = 5_000;
 const MAX_CONTACTS = 1_024;
 
 /** `host:port`, `[v6]:port` for IPv6. */
@@ -78,11 +77,11 @@ export class Members {
     this.#of(address).isDialling = false;
   }
 
-  /** Dialling failed, or the link broke after `lastedMs`. */
-  failed(address: AddressText, now: number, lastedMs = 0): void {
+  /** Dialling failed or the link is gone; `wasPeer`: the other side was there and had said hello. */
+  failed(address: AddressText, now: number, wasPeer = false): void {
     const attempts = this.#of(address);
     attempts.isDialling = false;
-    attempts.failures = lastedMs >= GOOD_LINK_MS ? 0 : attempts.failures + 1;
+    attempts.failures = wasPeer ? 1 : attempts.failures + 1;
     attempts.notBefore = Math.max(
       attempts.notBefore,
       now + backoffMs(attempts.failures, this.#random.next()),

@@ -361,11 +361,11 @@ describe('publishing', () => {
     reader.exchange.subscribe(stays, (changes) => {
       if (changes.some(({ value }) => value === null)) missed.push(stays);
     });
-    for (let i = 0; i < 6_000; i++) {
+    for (let i = 0; i < 4_500; i++) {
       const key = keys.endpoint(writer.node, `c${i}`, 'eth0');
       await writer.exchange.publish(key, 1);
       await writer.exchange.withdraw(key);
-      if (i % 20 === 0) await world.run(500, 100);
+      if (i % 50 === 0) await world.run(1_000, 250);
     }
     await world.run(40_000, 100);
     expect(writer.exchange.digest().records).toBeLessThan(3_000);
