@@ -3,15 +3,18 @@
  */
 import { describeError } from '../base/errors.ts';
 import { assert } from '../base/assert.ts';
+import { isErrno } from '../kernel/types.ts';
 import type { Kernel, KernelOperation } from '../kernel/types.ts';
 import type { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { DesiredState } from '../overlay/desired.ts';
 import type { Change, Step } from '../overlay/step.ts';
-import type { TableMemory } from './observe.ts';
+import type { TableMemory } from './table-memory.ts';
 
 export interface Failure {
   readonly change: Change;
   readonly reason: string;
+  /** Somebody changed the same elements between look and change (a container coming or going): look again. */
+  readonly contended: boolean;
 }
 
 export interface Performer {
@@ -55,7 +58,7 @@ async function applyBatch(kernel: Kernel, batch: readonly KernelStep[]): Promise
   return failures.map(({ index, error }) => {
     const step = batch[index];
     assert(step !== undefined, 'a failure of an operation that was asked for');
-    return { change: step.change, reason: error.message };
+    return { change: step.change, reason: error.message, contended: false };
   });
 }
 
@@ -75,7 +78,8 @@ async function performOne(
     }
     return [];
   } catch (error) {
-    return [{ change: step.change, reason: describeError(error) }];
+    const contended = step.do === 'nft-change' && (isErrno(error, 'ENOENT') || isErrno(error, 'EEXIST'));
+    return [{ change: step.change, reason: describeError(error), contended }];
   }
 }
 

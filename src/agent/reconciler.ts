@@ -5,8 +5,8 @@
  * and repair: look, plan, perform.
  * Invariants: no kernel write before the first desired state; one round at a time; a failed object is reported and
  * retried while the round goes on; what is not ours is never touched (docs/OWNERSHIP.md).
- * Review notes: links are read before the desired state is asked for, so that a container's veth, which its attachment
- * precedes, is never mistaken for a stray.
+ * Review notes: what is seen and not desired is removed, so the desired state must be asked for after the look, and
+ * whoever makes an object must have it desired before.
  */
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
@@ -18,19 +18,24 @@ import type { DesiredState, Fault } from '../overlay/desired.ts';
 import { takeInventory } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
 import { planInventory } from '../overlay/plan.ts';
-import type { Change, ObjectKind } from '../overlay/step.ts';
+import type { Change, ObjectKind, Observed } from '../overlay/step.ts';
 import { blame } from './blame.ts';
 import type { OverlayHealth } from './blame.ts';
 import { concerns } from './concerns.ts';
-import { observe, TableMemory } from './observe.ts';
+import { observe, sameScope } from './observe.ts';
 import { perform } from './perform.ts';
 import type { Failure } from './perform.ts';
 import { findRepairs, tellRepairs } from './repairs.ts';
 import { Rounds } from './rounds.ts';
+import { TableMemory } from './table-memory.ts';
 
 const SWEEP_MS = 60_000;
 /** Rounds within a round: a correction may make the kernel drop other objects of ours. */
 const PASSES_MAX = 4;
+/** How often the kernel is read again because devices or settings became desired or ceased to be meanwhile. */
+const LOOKS_MAX = 5;
+/** A stray veth is removed when it is still one after this: attachments come and go in milliseconds. */
+const STRAY_MS = 1_000;
 /** Event texts kept for the log line of the repair they cause. */
 const EVENTS_MAX = 5;
 
@@ -109,6 +114,7 @@ class KernelReconciler implements Reconciler {
   #settled: Inventory | undefined;
   /** Reasons by object, of the last finished round. */
   #failed: ReadonlyMap<string, string> = new Map();
+  #strays: ReadonlySet<number> = new Set();
   #status: ReconcilerStatus = { rounds: 0, repairs: 0, last: undefined };
 
   constructor(components: ReconcilerComponents, init: ReconcilerInit) {
@@ -158,7 +164,10 @@ class KernelReconciler implements Reconciler {
   async removeAll(): Promise<RoundReport> {
     await this.stop();
     const begun = this.#components.clock.nowMs();
-    const passes = await this.#passes(() => nothingDesired);
+    // The second time confirms the strays that the first has seen.
+    const { changes } = await this.#passes(() => nothingDesired);
+    const rest = await this.#passes(() => nothingDesired);
+    const passes = { ...rest, changes: [...changes, ...rest.changes] };
     this.#settled = undefined;
     const restored = (await this.#components.sysctls?.restore()) ?? [];
     this.#components.log.info('removed everything of ours', { steps: passes.changes.length, restored });
@@ -192,20 +201,40 @@ class KernelReconciler implements Reconciler {
   async #passes(desired: () => DesiredState | undefined): Promise<Passes> {
     let passes = nothingDone;
     for (let count = 0; count < PASSES_MAX; count++) {
-      const links = await this.#components.kernel.links();
-      const state = desired();
-      if (state === undefined) return passes;
-      const inventory = this.#inventoryOf(state);
-      const table = await this.#table.observe(state.table);
-      const observed = await observe(this.#components.kernel, links, inventory, table);
+      const seen = await this.#look(desired);
+      if (seen === undefined) return passes;
+      const { inventory, observed } = seen;
       const plan = planInventory(inventory, observed);
       const { kernel, sysctls } = this.#components;
-      const failures = await perform({ kernel, sysctls, table: this.#table }, state, plan.steps);
+      const failures = await perform({ kernel, sysctls, table: this.#table }, inventory.state, plan.steps);
       const changes = plan.steps.map(({ change }) => change);
       passes = { inventory, changes: [...passes.changes, ...changes], failures, faults: plan.faults };
-      if (!plan.lookAgain || plan.steps.length === 0) break;
+      const unconfirmed = [...plan.strays].some((index) => !this.#strays.has(index));
+      this.#strays = plan.strays;
+      if (unconfirmed) this.#rounds.later('stray devices', STRAY_MS);
+      if (!plan.lookAgain && !failures.some(({ contended }) => contended)) break;
     }
     return passes;
+  }
+
+  /**
+   * The kernel first, the desired state last: an attachment is desired before its veth and its host ports are made, and
+   * until they are unmade, so what is seen and not desired is nobody's.
+   */
+  async #look(
+    desired: () => DesiredState | undefined,
+  ): Promise<{ inventory: Inventory; observed: Observed } | undefined> {
+    const { kernel } = this.#components;
+    let state = desired();
+    for (let attempt = 0; state !== undefined; attempt++) {
+      const looked = this.#inventoryOf(state);
+      const table = await this.#table.observe(state.table);
+      const observed = await observe(kernel, await kernel.links(), looked, table, this.#strays);
+      state = desired();
+      if (state !== undefined && (sameScope(state, looked.state) || attempt === LOOKS_MAX))
+        return { inventory: this.#inventoryOf(state), observed };
+    }
+    return undefined;
   }
 
   #inventoryOf(state: DesiredState): Inventory {

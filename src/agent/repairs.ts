@@ -37,15 +37,15 @@ function expected(change: Change, { state, ...inventory }: Inventory): string {
     case 'port':
       return JSON.stringify(inventory.links.get(key) ?? inventory.ports.get(key) ?? '');
     case 'address':
-      return inventory.addresses.get(key)?.words ?? '';
+      return inventory.addresses.byKey.get(key)?.words ?? '';
     case 'route':
-      return inventory.routes.get(key)?.words ?? '';
+      return inventory.routes.byKey.get(key)?.words ?? '';
     case 'rule':
-      return inventory.rules.get(key)?.words ?? '';
+      return inventory.rules.byKey.get(key)?.words ?? '';
     case 'neighbour':
-      return inventory.neighbours.get(key)?.words ?? '';
+      return inventory.neighbours.byKey.get(key)?.words ?? '';
     case 'fdb':
-      return inventory.fdb.get(key)?.words ?? '';
+      return inventory.fdb.byKey.get(key)?.words ?? '';
     case 'sysctl':
       return inventory.sysctls.get(key) ?? '';
     case 'nft':

@@ -54,6 +54,10 @@ export class Rounds<Report> {
     this.#request(reason, Math.max(GATHER_MS, earliest));
   }
 
+  later(reason: string, delayMs: number): void {
+    this.#request(reason, delayMs);
+  }
+
   /** The report of a round that begins after this call. */
   settle(): Promise<Report> {
     if (this.#stopped) return Promise.reject(stoppedError());

@@ -17,7 +17,7 @@ import type { Claims, OwnClaim } from './claims.ts';
 import { nothingDesired } from './desired.ts';
 import type { CompileInput, DesiredLink, DesiredPort, DesiredState, Fault, Grant } from './desired.ts';
 import { parseGrant, prefixes } from './grant.ts';
-import type { Local } from './grant.ts';
+import type { Bridge, Local } from './grant.ts';
 import { attachmentAlias, bridgeAlias, bridgeMac, VTEP_ALIAS } from './marks.ts';
 import { remoteObjects } from './remotes.ts';
 import { sysctls } from './sysctls.ts';
@@ -28,13 +28,14 @@ export const RULE_PRIORITY = 4242;
 
 export function compile(input: CompileInput): DesiredState {
   const { grant } = input;
-  if (grant === undefined || grant.overlays.length === 0) return nothingDesired;
+  if (grant === undefined || grant.overlays.length === 0)
+    return { ...nothingDesired, ports: ports(input, []) };
   const local = parseGrant(input, grant);
   const claims = resolveClaims(ownClaim(input, grant, local), input.records, input.removed);
   return {
     sysctls: sysctls(input, local),
     links: links(input, local),
-    ports: ports(input, local),
+    ports: ports(input, local.bridges),
     addresses: addresses(local),
     ...remoteObjects(local, claims),
     rules: overlaySpaces4(input, local).map(hostsRule),
@@ -78,7 +79,7 @@ function overlaySpaces4(input: CompileInput, local: Local): readonly Prefix[] {
   return [...spaces.values()].filter((space) => space.family === 4).sort(comparePrefix);
 }
 
-function ports({ attachments }: CompileInput, { bridges }: Local): readonly DesiredPort[] {
+function ports({ attachments }: CompileInput, bridges: readonly Bridge[]): readonly DesiredPort[] {
   return attachments.map(({ container, ifname, overlay, hostLink }) => ({
     name: hostLink,
     bridge: bridges.find((bridge) => bridge.overlay === overlay)?.name,

@@ -14,7 +14,11 @@ export interface Item<T> {
   readonly value: T;
 }
 
-export type Items<T> = ReadonlyMap<string, Item<T>>;
+export interface Items<T> {
+  readonly byKey: ReadonlyMap<string, Item<T>>;
+  /** What is just as it should be is found by one look-up and one text. */
+  readonly byWords: ReadonlyMap<string, Item<T>>;
+}
 
 export interface Inventory {
   readonly state: DesiredState;
@@ -81,10 +85,12 @@ export function takeInventory(state: DesiredState): Inventory {
 }
 
 function items<T>(values: readonly T[], kind: Kind<T>): Items<T> {
-  return new Map(
-    values.map((value) => {
-      const key = kind.key(value);
-      return [key, { key, words: kind.words(value), value }];
-    }),
-  );
+  const byKey = new Map<string, Item<T>>();
+  const byWords = new Map<string, Item<T>>();
+  for (const value of values) {
+    const item = { key: kind.key(value), words: kind.words(value), value };
+    byKey.set(item.key, item);
+    byWords.set(item.words, item);
+  }
+  return { byKey, byWords };
 }

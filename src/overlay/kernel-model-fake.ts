@@ -15,6 +15,7 @@ import type { Observed, ObservedTable, Step } from './step.ts';
 
 export const emptyKernel: Observed = {
   links: new Map(),
+  knownStrays: new Set(),
   addresses: [],
   routes: [],
   rules: [],

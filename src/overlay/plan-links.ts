@@ -26,6 +26,7 @@ export interface LinkPlan {
   /** Devices that are removed for good. */
   readonly removed: ReadonlySet<string>;
   readonly lookAgain: boolean;
+  readonly strays: ReadonlySet<number>;
 }
 
 export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
@@ -38,7 +39,10 @@ export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
     lookAgain: false,
   };
   for (const desired of inventory.links.values()) planLink(draft, desired, observed.links.get(desired.name));
-  const removals = strays(inventory, observed.links);
+  const { veths, others } = strays(inventory, observed.links);
+  const removals = [...veths.filter(({ index }) => observed.knownStrays.has(index)), ...others].map((link) =>
+    deleteLink(link, 'remove'),
+  );
   return {
     ...draft,
     ports: [...inventory.ports.values()].flatMap((port) =>
@@ -46,6 +50,7 @@ export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
     ),
     removals,
     removed: new Set(removals.map(({ change }) => change.link ?? '')),
+    strays: new Set(veths.map(({ index }) => index)),
   };
 }
 
@@ -185,7 +190,10 @@ function deleteLink(found: Link, action: Change['action']): Step {
 }
 
 /** Marked devices that nobody wants, ports before bridges; a bridge with somebody else's port on it stays. */
-function strays(inventory: Inventory, found: ReadonlyMap<string, Link>): readonly Step[] {
+function strays(
+  inventory: Inventory,
+  found: ReadonlyMap<string, Link>,
+): { readonly veths: readonly Link[]; readonly others: readonly Link[] } {
   const veths: Link[] = [];
   const others: Link[] = [];
   for (const link of found.values()) {
@@ -199,7 +207,5 @@ function strays(inventory: Inventory, found: ReadonlyMap<string, Link>): readonl
   const used = new Set<string>();
   for (const { name, master } of found.values())
     if (master !== undefined && !doomed.has(name)) used.add(master);
-  return [...veths, ...others.filter(({ name }) => !used.has(name))].map((link) =>
-    deleteLink(link, 'remove'),
-  );
+  return { veths, others: others.filter(({ name }) => !used.has(name)) };
 }

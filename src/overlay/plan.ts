@@ -47,7 +47,12 @@ export function planInventory(inventory: Inventory, observed: Observed): Plan {
     ...neighbours.remove,
     ...links.removals,
   ];
-  return { steps, faults: links.faults, lookAgain: links.lookAgain || addresses.lookAgain };
+  return {
+    steps,
+    faults: links.faults,
+    lookAgain: links.lookAgain || addresses.lookAgain,
+    strays: links.strays,
+  };
 }
 
 interface Differ<T> {
@@ -71,23 +76,28 @@ interface Difference {
 function diff<T>(differ: Differ<T>, desired: Items<T>, observed: readonly T[]): Difference {
   const make: Step[] = [];
   const remove: Step[] = [];
-  const seen = new Set<string>();
+  const seen = new Set<Item<T>>();
   const { kind } = differ;
   for (const value of observed) {
     if (differ.vanishes(value)) continue;
+    const words = kind.words(value);
+    const same = desired.byWords.get(words);
+    if (same !== undefined) {
+      seen.add(same);
+      continue;
+    }
     const key = kind.key(value);
-    const item = desired.get(key);
+    const item = desired.byKey.get(key);
     if (item === undefined) {
       if (differ.ours(value)) remove.push(removeStep(differ, key, value));
       continue;
     }
-    seen.add(key);
-    const was = kind.words(value);
-    if (was !== item.words && differ.possible(value)) make.push(makeStep(differ, item, was));
+    seen.add(item);
+    if (differ.possible(value)) make.push(makeStep(differ, item, words));
   }
-  if (seen.size < desired.size)
-    for (const item of desired.values())
-      if (!seen.has(item.key) && differ.possible(item.value)) make.push(makeStep(differ, item, undefined));
+  if (seen.size < desired.byKey.size)
+    for (const item of desired.byKey.values())
+      if (!seen.has(item) && differ.possible(item.value)) make.push(makeStep(differ, item, undefined));
   return { make, remove };
 }
 

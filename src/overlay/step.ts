@@ -39,6 +39,8 @@ export interface Plan {
   readonly faults: readonly Fault[];
   /** The kernel drops further objects as a consequence of some step, so it has to be looked at again. */
   readonly lookAgain: boolean;
+  /** Indexes of all stray veths seen: the next look's `knownStrays`. */
+  readonly strays: ReadonlySet<number>;
 }
 
 /** Our nft table as found. */
@@ -53,6 +55,11 @@ export interface ObservedTable {
 /** The kernel as found, scoped to what can be ours. */
 export interface Observed {
   readonly links: ReadonlyMap<string, Link>;
+  /**
+   * Stray veths of an earlier look, by index. Only those are removed: one that is seen for the first time may be that
+   * of an attachment which is just coming or going.
+   */
+  readonly knownStrays: ReadonlySet<number>;
   readonly addresses: readonly Address[];
   /** Those of our protocol, all tables. */
   readonly routes: readonly Route[];
