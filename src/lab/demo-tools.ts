@@ -46,15 +46,10 @@ export function webServer(name: string): readonly string[] {
   return ['busybox', 'sh', '-c', script];
 }
 
-const wget = (address: string): readonly string[] => [
-  'busybox',
-  'wget',
-  '-q',
-  '-T',
-  '3',
-  '-O-',
-  `http://${address}/`,
-];
+/** Debian's busybox is built without `wget -T`, and crashes on it. */
+function wget(address: string): readonly string[] {
+  return ['busybox', 'timeout', '3', 'busybox', 'wget', '-q', '-O-', `http://${address}/`];
+}
 
 export class DemoLab {
   readonly lab: string;
