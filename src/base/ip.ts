@@ -276,14 +276,26 @@ function formatV4(value: bigint): string {
 /** RFC 5952: lower case, the longest run of two or more zero groups compressed, the first of equals. */
 function formatV6(value: bigint): string {
   const digits = value.toString(16).padStart(32, '0');
-  const groups = Array.from({ length: 8 }, (_, i) => Number.parseInt(digits.slice(4 * i, 4 * i + 4), 16));
-  let best = { start: -1, length: 1 };
+  const groups: number[] = [];
+  for (let at = 0; at < 32; at += 4) groups.push(Number.parseInt(digits.slice(at, at + 4), 16));
+  const { start, length } = longestZeroRun(groups);
+  let text = '';
+  for (let i = 0; i < 8; i++) {
+    if (i === start) text += '::';
+    if (i >= start && i < start + length) continue;
+    if (i > 0 && i !== start + length) text += ':';
+    text += (groups[i] ?? 0).toString(16);
+  }
+  return text;
+}
+
+/** Of two zero groups or more, the first of equals; none starts at 8. */
+function longestZeroRun(groups: readonly number[]): { readonly start: number; readonly length: number } {
+  let best = { start: 8, length: 1 };
   for (let start = 0; start < 8; start++) {
     let length = 0;
     while (start + length < 8 && groups[start + length] === 0) length++;
     if (length > best.length) best = { start, length };
   }
-  const hex = groups.map((group) => group.toString(16));
-  if (best.start < 0) return hex.join(':');
-  return `${hex.slice(0, best.start).join(':')}::${hex.slice(best.start + best.length).join(':')}`;
+  return best;
 }
