@@ -49,11 +49,12 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await podman('rm', '--force', '--all', '--time=0');
+  const left = await bed.leftovers();
   await server.close();
   await journal.close();
-  expect(await bed.leftovers()).toEqual({ links: [], elements: [] });
   await bed.close();
   await rm(directory, { recursive: true, force: true });
+  expect(left).toEqual({ links: [], elements: [] });
   expect(leftNamespaces(NAMES)).toEqual([]);
 });
 
