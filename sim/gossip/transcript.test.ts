@@ -9,7 +9,8 @@ import { seededRandom } from '../../src/base/random.ts';
 import { newClusterId, newNodeId, type ClusterId } from '../../src/model/names.ts';
 import { keys, type RecordValue } from '../../src/model/record.ts';
 import { decodeMessage } from '../../src/gossip/codec.ts';
-import { GossipCore, type GossipEvent } from '../../src/gossip/core.ts';
+import { GossipCore } from '../../src/gossip/core.ts';
+import type { GossipEvent } from '../../src/gossip/events.ts';
 import { RecordStore } from '../../src/gossip/records.ts';
 
 interface Peer {

@@ -12,8 +12,8 @@
 import { PortolanError } from '../base/errors.ts';
 import type { LogFields } from '../base/log.ts';
 import { randomBelow, type Random } from '../base/random.ts';
-import { isNodeId, type ClusterId, type NodeId } from '../model/names.ts';
-import { keys, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
+import type { ClusterId, NodeId } from '../model/names.ts';
+import { compareVersions, keys, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import { announcedAddress } from './addresses.ts';
 import {
   decodeMessage,
@@ -24,6 +24,8 @@ import {
   type Records,
 } from './codec.ts';
 import { answerDigest, answerSummaries, answerVersions, answerWant, openRound } from './compare.ts';
+import type { GossipEffect, GossipEvent } from './events.ts';
+import { judgeHello } from './greeting.ts';
 import { Links, type Link } from './links.ts';
 import { Members, type AddressText } from './members.ts';
 import { PushQueue } from './push.ts';
@@ -43,49 +45,6 @@ const ANNOUNCE_MS = 30;
 const INTRODUCTIONS = 10;
 /** Distinct refusals that are logged; the rest is counted. */
 const MAX_LOGGED_REFUSALS = 256;
-
-export type GossipEvent =
-  | {
-      readonly on: 'connected';
-      readonly connection: number;
-      readonly address: AddressText;
-      readonly isDialled: boolean;
-    }
-  | { readonly on: 'connect-failed'; readonly address: AddressText }
-  | { readonly on: 'frame'; readonly connection: number; readonly frame: Uint8Array }
-  | { readonly on: 'disconnected'; readonly connection: number }
-  | { readonly on: 'write'; readonly key: string; readonly value: RecordValue }
-  | {
-      readonly on: 'write-cluster';
-      readonly key: string;
-      readonly value: RecordValue;
-      readonly revision: number;
-    }
-  /** The node belongs to `cluster` from now on; `isOther`: what it knows is of another one. */
-  | { readonly on: 'cluster'; readonly cluster: ClusterId; readonly isOther: boolean }
-  | { readonly on: 'contacts'; readonly addresses: readonly AddressText[] }
-  | { readonly on: 'tick' };
-
-export type GossipEffect =
-  | { readonly do: 'send'; readonly connection: number; readonly frame: Uint8Array }
-  | { readonly do: 'connect'; readonly address: AddressText }
-  | { readonly do: 'disconnect'; readonly connection: number; readonly reason: string }
-  /** `dropped` keys are no longer held; `durable`: the writer waits for the disk. */
-  | {
-      readonly do: 'persist';
-      readonly records: readonly GossipRecord[];
-      readonly dropped: readonly string[];
-      readonly durable: boolean;
-    }
-  | { readonly do: 'persist-epoch'; readonly epoch: number }
-  /** What was dropped appears with value `null`. */
-  | { readonly do: 'notify'; readonly changes: readonly GossipRecord[] }
-  | {
-      readonly do: 'log';
-      readonly level: 'debug' | 'info' | 'warn';
-      readonly message: string;
-      readonly fields: LogFields;
-    };
 
 export interface GossipInit {
   readonly node: NodeId;
@@ -203,7 +162,7 @@ export class GossipCore {
   }
 
   #logLost(link: Link): void {
-    const isLast = this.links.established().length === 0;
+    const isLast = this.links.establishedCount() === 0;
     const level = isLast ? 'warn' : link.isClosing ? 'debug' : 'info';
     this.#log(level, isLast ? 'lost the last peer' : 'lost a peer', {
       node: link.node,
@@ -246,23 +205,21 @@ export class GossipCore {
 
   #greet(link: Link, hello: Hello, now: number): void {
     if (link.node !== undefined) return this.#reject(link, 'it said hello twice');
-    if (hello.cluster !== this.#cluster) {
-      this.members.refused(link.address, now);
-      return this.#reject(link, `it is of cluster "${hello.cluster}", this node is of "${this.#cluster}"`);
+    const judged = judgeHello(hello, { cluster: this.#cluster, node: this.#node, store: this.store });
+    switch (judged.is) {
+      case 'peer':
+        return this.#establish(link, judged.node, now);
+      case 'self':
+        this.members.isOwn(link.address);
+        return this.#disconnect(link.connection, 'that is this node itself');
+      case 'stranger':
+        this.members.refused(link.address, now);
+        return this.#reject(link, judged.reason);
+      case 'removed':
+        // It may not know: this is the last thing it hears from us.
+        this.#send(link.connection, recordFrames([judged.removal], { repair: true }));
+        return this.#reject(link, 'it was removed from the cluster');
     }
-    const { node } = hello;
-    if (!isNodeId(node)) return this.#reject(link, 'it gives no node id');
-    if (node === this.#node) {
-      this.members.isOwn(link.address);
-      return this.#disconnect(link.connection, 'that is this node itself');
-    }
-    const removal = this.store.stored(keys.removed(node));
-    if (removal !== undefined) {
-      // It may not know: this is the last thing it hears from us.
-      this.#send(link.connection, recordFrames([removal], { repair: true }));
-      return this.#reject(link, 'it was removed from the cluster');
-    }
-    this.#establish(link, node, now);
   }
 
   #establish(link: Link, node: NodeId, now: number): void {
@@ -275,7 +232,7 @@ export class GossipCore {
     link.node = node;
     link.since = now;
     if (link.isDialled) this.members.connected(link.address);
-    const isFirst = this.links.established().length === 1;
+    const isFirst = this.links.establishedCount() === 1;
     this.#log(isFirst ? 'info' : 'debug', isFirst ? 'connected to a first peer' : 'connected to a peer', {
       node,
       address: link.address,
@@ -347,12 +304,8 @@ export class GossipCore {
     if (this.store.isVoid(record)) return;
     const ours = this.store.get(record.key);
     if (ours !== undefined) {
-      const { epoch, sequence } = ours.version;
-      const isOlder =
-        record.version.epoch < epoch ||
-        (record.version.epoch === epoch && record.version.sequence < sequence);
-      const isSame = record.version.epoch === epoch && record.version.sequence === sequence;
-      if (isOlder || (isSame && JSON.stringify(ours.value) === JSON.stringify(record.value))) return;
+      const newer = compareVersions(record.version, ours.version);
+      if (newer < 0 || (newer === 0 && isSameValue(ours, record.value))) return;
     }
     const epochBefore = this.#writer.epoch;
     const claim = this.#writer.reclaim(record, ours);

@@ -67,6 +67,12 @@ export class Links {
     return views;
   }
 
+  establishedCount(): number {
+    let count = 0;
+    for (const { node, isClosing } of this.#links.values()) if (node !== undefined && !isClosing) count++;
+    return count;
+  }
+
   isComparing(link: Link, now: number): boolean {
     return link.roundSince !== undefined && now - link.roundSince < ROUND_MS;
   }

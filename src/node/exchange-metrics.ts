@@ -34,7 +34,7 @@ export function exchangeMetrics(metrics: Metrics): ExchangeMetrics {
     received: count('in'),
     update: (core) => {
       records.set(core.store.size);
-      peers.set(core.links.established().length);
+      peers.set(core.links.establishedCount());
       for (const name of ['digestRounds', 'repairs', 'refused'] as const) {
         const value = core.statistics[name];
         if (value > seen[name]) totals[name].add(value - seen[name]);

@@ -203,6 +203,7 @@ class Pipe implements PeerConnection {
 
   onClose(listener: (error: Error | undefined) => void): void {
     this.#onClose = listener;
+    if (this.#closed) this.#init.clock.after(0, () => listener(undefined));
   }
 
   close(reason?: string): void {

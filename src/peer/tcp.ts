@@ -179,6 +179,8 @@ class TcpConnection implements PeerConnection {
 
   onClose(listener: (error: Error | undefined) => void): void {
     this.#onClose = listener;
+    // It may have closed between being made and being handed over.
+    if (this.#closed) queueMicrotask(() => listener(this.#error));
   }
 
   /** What was queued is still sent; `reason` is for the own side. */

@@ -1,0 +1,48 @@
+/** What the core of the record exchange is told, and what it asks for. */
+import type { LogFields } from '../base/log.ts';
+import type { ClusterId } from '../model/names.ts';
+import type { GossipRecord, RecordValue } from '../model/record.ts';
+import type { AddressText } from './members.ts';
+
+export type GossipEvent =
+  | {
+      readonly on: 'connected';
+      readonly connection: number;
+      readonly address: AddressText;
+      readonly isDialled: boolean;
+    }
+  | { readonly on: 'connect-failed'; readonly address: AddressText }
+  | { readonly on: 'frame'; readonly connection: number; readonly frame: Uint8Array }
+  | { readonly on: 'disconnected'; readonly connection: number }
+  | { readonly on: 'write'; readonly key: string; readonly value: RecordValue }
+  | {
+      readonly on: 'write-cluster';
+      readonly key: string;
+      readonly value: RecordValue;
+      readonly revision: number;
+    }
+  /** The node belongs to `cluster` from now on; `isOther`: what it knows is of another one. */
+  | { readonly on: 'cluster'; readonly cluster: ClusterId; readonly isOther: boolean }
+  | { readonly on: 'contacts'; readonly addresses: readonly AddressText[] }
+  | { readonly on: 'tick' };
+
+export type GossipEffect =
+  | { readonly do: 'send'; readonly connection: number; readonly frame: Uint8Array }
+  | { readonly do: 'connect'; readonly address: AddressText }
+  | { readonly do: 'disconnect'; readonly connection: number; readonly reason: string }
+  /** `dropped` keys are no longer held; `durable`: the writer waits for the disk. */
+  | {
+      readonly do: 'persist';
+      readonly records: readonly GossipRecord[];
+      readonly dropped: readonly string[];
+      readonly durable: boolean;
+    }
+  | { readonly do: 'persist-epoch'; readonly epoch: number }
+  /** What was dropped appears with value `null`. */
+  | { readonly do: 'notify'; readonly changes: readonly GossipRecord[] }
+  | {
+      readonly do: 'log';
+      readonly level: 'debug' | 'info' | 'warn';
+      readonly message: string;
+      readonly fields: LogFields;
+    };

@@ -1,0 +1,28 @@
+/** Who is at the other end, by its hello. */
+import { isNodeId, type ClusterId, type NodeId } from '../model/names.ts';
+import { keys } from '../model/record.ts';
+import type { Hello } from './codec.ts';
+import type { RecordStore, StoredRecord } from './records.ts';
+
+export type Judgement =
+  | { readonly is: 'peer'; readonly node: NodeId }
+  | { readonly is: 'self' }
+  /** Not to be asked again soon. */
+  | { readonly is: 'stranger'; readonly reason: string }
+  | { readonly is: 'removed'; readonly removal: StoredRecord };
+
+export function judgeHello(
+  hello: Hello,
+  own: { readonly cluster: ClusterId | undefined; readonly node: NodeId; readonly store: RecordStore },
+): Judgement {
+  const { cluster, node } = hello;
+  if (cluster !== own.cluster)
+    return {
+      is: 'stranger',
+      reason: `it is of cluster "${cluster}", this node is of "${own.cluster ?? ''}"`,
+    };
+  if (!isNodeId(node)) return { is: 'stranger', reason: 'it gives no node id' };
+  if (node === own.node) return { is: 'self' };
+  const removal = own.store.stored(keys.removed(node));
+  return removal === undefined ? { is: 'peer', node } : { is: 'removed', removal };
+}
