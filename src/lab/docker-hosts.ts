@@ -30,7 +30,7 @@ function dockerdInit(host: HostPaths): DockerdInit {
 }
 
 /** Starts a daemon on every agent of `hosts` that has none; resolves to the new ones. */
-export async function startDockers(
+export async function startMissingDockers(
   state: LabState,
   hosts: readonly LabHost[],
 ): Promise<readonly LabState['processes'][number][]> {

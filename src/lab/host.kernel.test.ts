@@ -94,7 +94,7 @@ describe('a lab host', () => {
     const paths = hostPaths(lab, 'agent1');
     // The grandchild leaves every namespace of the host, as a container's process does.
     const script = 'unshare --net --mount --uts --fork sleep 1000 & wait';
-    const [program = '', ...args] = [...enterHost(paths), 'sh', '-c', script];
+    const [program, ...args] = [...enterHost(paths), 'sh', '-c', script];
     const child = spawn(program, args, { stdio: 'ignore', detached: true });
     const inodes = await namespaceInodes([paths.netns, paths.mountns, paths.utsns]);
     for (let i = 0; i < 200 && processesIn(inodes).length < 3; i++) await sleep(10);

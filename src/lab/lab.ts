@@ -22,9 +22,9 @@ import {
   startProxy,
   writeFiles,
 } from './daemons.ts';
-import { startDockers } from './docker-hosts.ts';
+import { startMissingDockers } from './docker-hosts.ts';
 import { createHost, hostExists } from './host.ts';
-import { LAB_ROOT, hostPaths, labPaths } from './paths.ts';
+import { LAB_ROOT, hostPaths, labPaths, type HostPaths } from './paths.ts';
 import { checkLabName, defaultLabOptions, findHost, planHosts, type LabOptions } from './plan.ts';
 import { powerOff } from './power.ts';
 import { readAgentStatus, waitUntilReady } from './readiness.ts';
@@ -116,18 +116,24 @@ async function ensureHost(state: LabState, host: LabHost): Promise<void> {
 
 /** Starts what should run and does not: masters first, so that no agent's first registration is in vain. */
 async function startHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
-  const masters = hosts.filter((host) => host.role === 'master');
-  for (const host of masters) await ensureDaemon(state, host, 'master');
+  await Promise.all([startMasters(state, hosts), state.docker ? startDockers(state, hosts, say) : undefined]);
   await writeLabState(state);
-  await Promise.all(masters.map((host) => waitForSocket(hostPaths(state.name, host.name).apiSocket)));
-  await ensureApi(state);
-  if (state.docker)
-    for (const each of await startDockers(state, hosts)) {
-      record(state, (old) => old.host === each.host && old.kind === 'dockerd', each);
-      say(`${each.host ?? ''} has a dockerd`);
-    }
   await Promise.all(hosts.map((host) => ensureDaemon(state, host, 'agent')));
   await writeLabState(state);
+}
+
+async function startMasters(state: LabState, hosts: readonly LabHost[]): Promise<void> {
+  const masters = hosts.filter((host) => host.role === 'master');
+  await Promise.all(masters.map((host) => ensureDaemon(state, host, 'master')));
+  await Promise.all(masters.map((host) => waitForMaster(hostPaths(state.name, host.name))));
+  await ensureApi(state);
+}
+
+async function startDockers(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
+  for (const each of await startMissingDockers(state, hosts)) {
+    record(state, (old) => old.host === each.host && old.kind === 'dockerd', each);
+    say(`${each.host ?? ''} has a dockerd`);
+  }
 }
 
 async function ensureDaemon(state: LabState, host: LabHost, kind: 'master' | 'agent'): Promise<void> {
@@ -144,20 +150,18 @@ function record(
   state.processes = [...state.processes.filter((each) => !replaces(each)), started];
 }
 
-async function waitForSocket(path: string): Promise<void> {
+async function waitForMaster(master: HostPaths): Promise<void> {
   const end = performance.now() + READY_TIMEOUT_MS;
+  const health = { method: 'GET', path: '/health', timeoutMs: 5_000 } as const;
   for (;;) {
-    const alive = await request(
-      { socketPath: path },
-      { method: 'GET', path: '/health', timeoutMs: 5_000 },
-    ).then(
+    const alive = await request({ socketPath: master.apiSocket }, health).then(
       (answer) => answer.status < 500,
       () => false,
     );
     if (alive) return;
     if (performance.now() > end)
-      throw new PortolanError('unavailable', `Cannot reach the master on ${path}`, {
-        remedy: `see master.log beside it`,
+      throw new PortolanError('unavailable', `Cannot reach the master of host "${master.name}"`, {
+        remedy: `see ${master.log}/master.log`,
       });
     await sleep(POLL_MS);
   }
