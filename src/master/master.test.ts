@@ -17,7 +17,7 @@ import { startMaster, type MasterComponents, type MasterExchange } from './maste
 
 let dir: string;
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'pma-master-'));
+  dir = await mkdtemp(join(tmpdir(), 'portolan-master-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 

@@ -9,7 +9,7 @@ import { nearest } from './config-issue.ts';
 
 let dir: string;
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'pma-config-'));
+  dir = await mkdtemp(join(tmpdir(), 'portolan-config-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
 

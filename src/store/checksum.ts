@@ -20,6 +20,6 @@ export function decodeEntry(key: string, frame: string): StoreEntry {
   if (end > 17 && frame.slice(0, 16) === checksum(key, revision, value)) return { key, value, revision };
   throw new PortolanError('corrupt', `Cannot read key "${key}" of the store: its checksum does not match`, {
     field: key,
-    remedy: 'restore the state directory from a backup, or see "a damaged store" in the operations manual',
+    remedy: 'restore the state directory from a backup; agents keep their blocks meanwhile',
   });
 }

@@ -8,7 +8,7 @@ import { testStoreContract } from './contract.ts';
 import { openEmbeddedStore } from './embedded.ts';
 import type { Store } from './types.ts';
 
-const newDir = () => mkdtemp(join(tmpdir(), 'pma-store-'));
+const newDir = () => mkdtemp(join(tmpdir(), 'portolan-store-'));
 const openIn = (dir: string): Promise<Store> => openEmbeddedStore({ log: silentLog }, { dir });
 
 testStoreContract('LMDB', async () => {
