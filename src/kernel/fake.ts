@@ -37,7 +37,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   #nextInode = 4_026_532_000;
 
   constructor() {
-    const machine: FakeMachine = { namespaces: new Map(), nextIndex: 2 };
+    const machine: FakeMachine = { namespaces: new Map(), homes: new Map(), nextIndex: 2 };
     super({ machine });
     this.#machine = machine;
     this.#machine.namespaces.set(HOME, this);

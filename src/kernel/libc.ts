@@ -66,6 +66,11 @@ const native = {
   ) => number,
   setns: library.func('int setns(int, int)') as (fd: number, type: number) => number,
   ioctl: library.func('int ioctl(int, unsigned long)') as (fd: number, request: number) => number,
+  ioctlWith: library.func('int ioctl(int, unsigned long, void *)') as (
+    fd: number,
+    request: number,
+    argument: Uint8Array,
+  ) => number,
   close: library.func('int close(int)') as (fd: number) => number,
 };
 
@@ -147,6 +152,20 @@ export function setns(fd: number, type: number): number {
 /** An ioctl without argument. */
 export function ioctl(fd: number, request: number): number {
   return answer(native.ioctl(fd, request));
+}
+
+/** IFNAMSIZ with its terminating zero, and sizeof(struct ifreq), include/uapi/linux/if.h. */
+const NAME_BYTES = 16;
+const IFREQ_BYTES = 40;
+/** include/uapi/linux/sockios.h. */
+const SIOCGIFINDEX = 0x8933;
+
+/** The index of a link, by any of its names, in the namespace of the socket. */
+export function interfaceIndex(fd: number, name: string): number {
+  const ifreq = Buffer.alloc(IFREQ_BYTES);
+  ifreq.write(name, 0, NAME_BYTES - 1);
+  const result = answer(native.ioctlWith(fd, SIOCGIFINDEX, ifreq));
+  return result < 0 ? result : ifreq.readInt32LE(NAME_BYTES);
 }
 
 export function close(fd: number): number {

@@ -8,88 +8,43 @@
  * but the promises.
  * Review notes: what the contract suite does not state is not promised here either.
  */
-import { InterfaceAddress, IpAddress, Prefix } from '../base/ip.ts';
 import { parseMac, type Mac } from '../base/mac.ts';
-import {
-  describeAddress,
-  describeFdb,
-  describeLink,
-  describeNeighbour,
-  describeOperation,
-  describeRoute,
-  describeRule,
-} from './describe.ts';
+import { describeLink, describeOperation } from './describe.ts';
 import { kernelErrorOf } from './errno.ts';
+import { inventedMac, toLink, type FakeLink } from './link-fake.ts';
+import { FakeObjects, type Refusal } from './objects-fake.ts';
 import { sysctlKey } from './sysctl.ts';
 import { isTolerated } from './tolerance.ts';
-import {
+import type {
+  Address,
+  ErrnoCode,
+  FdbEntry,
   KernelError,
-  TABLE_MAIN,
-  type Address,
-  type ErrnoCode,
-  type FdbEntry,
-  type KernelEvent,
-  type KernelOperation,
-  type Link,
-  type LinkDetails,
-  type LinkSettings,
-  type Neighbour,
-  type NetworkNamespace,
-  type OperationFailure,
-  type Route,
-  type Rule,
+  KernelEvent,
+  KernelOperation,
+  Link,
+  LinkDetails,
+  LinkSettings,
+  Neighbour,
+  NetworkNamespace,
+  OperationFailure,
+  Route,
+  Rule,
 } from './types.ts';
 
 /** What can be made to fail: an operation, a reading, or a sysctl. */
 export type FailureKind = KernelOperation['do'] | 'read' | 'sysctl';
 type Code = Exclude<ErrnoCode, 'other'>;
-type Refusal = Code | undefined;
 
 /** What the namespaces of one machine share: paths, and the numbering of links. */
 export interface FakeMachine {
   readonly namespaces: Map<string, FakeNamespace>;
+  /** Where each link is. */
+  readonly homes: Map<FakeLink, FakeNamespace>;
   nextIndex: number;
 }
 
-interface FakeLink {
-  index: number;
-  name: string;
-  up: boolean;
-  mtu: number;
-  mac: Mac | undefined;
-  alias: string | undefined;
-  altNames: string[];
-  master: FakeLink | undefined;
-  group: number;
-  details: LinkDetails;
-  hairpin: boolean;
-  home: FakeNamespace;
-  peer: FakeLink | undefined;
-}
-
-type Placed<T> = T & { readonly on: FakeLink | undefined };
-
-const IPV6_DEFAULT_METRIC = 1024;
-const PROTOCOL_KERNEL = 2;
 const MAX_NAME = 15;
-
-/** Those of every new namespace: local, main and, for IPv4, default. */
-const KERNEL_RULES: readonly Rule[] = (
-  [
-    [4, 0, 255],
-    [4, 32_766, 254],
-    [4, 32_767, 253],
-    [6, 0, 255],
-    [6, 32_766, 254],
-  ] as const
-).map(([family, priority, table]) => ({
-  family,
-  priority,
-  from: undefined,
-  to: undefined,
-  table,
-  protocol: PROTOCOL_KERNEL,
-}));
 
 export class FakeNamespace implements NetworkNamespace {
   /** Net sysctls by slashed key; put in what a test needs. */
@@ -104,17 +59,17 @@ export class FakeNamespace implements NetworkNamespace {
   readonly listeners = new Set<(event: KernelEvent) => void>();
   readonly #machine: FakeMachine;
   readonly #links = new Map<number, FakeLink>();
-  readonly #addresses = new Map<string, Placed<{ address: InterfaceAddress }>>();
-  readonly #routes = new Map<string, Placed<{ route: Route }>>();
-  readonly #rules = new Map<string, Rule>();
-  readonly #neighbours = new Map<string, Placed<{ neighbour: Neighbour }>>();
-  readonly #fdb = new Map<string, Placed<{ entry: FdbEntry }>>();
+  readonly #objects: FakeObjects;
   readonly #failures = new Map<FailureKind, Code[]>();
   #own = true;
 
   constructor(components: { readonly machine: FakeMachine }) {
     this.#machine = components.machine;
-    for (const rule of KERNEL_RULES) this.#putRule(rule);
+    this.#objects = new FakeObjects({
+      links: () => this.#links.values(),
+      byName: (name) => this.#byName(name),
+      tell: (...event) => this.#tell(...event),
+    });
     this.#insert('lo', { kind: 'other', name: '' }, { mtu: 65_536, mac: parseMac('00:00:00:00:00:00') });
   }
 
@@ -158,39 +113,34 @@ export class FakeNamespace implements NetworkNamespace {
 
   async addresses(filter: { readonly link?: string } = {}): Promise<readonly Address[]> {
     this.#read('ip address show');
-    return [...this.#addresses.values()]
-      .filter(({ on }) => filter.link === undefined || on?.name === filter.link)
-      .map(({ on, address }) => ({ link: on?.name ?? '', address }));
+    return this.#objects.addresses(filter.link);
   }
 
   async routes(
     filter: { readonly table?: number; readonly protocol?: number } = {},
   ): Promise<readonly Route[]> {
     this.#read('ip route show');
-    const all = [...this.#connected(), ...[...this.#routes.values()].map(placedRoute)];
-    return all.filter(
-      ({ table, protocol }) =>
-        table === (filter.table ?? table) && protocol === (filter.protocol ?? protocol),
-    );
+    return this.#objects
+      .routes()
+      .filter(
+        ({ table, protocol }) =>
+          table === (filter.table ?? table) && protocol === (filter.protocol ?? protocol),
+      );
   }
 
   async rules(): Promise<readonly Rule[]> {
     this.#read('ip rule show');
-    return [...this.#rules.values()].toSorted((a, b) => a.family - b.family || a.priority - b.priority);
+    return this.#objects.rules();
   }
 
   async neighbours(filter: { readonly link?: string } = {}): Promise<readonly Neighbour[]> {
     this.#read('ip neigh show');
-    return [...this.#neighbours.values()]
-      .filter(({ on }) => filter.link === undefined || on?.name === filter.link)
-      .map(({ on, neighbour }) => ({ ...neighbour, link: on?.name ?? '' }));
+    return this.#objects.neighbours(filter.link);
   }
 
   async fdb(filter: { readonly link: string }): Promise<readonly FdbEntry[]> {
     this.#read('bridge fdb show');
-    return [...this.#fdb.values()]
-      .filter(({ on }) => on?.name === filter.link)
-      .map(({ on, entry }) => ({ ...entry, link: on?.name ?? '' }));
+    return this.#objects.fdb(filter.link);
   }
 
   async apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
@@ -248,25 +198,33 @@ export class FakeNamespace implements NetworkNamespace {
       case 'link-delete':
         return this.#withLink(operation.name, (link) => this.#deleteLink(link));
       case 'address-replace':
-        return this.#withLink(operation.address.link, (link) => this.#putAddress(link, operation.address));
+        return this.#withLink(operation.address.link, (link) =>
+          this.#objects.putAddress(link, operation.address),
+        );
       case 'address-delete':
-        return this.#withLink(operation.address.link, (link) => this.#dropAddress(link, operation.address));
+        return this.#withLink(operation.address.link, (link) =>
+          this.#objects.dropAddress(link, operation.address),
+        );
       case 'route-replace':
-        return this.#putRoute(operation.route);
+        return this.#objects.putRoute(operation.route);
       case 'route-delete':
-        return this.#dropRoute(operation.route);
+        return this.#objects.dropRoute(operation.route);
       case 'rule-add':
-        return this.#addRule(operation.rule);
+        return this.#objects.addRule(operation.rule);
       case 'rule-delete':
-        return this.#dropRule(operation.rule);
+        return this.#objects.dropRule(operation.rule);
       case 'neighbour-replace':
-        return this.#withLink(operation.neighbour.link, (on) => this.#putNeighbour(on, operation.neighbour));
+        return this.#withLink(operation.neighbour.link, (on) =>
+          this.#objects.putNeighbour(on, operation.neighbour),
+        );
       case 'neighbour-delete':
-        return this.#withLink(operation.neighbour.link, (on) => this.#dropNeighbour(on, operation.neighbour));
+        return this.#withLink(operation.neighbour.link, (on) =>
+          this.#objects.dropNeighbour(on, operation.neighbour),
+        );
       case 'fdb-replace':
-        return this.#withLink(operation.entry.link, (on) => this.#putFdb(on, operation.entry));
+        return this.#withLink(operation.entry.link, (on) => this.#objects.putFdb(on, operation.entry));
       case 'fdb-delete':
-        return this.#withLink(operation.entry.link, (on) => this.#dropFdb(on, operation.entry));
+        return this.#withLink(operation.entry.link, (on) => this.#objects.dropFdb(on, operation.entry));
     }
   }
 
@@ -347,10 +305,10 @@ export class FakeNamespace implements NetworkNamespace {
       group: 0,
       details,
       hairpin: false,
-      home: this,
       peer: undefined,
     };
     this.#links.set(link.index, link);
+    this.#machine.homes.set(link, this);
     this.#tellLink('new', link);
     return link;
   }
@@ -369,7 +327,10 @@ export class FakeNamespace implements NetworkNamespace {
       link.altNames.push(settings.addAltName);
     link.hairpin = settings.hairpin ?? link.hairpin;
     if (settings.up === true) link.up = true;
-    if (settings.up === false && link.up) this.#takeDown(link);
+    if (settings.up === false && link.up) {
+      link.up = false;
+      this.#objects.takeDown(link);
+    }
     this.#tellLink('new', link);
     return undefined;
   }
@@ -398,11 +359,13 @@ export class FakeNamespace implements NetworkNamespace {
     if (target === undefined) return 'ENOENT';
     if (target === this) return undefined;
     if (target.#byName(link.name) !== undefined) return 'EEXIST';
-    this.#strip(link);
+    link.up = false;
+    this.#objects.strip(link);
     this.#links.delete(link.index);
     this.#tellLink('delete', link);
     if (target.#links.has(link.index)) link.index = this.#machine.nextIndex++;
-    Object.assign(link, { up: false, master: undefined, hairpin: false, home: target });
+    Object.assign(link, { up: false, master: undefined, hairpin: false });
+    this.#machine.homes.set(link, target);
     target.#links.set(link.index, link);
     target.#tellLink('new', link);
     return undefined;
@@ -415,7 +378,8 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #remove(link: FakeLink): void {
-    this.#strip(link);
+    link.up = false;
+    this.#objects.strip(link);
     this.#links.delete(link.index);
     for (const port of this.#links.values())
       if (port.master === link) {
@@ -423,178 +387,11 @@ export class FakeNamespace implements NetworkNamespace {
         port.hairpin = false;
       }
     this.#tellLink('delete', link);
+    this.#machine.homes.delete(link);
     const { peer } = link;
     link.peer = undefined;
-    if (peer !== undefined && peer.home.#links.has(peer.index)) peer.home.#remove(peer);
-  }
-
-  /** Forgets everything that hangs on the link. */
-  #strip(link: FakeLink): void {
-    link.up = false;
-    this.#sweepRoutes(link);
-    for (const [key, { on, address }] of this.#addresses)
-      if (on === link) {
-        this.#addresses.delete(key);
-        this.#tell('address', 'delete', link.name, describeAddress({ link: link.name, address }), false);
-      }
-    this.#sweepNeighbours(link);
-    for (const [key, { on, entry }] of this.#fdb)
-      if (on === link) {
-        this.#fdb.delete(key);
-        this.#tell('fdb', 'delete', link.name, describeFdb(entry), false);
-      }
-  }
-
-  /** `ip link set down`: routes, neighbours and IPv6 addresses go; IPv4 addresses and permanent entries stay. */
-  #takeDown(link: FakeLink): void {
-    link.up = false;
-    this.#sweepRoutes(link);
-    this.#sweepNeighbours(link);
-    for (const [key, { on, address }] of this.#addresses)
-      if (on === link && address.address.family === 6) this.#addresses.delete(key);
-  }
-
-  /** IPv6 announces routes that go with their link, IPv4 does not (fib_frontend.c, fib_disable_ip). */
-  #sweepRoutes(link: FakeLink): void {
-    for (const [key, { on }] of this.#routes) if (on === link) this.#routes.delete(key);
-  }
-
-  #sweepNeighbours(link: FakeLink): void {
-    for (const [key, { on, neighbour }] of this.#neighbours)
-      if (on === link) {
-        this.#neighbours.delete(key);
-        this.#tell('neighbour', 'delete', link.name, describeNeighbour(neighbour), false);
-      }
-  }
-
-  #putAddress(on: FakeLink, { address }: Address): Refusal {
-    this.#addresses.set(`${on.index} ${String(address)}`, { on, address });
-    this.#tell('address', 'new', on.name, describeAddress({ link: on.name, address }));
-    return undefined;
-  }
-
-  #dropAddress(on: FakeLink, { address }: Address): Refusal {
-    if (!this.#addresses.delete(`${on.index} ${String(address)}`)) return 'EADDRNOTAVAIL';
-    this.#tell('address', 'delete', on.name, describeAddress({ link: on.name, address }));
-    return undefined;
-  }
-
-  /** The kernel's own routes to the prefixes of its addresses. */
-  #connected(): Route[] {
-    return [...this.#addresses.values()].flatMap(({ on, address }) => {
-      const width = address.address.family === 4 ? 32 : 128;
-      if (on?.up !== true || on.name === 'lo' || (width === 32 && address.length === width)) return [];
-      return [
-        {
-          destination: new Prefix(address.address, address.length),
-          table: TABLE_MAIN,
-          protocol: PROTOCOL_KERNEL,
-          metric: width === 32 ? 0 : 256,
-          gateway: undefined,
-          link: on.name,
-          onlink: false,
-        },
-      ];
-    });
-  }
-
-  #putRoute(asked: Route): Refusal {
-    const route = withMetric(asked);
-    const on = route.link === undefined ? this.#linkTowards(route.gateway) : this.#byName(route.link);
-    if (on === undefined)
-      return route.link === undefined && route.gateway !== undefined ? 'ENETUNREACH' : 'ENODEV';
-    if (!on.up) return 'ENETDOWN';
-    if (route.gateway !== undefined) {
-      if (this.#isLocal(route.gateway)) return 'EINVAL';
-      if (!route.onlink && !this.#reaches(on, route.gateway))
-        return route.destination.family === 4 ? 'ENETUNREACH' : 'EHOSTUNREACH';
-    }
-    this.#routes.set(routeKey(route), { on, route });
-    this.#tell('route', 'new', on.name, describeRoute({ ...route, link: on.name }));
-    return undefined;
-  }
-
-  #dropRoute(asked: Route): Refusal {
-    const route = withMetric(asked);
-    const on = route.link === undefined ? undefined : this.#byName(route.link);
-    if (route.link !== undefined && on === undefined) return 'ENODEV';
-    const held = this.#routes.get(routeKey(route));
-    const same =
-      held !== undefined &&
-      (on === undefined || held.on === on) &&
-      held.route.protocol === route.protocol &&
-      (route.gateway === undefined || held.route.gateway?.equals(route.gateway) === true);
-    if (!same) return 'ESRCH';
-    this.#routes.delete(routeKey(route));
-    this.#tell('route', 'delete', held.on?.name, describeRoute(placedRoute(held)));
-    return undefined;
-  }
-
-  #isLocal(address: IpAddress): boolean {
-    return [...this.#addresses.values()].some((held) => held.address.address.equals(address));
-  }
-
-  #linkTowards(gateway: IpAddress | undefined): FakeLink | undefined {
-    if (gateway === undefined) return undefined;
-    return [...this.#links.values()].find((link) => link.up && this.#reaches(link, gateway));
-  }
-
-  /** True when the kernel finds the gateway directly on the link. */
-  #reaches(link: FakeLink, gateway: IpAddress): boolean {
-    const onLink = [...this.#routes.values()]
-      .filter(({ on, route }) => on === link && route.gateway === undefined)
-      .map(({ route }) => route.destination);
-    const connected = this.#connected()
-      .filter((route) => route.link === link.name)
-      .map(({ destination }) => destination);
-    return [...onLink, ...connected].some((destination) => destination.contains(gateway));
-  }
-
-  #putRule(rule: Rule): void {
-    this.#rules.set(ruleKey(rule), rule);
-  }
-
-  #addRule(rule: Rule): Refusal {
-    if (this.#rules.has(ruleKey(rule))) return 'EEXIST';
-    this.#putRule(rule);
-    this.#tell('rule', 'new', undefined, describeRule(rule));
-    return undefined;
-  }
-
-  #dropRule(rule: Rule): Refusal {
-    if (!this.#rules.delete(ruleKey(rule))) return 'ENOENT';
-    this.#tell('rule', 'delete', undefined, describeRule(rule));
-    return undefined;
-  }
-
-  #putNeighbour(on: FakeLink, neighbour: Neighbour): Refusal {
-    if (!on.up) return 'ENETDOWN';
-    this.#neighbours.set(`${on.index} ${String(neighbour.address)}`, { on, neighbour });
-    this.#tell('neighbour', 'new', on.name, describeNeighbour(neighbour));
-    return undefined;
-  }
-
-  #dropNeighbour(on: FakeLink, neighbour: Neighbour): Refusal {
-    if (!this.#neighbours.delete(`${on.index} ${String(neighbour.address)}`)) return 'ENOENT';
-    this.#tell('neighbour', 'delete', on.name, describeNeighbour(neighbour));
-    return undefined;
-  }
-
-  #putFdb(on: FakeLink, entry: FdbEntry): Refusal {
-    if (on.details.kind !== 'vxlan') return 'EOPNOTSUPP';
-    if (on.details.local !== undefined && on.details.local.family !== entry.destination.family)
-      return 'EAFNOSUPPORT';
-    this.#fdb.set(`${on.index} ${entry.mac}`, { on, entry });
-    this.#tell('fdb', 'new', on.name, describeFdb(entry));
-    return undefined;
-  }
-
-  #dropFdb(on: FakeLink, entry: FdbEntry): Refusal {
-    const key = `${on.index} ${entry.mac}`;
-    if (this.#fdb.get(key)?.entry.destination.equals(entry.destination) !== true) return 'ENOENT';
-    this.#fdb.delete(key);
-    this.#tell('fdb', 'delete', on.name, describeFdb(entry));
-    return undefined;
+    const home = peer === undefined ? undefined : this.#machine.homes.get(peer);
+    if (peer !== undefined && home !== undefined) home.#remove(peer);
   }
 
   #tellLink(change: KernelEvent['change'], link: FakeLink): void {
@@ -615,34 +412,4 @@ export class FakeNamespace implements NetworkNamespace {
       for (const listener of this.listeners) listener({ object, change, link, own, text });
     });
   }
-}
-
-function toLink(link: FakeLink): Link {
-  const { name, index, up, mtu, mac, alias, group, details } = link;
-  const altNames = [...link.altNames];
-  return { name, index, up, mtu, mac, alias, altNames, master: link.master?.name, group, details };
-}
-
-function placedRoute({ on, route }: Placed<{ route: Route }>): Route {
-  return { ...route, link: on?.name };
-}
-
-/** The kernel gives an IPv6 route without a metric 1024 (IP6_RT_PRIO_USER). */
-function withMetric(route: Route): Route {
-  return route.destination.family === 6 && route.metric === 0
-    ? { ...route, metric: IPV6_DEFAULT_METRIC }
-    : route;
-}
-
-function routeKey(route: Route): string {
-  return `${route.table} ${String(route.destination)} ${route.metric}`;
-}
-
-function ruleKey(rule: Rule): string {
-  return `${rule.family} ${rule.priority} ${String(rule.from)} ${String(rule.to)} ${rule.table} ${rule.protocol}`;
-}
-
-function inventedMac(index: number): Mac {
-  const tail = [index >> 16, index >> 8, index].map((part) => (part & 0xff).toString(16).padStart(2, '0'));
-  return `02:00:00:${tail.join(':')}` as Mac;
 }

@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { silentLog } from '../base/log.ts';
-import { kernelContract, type OpenKernel } from './contract.ts';
+import { kernelContract } from './contract.ts';
 import { kernelError } from './errno.ts';
 import * as libc from './libc.ts';
 import { openKernel } from './real.ts';
+import type { OpenKernel } from './samples-contract.ts';
 
 let count = 0;
 
