@@ -31,16 +31,14 @@ import { Members, type AddressText } from './members.ts';
 import { PushQueue } from './push.ts';
 import { recordFrames } from './paging.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
+import { Rounds } from './rounds.ts';
 import { OwnWriter } from './writer.ts';
 
-export const DIGEST_MS = 2_000;
 const MAINTAIN_MS = 250;
 const PING_AFTER_MS = 3_000;
 /** Silence after which a peer counts as gone: TCP itself would go on trying for a quarter of an hour. */
 const SILENCE_MS = 9_000;
 const HELLO_MS = 5_000;
-/** Repaired records gather this long before the other peers are asked to compare. */
-const ANNOUNCE_MS = 30;
 /** Nodes named to a peer that has to go. */
 const INTRODUCTIONS = 10;
 /** Distinct refusals that are logged; the rest is counted. */
@@ -54,28 +52,26 @@ export interface GossipInit {
 
 /** Counts since the start. */
 export interface GossipStatistics {
-  digestRounds: number;
-  repairs: number;
-  refused: number;
+  readonly digestRounds: number;
+  readonly repairs: number;
+  readonly refused: number;
 }
 
 export class GossipCore {
   readonly store: RecordStore;
   readonly members: Members;
   readonly links = new Links();
-  readonly statistics: GossipStatistics = { digestRounds: 0, repairs: 0, refused: 0 };
+  #repairs = 0;
+  #refused = 0;
   readonly #random: Random;
   /** Unknown until the first registration; until then nobody is spoken to. */
   #cluster: ClusterId | undefined;
   readonly #node: NodeId;
   readonly #writer: OwnWriter;
   readonly #pushes: PushQueue;
+  readonly #rounds: Rounds;
   readonly #loggedRefusals = new Set<string>();
-  /** Peers that need no call to compare: they sent us the repaired records. */
-  readonly #repairedBy = new Set<number>();
-  #announceAt = Infinity;
   #maintainAt = 0;
-  #digestAt = 0;
   #effects: GossipEffect[] = [];
 
   /** `store` holds what was known at the last stop. */
@@ -86,19 +82,24 @@ export class GossipCore {
     this.members = new Members(components);
     this.#writer = new OwnWriter(this.store, init.node, init.epoch);
     this.#pushes = new PushQueue(this.#random, this.store);
+    this.#rounds = new Rounds(this.#random, this.links);
     for (const record of this.store.records('node/')) this.#learnAddress(record);
+  }
+
+  get statistics(): GossipStatistics {
+    return { digestRounds: this.#rounds.opened, repairs: this.#repairs, refused: this.#refused };
   }
 
   /** When a tick is due next. */
   get wakeAt(): number {
-    return Math.min(this.#pushes.dueAt, this.#announceAt, this.#maintainAt);
+    return Math.min(this.#pushes.dueAt, this.#rounds.dueAt, this.#maintainAt);
   }
 
   step(event: GossipEvent, now: number): readonly GossipEffect[] {
     this.#effects = [];
     this.#handle(event, now);
     if (now >= this.#maintainAt) this.#maintain(now);
-    if (now >= this.#announceAt) this.#announce(now);
+    for (const link of this.#rounds.announce(now)) this.#compare(link, now);
     if (now >= this.#pushes.dueAt)
       for (const [connection, frames] of this.#pushes.flush()) this.#send(connection, frames);
     return this.#effects;
@@ -155,7 +156,6 @@ export class GossipCore {
     const link = this.links.remove(connection);
     if (link === undefined) return;
     this.#pushes.drop(connection);
-    this.#repairedBy.delete(connection);
     if (link.isDialled) this.members.failed(link.address, now, link.node !== undefined);
     if (link.node !== undefined) this.#logLost(link);
     this.#maintainAt = Math.min(this.#maintainAt, now + 50);
@@ -195,7 +195,7 @@ export class GossipCore {
       case 'records':
         return this.#takeRecords(link, message, now);
       case 'done':
-        return this.#endRound(link, message.more, now);
+        return this.#compare(this.#rounds.end(link, message.more, now), now);
       case 'ping':
         return this.#send(link.connection, [encodeMessage({ type: 'pong' })]);
       case 'pong':
@@ -237,7 +237,7 @@ export class GossipCore {
       node,
       address: link.address,
     });
-    if (link.isDialled) this.#openNextRound(now);
+    if (link.isDialled) this.#compare(this.links.nextToCompare(now), now);
     const surplus = this.members.surplus(this.links.established(), link.connection);
     if (surplus !== undefined) this.#partFrom(surplus);
   }
@@ -276,9 +276,8 @@ export class GossipCore {
     if (stored.length === 0) return;
     this.#changed(stored, dropped, false);
     if (message.repair) {
-      this.statistics.repairs += stored.length;
-      this.#repairedBy.add(link.connection);
-      this.#announceAt = Math.min(this.#announceAt, now + ANNOUNCE_MS * (1 + this.#random.next()));
+      this.#repairs += stored.length;
+      this.#rounds.repaired(link.connection, now);
     } else this.#push(stored, now, link.connection);
   }
 
@@ -292,7 +291,7 @@ export class GossipCore {
   }
 
   #countRefusal(link: Link, record: GossipRecord, reason: string): void {
-    this.statistics.refused++;
+    this.#refused++;
     const name = `${record.key} ${reason}`;
     if (this.#loggedRefusals.has(name) || this.#loggedRefusals.size >= MAX_LOGGED_REFUSALS) return;
     this.#loggedRefusals.add(name);
@@ -317,14 +316,7 @@ export class GossipCore {
   }
 
   #write(key: string, value: RecordValue, now: number): void {
-    if (recordNode(key) !== this.#node)
-      throw new PortolanError('invalid', `Cannot publish "${key}": a node writes under its own id only`, {
-        field: 'key',
-      });
-    if (this.store.isRemoved(this.#node))
-      throw new PortolanError('conflict', `Cannot publish "${key}": this node was removed from the cluster`, {
-        remedy: 'let the node register anew, which gives it a new identity',
-      });
+    this.#writer.check(key);
     if (isSameValue(this.store.get(key), value)) return;
     const record = this.#store(this.#writer.make(key, value), now, true);
     for (const again of this.#writer.afterWrite(record, now)) this.#store(again, now, false);
@@ -352,7 +344,7 @@ export class GossipCore {
 
   /** A caller is told by an exception; what the core itself wanted to write is given up. */
   #refuseOwn(record: GossipRecord, reason: string, hasCaller: boolean): void {
-    this.statistics.refused++;
+    this.#refused++;
     if (!hasCaller) return this.#log('warn', 'could not write an own record', { key: record.key, reason });
     throw new PortolanError('invalid', `Cannot publish "${record.key}": ${reason}`, {
       field: 'value',
@@ -402,40 +394,15 @@ export class GossipCore {
     );
   }
 
-  /** What comparison brought is news to our other peers as well: let them compare at once. */
-  #announce(now: number): void {
-    this.#announceAt = Infinity;
-    for (const { connection } of this.links.established()) {
-      const link = this.links.get(connection);
-      if (link !== undefined && !this.#repairedBy.has(connection)) this.#openRound(link, now);
-    }
-    this.#repairedBy.clear();
-  }
-
-  #openRound(link: Link, now: number): void {
-    if (this.links.isComparing(link, now)) return;
-    link.roundSince = now;
-    this.statistics.digestRounds++;
-    this.#send(link.connection, [openRound(this.store)]);
-  }
-
-  #endRound(link: Link, more: boolean, now: number): void {
-    link.roundSince = undefined;
-    link.isCompared = true;
-    if (more) this.#openRound(link, now);
-    else this.#openNextRound(now);
-  }
-
-  /** New peers are compared with one after the other: the first brings nearly everything. */
-  #openNextRound(now: number): void {
-    const next = this.links.nextToCompare(now);
-    if (next !== undefined) this.#openRound(next, now);
+  #compare(link: Link | undefined, now: number): void {
+    if (link !== undefined && this.#rounds.begin(link, now))
+      this.#send(link.connection, [openRound(this.store)]);
   }
 
   #maintain(now: number): void {
     this.#maintainAt = now + MAINTAIN_MS;
     this.#dropSilent(now);
-    if (now >= this.#digestAt) this.#compareWithOne(now);
+    this.#compare(this.#rounds.regular(now), now);
     const horizon = this.#writer.forgetTombstones(now);
     if (horizon !== undefined) this.#store(horizon, now, false);
     if (this.#cluster === undefined) return;
@@ -451,14 +418,6 @@ export class GossipCore {
       else if (silentMs >= PING_AFTER_MS && link.node !== undefined)
         this.#send(link.connection, [encodeMessage({ type: 'ping' })]);
     }
-  }
-
-  #compareWithOne(now: number): void {
-    this.#digestAt = now + DIGEST_MS * (0.75 + this.#random.next() / 2);
-    const established = this.links.established();
-    const chosen = established[randomBelow(this.#random, established.length)];
-    const link = chosen === undefined ? undefined : this.links.get(chosen.connection);
-    if (link !== undefined) this.#openRound(link, now);
   }
 
   #send(connection: number, frames: readonly Uint8Array[]): void {

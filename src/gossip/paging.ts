@@ -2,7 +2,8 @@
 import { encodeMessage, encodeRecords, type VersionRow } from './codec.ts';
 import type { RecordStore, StoredRecord, WriterSummary } from './records.ts';
 
-const PAGE_CHARACTERS = 256 * 1024;
+/** What a receiver reads and stores in a few milliseconds of its event loop. */
+const PAGE_CHARACTERS = 64 * 1024;
 const SUMMARIES_PER_PAGE = 2_000;
 
 /** Groups items in order; a group ends when it reached PAGE_CHARACTERS. At least one group, perhaps empty. */

@@ -7,8 +7,9 @@
  * Tombstones are forgotten in bulk: all live records are written again, and after HORIZON_DELAY_MS, when everybody has
  * those, a horizon declares everything older void.
  */
+import { PortolanError } from '../base/errors.ts';
 import type { NodeId } from '../model/names.ts';
-import type { GossipRecord, RecordValue, RecordVersion } from '../model/record.ts';
+import { recordNode, type GossipRecord, type RecordValue, type RecordVersion } from '../model/record.ts';
 import { horizonKey, MAX_NODE_RECORDS, type RecordStore } from './records.ts';
 
 const MAX_TOMBSTONES = 1_024;
@@ -38,6 +39,18 @@ export class OwnWriter {
   /** When `forgetTombstones` has something to do. */
   get dueAt(): number {
     return this.#horizon?.at ?? Infinity;
+  }
+
+  /** Throws when the node must not write `key`. */
+  check(key: string): void {
+    if (recordNode(key) !== this.node)
+      throw new PortolanError('invalid', `Cannot publish "${key}": a node writes under its own id only`, {
+        field: 'key',
+      });
+    if (this.#store.isRemoved(this.node))
+      throw new PortolanError('conflict', `Cannot publish "${key}": this node was removed from the cluster`, {
+        remedy: 'let the node register anew, which gives it a new identity',
+      });
   }
 
   /** The next version of an own record; not yet stored. */

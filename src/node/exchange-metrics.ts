@@ -24,7 +24,7 @@ export function exchangeMetrics(metrics: Metrics): ExchangeMetrics {
       'Records refused for their size, number or writer',
     ),
   };
-  const seen: GossipStatistics = { digestRounds: 0, repairs: 0, refused: 0 };
+  let seen: GossipStatistics = { digestRounds: 0, repairs: 0, refused: 0 };
   const count = (direction: string) => (size: number) => {
     messages.add(1, { direction });
     bytes.add(size, { direction });
@@ -35,11 +35,10 @@ export function exchangeMetrics(metrics: Metrics): ExchangeMetrics {
     update: (core) => {
       records.set(core.store.size);
       peers.set(core.links.establishedCount());
-      for (const name of ['digestRounds', 'repairs', 'refused'] as const) {
-        const value = core.statistics[name];
-        if (value > seen[name]) totals[name].add(value - seen[name]);
-        seen[name] = value;
-      }
+      const now = core.statistics;
+      for (const name of ['digestRounds', 'repairs', 'refused'] as const)
+        if (now[name] > seen[name]) totals[name].add(now[name] - seen[name]);
+      seen = now;
     },
   };
 }
