@@ -25,6 +25,9 @@ import {
 } from './rtnetlink/link.ts';
 import type { NetlinkSocket } from './socket.ts';
 
+/** include/uapi/linux/if.h: bytes of a name with its terminating zero. */
+const IFNAMSIZ = 16;
+
 export type LinkOperation = Extract<KernelOperation, { do: 'link-add' | 'link-set' | 'link-move' }>;
 
 export class Links {
@@ -48,6 +51,15 @@ export class Links {
 
   /** Index of a link, `undefined` when there is none of that name. */
   indexOf(name: string): number | undefined {
+    if (Buffer.byteLength(name) < IFNAMSIZ) {
+      const index = this.#socket.interfaceIndex(name);
+      return index > 0 ? index : undefined;
+    }
+    return this.#indexOfLongName(name);
+  }
+
+  /** Alternative names may be longer than the older interface takes. */
+  #indexOfLongName(name: string): number | undefined {
     let index: number | undefined;
     this.#get(name, (buffer, message) => {
       index = linkIndexOf(buffer, message);

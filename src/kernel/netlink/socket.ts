@@ -188,6 +188,11 @@ export class NetlinkSocket {
     return length === 0 ? undefined : Buffer.from(this.#receive.subarray(0, length));
   }
 
+  /** Index of a link in this socket's namespace, negative errno when there is none: 3 us, a netlink request 100. */
+  interfaceIndex(name: string): number {
+    return libc.interfaceIndex(this.#fd, name);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
