@@ -1,49 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
 import { describe, expect, it } from 'vitest';
-import { silentLog } from '../base/log.ts';
+import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import { kernelContract } from './contract.ts';
-import { kernelError } from './errno.ts';
-import * as libc from './libc.ts';
-import { openKernel } from './real.ts';
-import type { OpenKernel } from './samples-contract.ts';
-
-let count = 0;
-
-function enter(fd: number): void {
-  const result = libc.setns(fd, libc.CLONE_NEWNET);
-  if (result < 0) throw kernelError('enter a namespace', -result);
-}
-
-/**
- * A kernel of a namespace of its own, which this thread, and with it every `nft` it starts, is in until `close`.
- * Somebody else is a second handle on the same namespace.
- */
-async function openInNamespace(): Promise<OpenKernel> {
-  const id = `pka-${process.pid}-${count++}`;
-  const names = [id, `${id}a`, `${id}b`] as const;
-  for (const name of names) execFileSync('ip', ['netns', 'add', name]);
-  const home = openSync('/proc/self/ns/net', 'r');
-  const inside = openSync(`/run/netns/${id}`, 'r');
-  enter(inside);
-  closeSync(inside);
-  const kernel = await openKernel({ log: silentLog });
-  const stranger = await kernel.openNamespace(`/run/netns/${id}`);
-  return {
-    kernel,
-    namespaces: [`/run/netns/${names[1]}`, `/run/netns/${names[2]}`],
-    interfere: async (operations) => {
-      expect((await stranger.apply(operations)).map(({ error }) => error.message)).toEqual([]);
-    },
-    close: () => {
-      stranger.close();
-      kernel.close();
-      enter(home);
-      closeSync(home);
-      for (const name of names) execFileSync('ip', ['netns', 'delete', name]);
-    },
-  };
-}
+import { openInNamespace } from './real-contract.ts';
 
 kernelContract('the kernel', openInNamespace);
 
@@ -68,6 +27,51 @@ describe('the real kernel', () => {
         expect(await opened.kernel.namespaceInode(path)).toBeUndefined();
         await expect(opened.kernel.openNamespace(path)).rejects.toThrow('it is no network namespace');
       }
+    } finally {
+      await opened.close();
+    }
+  });
+
+  it('deletes the tracked connections of an address, as addressed and as translated', async () => {
+    const opened = await openInNamespace();
+    try {
+      const { kernel } = opened;
+      await kernel.apply([
+        { do: 'link-set', name: 'lo', settings: { up: true } },
+        { do: 'address-replace', address: { link: 'lo', address: interfaceAddress('9.0.1.2/32') } },
+        {
+          do: 'route-replace',
+          route: {
+            destination: prefix('11.0.0.0/8'),
+            table: 254,
+            protocol: 225,
+            metric: 0,
+            gateway: undefined,
+            link: 'lo',
+            onlink: false,
+          },
+        },
+      ]);
+      await kernel.nft.run(`table ip vips {
+        chain out { type nat hook output priority -100; ip daddr 11.0.0.1 udp dport 53 dnat to 9.0.1.2:5300; }
+      }`);
+      const send = (address: string, port: number): Promise<void> =>
+        new Promise((resolve, reject) => {
+          const socket = createSocket('udp4');
+          socket.send('x', port, address, (error) => {
+            socket.close();
+            if (error) reject(error);
+            else resolve();
+          });
+        });
+      await send('11.0.0.1', 53);
+      await send('9.0.1.2', 5300);
+      await send('9.0.1.2', 5301);
+      const udp = { protocol: 17, address: ip('9.0.1.2') };
+      expect(await kernel.deleteConnections({ ...udp, protocol: 6 })).toBe(0);
+      expect(await kernel.deleteConnections({ ...udp, port: 5300 })).toBe(2);
+      expect(await kernel.deleteConnections(udp)).toBe(1);
+      expect(await kernel.deleteConnections(udp)).toBe(0);
     } finally {
       await opened.close();
     }

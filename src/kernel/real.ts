@@ -11,7 +11,7 @@ import type { Log } from '../base/log.ts';
 import { namespaceInode, openCurrentNamespace, openNamespaceHandle, type NamespaceHandle } from './netns.ts';
 import { RealNamespace } from './namespace.ts';
 import { deleteConnections, type ConnectionFilter } from './netlink/conntrack.ts';
-import { NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './netlink/monitor.ts';
+import { MONITOR_QUEUE_BYTES, NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './netlink/monitor.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from './netlink/socket.ts';
 import { createNft, type RealNft } from './nft/nft.ts';
 import type { Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
@@ -45,7 +45,7 @@ class RealKernel extends RealNamespace implements Kernel {
 
   async monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor> {
     const open = (protocol: number, groups: readonly number[]): NetlinkSocket =>
-      this.#handle.within(() => new NetlinkSocket({}, { protocol, groups }));
+      this.#handle.within(() => new NetlinkSocket({}, { protocol, groups, queueBytes: MONITOR_QUEUE_BYTES }));
     const monitor = new NetlinkMonitor(
       {
         clock: realClock,

@@ -21,6 +21,8 @@ import type { NetlinkSocket, OwnPorts } from './socket.ts';
 export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19];
 /** NFNLGRP_NFTABLES. */
 export const NFT_GROUPS: readonly number[] = [7];
+/** Room for the echoes of 10,000 remote agents, which are programmed faster than their events are read. */
+export const MONITOR_QUEUE_BYTES = 32 * 1024 * 1024;
 const POLL_MS = 25;
 /** Datagrams read per look and socket, so that a storm does not hold the event loop; the rest waits a moment. */
 const MAX_DATAGRAMS = 128;

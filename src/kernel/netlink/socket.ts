@@ -65,6 +65,8 @@ export interface NetlinkSocketInit {
   readonly groups?: readonly number[];
   /** Bytes the kernel accepts in one send; its default is about 200 KiB. */
   readonly sendBytes?: number;
+  /** Bytes that may wait in the socket; the kernel counts about 1 KiB for a small message. */
+  readonly queueBytes?: number;
 }
 
 /** Port ids of our sockets: a notification that carries one of them is the echo of our own change. */
@@ -215,7 +217,7 @@ export class NetlinkSocket {
     const timeout = Buffer.alloc(16);
     timeout.writeBigInt64LE(BigInt(RECEIVE_TIMEOUT_SECONDS), 0);
     this.#option('SO_RCVTIMEO', libc.SOL_SOCKET, libc.SO_RCVTIMEO, timeout);
-    const receive = int32(RECEIVE_QUEUE_BYTES);
+    const receive = int32(init.queueBytes ?? RECEIVE_QUEUE_BYTES);
     this.#option('SO_RCVBUFFORCE', libc.SOL_SOCKET, libc.SO_RCVBUFFORCE, receive);
     if (init.sendBytes !== undefined)
       this.#option('SO_SNDBUFFORCE', libc.SOL_SOCKET, libc.SO_SNDBUFFORCE, int32(init.sendBytes));

@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../base/clock.ts';
+import { ip } from '../../base/ip.ts';
+import { memoryLog } from '../../base/log.ts';
+import { macFromBytes } from '../../base/mac.ts';
+import { openInNamespace } from '../real-contract.ts';
+import { vtep } from '../samples-contract.ts';
+import type { KernelEvent, KernelOperation } from '../types.ts';
+import { Echoes } from './echoes.ts';
+import { NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './monitor.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket, OwnPorts } from './socket.ts';
+
+const entry = (i: number): KernelOperation => ({
+  do: 'fdb-replace',
+  entry: {
+    link: 'vtep',
+    mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, i >> 8, i & 255)),
+    destination: ip('10.0.0.2'),
+    permanent: true,
+  },
+});
+
+describe('the monitor of the kernel', () => {
+  it('tells one overrun when notifications were lost, and goes on', async () => {
+    const opened = await openInNamespace();
+    const clock = new ManualClock();
+    const log = memoryLog();
+    const events: KernelEvent[] = [];
+    const monitor = new NetlinkMonitor(
+      {
+        clock,
+        log,
+        routeSocket: new NetlinkSocket(
+          {},
+          { protocol: NETLINK_ROUTE, groups: ROUTE_GROUPS, queueBytes: 65_536 },
+        ),
+        nftSocket: new NetlinkSocket({}, { protocol: NETLINK_NETFILTER, groups: NFT_GROUPS }),
+        ownPorts: new OwnPorts(),
+        echoes: new Echoes(),
+        nameOf: () => 'vtep',
+      },
+      { onEvent: (event) => events.push(event) },
+    );
+    try {
+      await opened.interfere([...vtep, ...Array.from({ length: 1000 }, (_, i) => entry(i))]);
+      clock.advance(1000);
+      const count = (object: KernelEvent['object']): number =>
+        events.filter((event) => event.object === object).length;
+      expect(count('overrun')).toBe(1);
+      expect(count('fdb')).toBeLessThan(1000);
+      expect(log.lines.map(({ message }) => message)).toEqual(['kernel notifications were lost']);
+      const before = count('fdb');
+      await opened.interfere([entry(2000)]);
+      clock.advance(1000);
+      expect(count('fdb')).toBe(before + 1);
+    } finally {
+      monitor.close();
+      await opened.close();
+    }
+  });
+});
