@@ -111,7 +111,7 @@ class Networks implements DockerNetworks {
   constructor(components: DockerNetworksComponents, init: DockerNetworksInit) {
     this.#components = components;
     this.#init = init;
-    this.#log = components.log.child('docker');
+    this.#log = components.log;
     this.#waker = createWaker(components.clock);
     this.#isolation = createDockerIsolation({
       nft: components.kernel.nft,

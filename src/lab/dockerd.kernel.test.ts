@@ -63,6 +63,17 @@ describe('dockerd of a lab host', () => {
     await daemon.restart();
   });
 
+  test('killed with containers running, it is ready again at once', async () => {
+    await daemon.halt();
+    const first = await startDockerd(daemon.init);
+    await first.ready();
+    await daemon.run('--name', 'survivor', '--network', 'none');
+    signal(first.pid, 'SIGKILL');
+    while (await isAlive(first.pid)) await new Promise((resolve) => setTimeout(resolve, 10));
+    await daemon.restart();
+    expect(await daemon.docker('ps', '-a', '--format', '{{.Names}}')).toContain('survivor');
+  });
+
   test('keeps its images and networks over a stop and a start', async () => {
     await daemon.docker('network', 'create', '--label', 'kept=yes', 'kept');
     await daemon.halt();

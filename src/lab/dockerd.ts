@@ -10,7 +10,7 @@
  * the daemon is dead; after `stop` there is no process, mount or cgroup of it, only its data directory.
  */
 import { spawn } from 'node:child_process';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { sleep } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
@@ -49,8 +49,6 @@ export interface Dockerd {
 /** Starts the daemon detached, so that it outlives this process. */
 export async function startDockerd(init: DockerdInit): Promise<Dockerd> {
   await mkdir(dirname(init.log), { recursive: true });
-  // A socket left by a killed daemon would look like one that does not answer.
-  await rm(reachOf(init), { force: true });
   const log = await open(init.log, 'a');
   const [program = '', ...args] = [...init.enter, ...dockerdCommand(init)];
   const child = spawn(program, args, { detached: true, stdio: ['ignore', log.fd, log.fd] });
@@ -62,6 +60,16 @@ export async function startDockerd(init: DockerdInit): Promise<Dockerd> {
   child.unref();
   return { pid, ready: () => dockerdReady(init, pid), stop: () => stopDockerd(init, pid) };
 }
+
+/**
+ * A killed daemon leaves its socket and pid files. While init has not reaped the dead, their pids count as alive:
+ * dockerd then refuses to start, or waits 15 s for a containerd that it does not start (20.10.24).
+ */
+const startScript = `
+exec_root=$1; socket=$2; shift 2
+rm -f "$socket" "$exec_root.pid" "$exec_root/containerd/containerd.pid"
+exec "$@"
+`;
 
 function dockerdCommand(init: DockerdInit): readonly string[] {
   const options = {
@@ -75,7 +83,8 @@ function dockerdCommand(init: DockerdInit): readonly string[] {
     'cgroup-parent': init.cgroup,
     'exec-opt': 'native.cgroupdriver=cgroupfs',
   };
-  return ['dockerd', ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
+  const words = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  return ['sh', '-ec', startScript, 'start-dockerd', init.execRoot, init.socket, 'dockerd', ...words];
 }
 
 /** Waits until the daemon answers. */
@@ -103,8 +112,7 @@ export async function stopDockerd(init: DockerdInit, pid: number): Promise<void>
   }
   await removeCgroup(init.cgroup);
   await unmountBelow(init);
-  // All that was running is dead, as after a power cut: a containerd that finds the state of dead shims here waits for
-  // them until dockerd gives up on it (1.6.20).
+  // All that was running is dead: its state goes as /run goes when the power does.
   await runCommand([...init.enter, 'rm', '-rf', init.execRoot, `${init.execRoot}.pid`, init.socket], {
     timeoutMs: CLEAN_TIMEOUT_MS,
   });
