@@ -1,5 +1,6 @@
 import { execFileSync, fork } from 'node:child_process';
 import {
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -195,6 +196,30 @@ describe('a damaged file', () => {
   ])('is refused: %s', async (_, text) => {
     writeFileSync(path, text);
     await expect(reopen()).rejects.toMatchObject({ code: 'corrupt' });
+  });
+});
+
+describe('a disk that refuses', () => {
+  it('makes the write fail with its remedy, and the next one stores everything', async () => {
+    const journal = await reopen();
+    await journal.write({ kept: 1 });
+    rmSync(directory, { recursive: true });
+    // Garbage has to be thrown out at last, which takes a new file.
+    const failing = async (): Promise<void> => {
+      for (let i = 0; i < 100; i++) await journal.write({ big: `${'x'.repeat(10_000)}${i}` });
+    };
+    await expect(failing()).rejects.toMatchObject({
+      code: 'unavailable',
+      remedy: `free space or mend the file system of "${directory}"`,
+    });
+    mkdirSync(directory);
+    await journal.write({ more: 2 });
+    await journal.close();
+    const again = await reopen();
+    expect(again.get('kept')).toBe(1);
+    expect(again.get('more')).toBe(2);
+    expect(again.get('big')).toMatch(/^x+[0-9]+$/);
+    await again.close();
   });
 });
 
