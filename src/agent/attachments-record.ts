@@ -1,6 +1,7 @@
 /** What the journal keeps of one attachment: everything needed to check it, publish it and undo it without memory. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { PortolanError } from '../base/errors.ts';
 import { interfaceAddress, type InterfaceAddress, type IpAddress } from '../base/ip.ts';
 import { parseMac, type Mac } from '../base/mac.ts';
 import { portMapping, type Endpoint } from '../model/endpoint.ts';
@@ -36,6 +37,19 @@ export const attachmentRecord = z.strictObject({
 export type AttachmentRecord = z.infer<typeof attachmentRecord>;
 
 export const ATTACHMENT_KEYS = 'attachment/';
+
+export function readAttachment(key: string, value: unknown): AttachmentRecord {
+  const parsed = attachmentRecord.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new PortolanError(
+    'corrupt',
+    `Cannot read "${key}" of the journal: ${z.prettifyError(parsed.error)}`,
+    {
+      field: key,
+      remedy: 'start the version of the agent that wrote it, or restore the journal from a backup',
+    },
+  );
+}
 
 /** Neither a container id nor an interface name may hold a slash, so the key is unambiguous. */
 export function attachmentKey(container: string, ifname: string): string {

@@ -30,9 +30,9 @@ import {
   ATTACHMENT_KEYS,
   attachmentId,
   attachmentKey,
-  attachmentRecord,
   hostLinkName,
   macOfAddress,
+  readAttachment,
   toDesired,
   toEndpoint,
   type AttachmentRecord,
@@ -202,8 +202,8 @@ export class Attachments {
 
   #load(): void {
     this.#addresses.load(this.#journal);
-    for (const [, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
-      const record = attachmentRecord.parse(value);
+    for (const [key, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
+      const record = readAttachment(key, value);
       const id = attachmentId(record);
       this.#records.set(id, record);
       for (const { address } of addressesOf(record)) this.#addresses.hold(address, id);
@@ -456,7 +456,9 @@ export class Attachments {
     if (record.state === 'doomed') return 'doomed';
     if (record.state === 'ready' && !rebooted) return 'kept';
     if ((await this.#kernel.namespaceInode(record.netns)) !== record.inode) return 'doomed';
-    const inside = await this.#kernel.openNamespace(record.netns);
+    const inside = await this.#kernel.openNamespace(record.netns).catch(() => undefined);
+    // It vanished just now.
+    if (inside === undefined) return 'doomed';
     try {
       const faults = await findFaults(this.#kernel, inside, record);
       return faults.length === 0 ? 'kept' : 'doomed';

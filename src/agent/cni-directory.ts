@@ -4,8 +4,8 @@
  * A request is the file `<number>.request`; its number comes through the fifo `requests`; the answer goes into the fifo
  * `<number>`, which the shell made and reads. `agent` holds our process id, so that a shell knows whether anybody reads.
  */
-import { constants } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { constants, openSync } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { Socket } from 'node:net';
@@ -28,8 +28,8 @@ export async function serveDirectory(components: Components, directory: string):
   const path = join(directory, 'requests');
   await promisify(execFile)('mkfifo', ['-m', '600', path]);
   // Open for reading and writing: otherwise it would end with each writer. The socket takes the descriptor over.
-  const handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
-  const socket = new Socket({ fd: handle.fd, readable: true, writable: false });
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const socket = new Socket({ fd, readable: true, writable: false });
   socket.on('error', (error) => components.log.error('the shell plug-in has no channel', { error }));
   readNumbers(socket, (number) => void answerFile(components, directory, number));
   // Last, for shells take it as the sign that somebody reads.
@@ -38,12 +38,12 @@ export async function serveDirectory(components: Components, directory: string):
   return {
     close: async () => {
       await rm(directory, { recursive: true, force: true });
-      await closeSocket(socket, handle);
+      await closeSocket(socket);
     },
   };
 }
 
-function closeSocket(socket: Socket, _handle: FileHandle): Promise<void> {
+function closeSocket(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     socket.once('close', () => resolve());
     socket.destroy();

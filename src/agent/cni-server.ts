@@ -11,6 +11,7 @@ import { dirname } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
+import { askedVersion } from '../cni/config.ts';
 import { cniCodes, CniError, encodeError } from '../cni/errors.ts';
 import { encodeWireAnswer, MAX_MESSAGE_BYTES } from '../cni/wire.ts';
 import { answerRequest, type Answered, type CniVerbs } from './cni-answer.ts';
@@ -96,7 +97,7 @@ function timedAnswer(components: CniServerComponents): AnswerText {
   const seconds = metrics.histogram('portolan_cni_seconds', 'Time to answer the CNI plug-in', ['command']);
   return async (text) => {
     const startedMs = clock.nowMs();
-    const answered = await withTimeout(clock, answerRequest(verbs, text));
+    const answered = await withTimeout(clock, answerRequest(verbs, text), askedVersion(text));
     const tookMs = clock.nowMs() - startedMs;
     const command = knownCommands.has(answered.command) ? answered.command : 'other';
     counter.add(1, { command, code: String(answered.code) });
@@ -111,7 +112,7 @@ function timedAnswer(components: CniServerComponents): AnswerText {
 /** Anything else is a caller's invention and must not become a label. */
 const knownCommands = new Set(['ADD', 'DEL', 'CHECK', 'GC', 'STATUS', 'VERSION']);
 
-function withTimeout(clock: Clock, answer: Promise<Answered>): Promise<Answered> {
+function withTimeout(clock: Clock, answer: Promise<Answered>, version: string): Promise<Answered> {
   return new Promise((resolve) => {
     const timer = clock.after(REQUEST_TIMEOUT_MS, () => {
       const message = `The agent did not finish within ${REQUEST_TIMEOUT_MS / 1000} s`;
@@ -123,7 +124,7 @@ function withTimeout(clock: Clock, answer: Promise<Answered>): Promise<Answered>
         code,
         message,
         exitCode: 1,
-        stdout: encodeError(error, '0.1.0'),
+        stdout: encodeError(error, version),
       });
     });
     void answer.then((answered) => {
