@@ -99,6 +99,7 @@ function gather(
       claimant.epoch = Math.max(claimant.epoch, record.grant_epoch);
     }
   }
+  for (const claimant of byNode.values()) claimant.records.sort((a, b) => (a.overlay < b.overlay ? -1 : 1));
   return byNode.values();
 }
 
