@@ -83,7 +83,8 @@ function dockerdCommand(init: DockerdInit): readonly string[] {
     'cgroup-parent': init.cgroup,
     'exec-opt': 'native.cgroupdriver=cgroupfs',
   };
-  const words = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  // Without live-restore a dockerd that was killed first spends 10 s on ending the containers it finds.
+  const words = ['--live-restore', ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
   return ['sh', '-ec', startScript, 'start-dockerd', init.execRoot, init.socket, 'dockerd', ...words];
 }
 
