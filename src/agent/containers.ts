@@ -86,8 +86,8 @@ class NativeContainers implements Containers {
   readonly #root: string;
   readonly #cni: CniRuntimeInit;
   readonly #records = new Map<string, ContainerRecord>();
-  /** Containers that a request is at work on. */
-  readonly #busy = new Set<string>();
+  /** The last of those who want a container for themselves; the next waits for it. */
+  readonly #turns = new Map<string, Promise<unknown>>();
   #boot = '';
   #timer: Timer | undefined;
   #closed = false;
@@ -124,18 +124,31 @@ class NativeContainers implements Containers {
     const id = Buffer.from(this.#components.random.bytes(6)).toString('hex');
     const record = await this.#draft(id, request);
     this.#records.set(id, record);
-    this.#busy.add(id);
+    await this.#alone(id, () => this.#createOrDestroy(record));
+    this.#components.log.info('Container started', { container: id, name: record.name });
+    return this.#info(record);
+  }
+
+  /** One at a time per container: a request and the sweep must not undo each other's work. */
+  async #alone<T>(id: string, action: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(action);
+    const quiet = turn.catch(() => undefined);
+    this.#turns.set(id, quiet);
+    try {
+      return await turn;
+    } finally {
+      if (this.#turns.get(id) === quiet) this.#turns.delete(id);
+    }
+  }
+
+  async #createOrDestroy(record: ContainerRecord): Promise<void> {
     try {
       await this.#create(record);
     } catch (error) {
-      await this.#destroy(id, record).catch((again: unknown) => this.#failed(id, again));
-      this.#records.delete(id);
+      await this.#destroy(record.id, record).catch((again: unknown) => this.#failed(record.id, again));
+      this.#records.delete(record.id);
       throw error;
-    } finally {
-      this.#busy.delete(id);
     }
-    this.#components.log.info('Container started', { container: id, name: record.name });
-    return this.#info(record);
   }
 
   async #draft(id: string, request: ContainerRequest): Promise<ContainerRecord> {
@@ -236,20 +249,19 @@ class NativeContainers implements Containers {
   }
 
   async remove(reference: string, options: { readonly force: boolean }): Promise<void> {
-    const record = this.#find(reference);
-    const { state } = await this.#info(record);
-    if (this.#busy.has(record.id) || (state === 'running' && !options.force))
-      throw new PortolanError('conflict', `Cannot remove container "${record.name}": it is ${state}`, {
-        remedy: state === 'running' ? 'add --force to kill it' : 'try again in a moment',
-      });
-    this.#busy.add(record.id);
-    try {
-      await this.#destroy(record.id, record);
-      this.#records.delete(record.id);
-    } finally {
-      this.#busy.delete(record.id);
-    }
-    this.#components.log.info('Container removed', { container: record.id, name: record.name });
+    const { id } = this.#find(reference);
+    await this.#alone(id, async () => {
+      // It may have gone while this waited for its turn.
+      const record = this.#find(id);
+      const { state } = await this.#info(record);
+      if (state === 'running' && !options.force)
+        throw new PortolanError('conflict', `Cannot remove container "${record.name}": it is running`, {
+          remedy: 'add --force to kill it',
+        });
+      await this.#destroy(id, record);
+      this.#records.delete(id);
+      this.#components.log.info('Container removed', { container: id, name: record.name });
+    });
   }
 
   #find(reference: string): ContainerRecord {
@@ -317,11 +329,11 @@ class NativeContainers implements Containers {
 
   async #sweep(): Promise<void> {
     for (const record of this.#records.values()) {
-      if (this.#busy.has(record.id) || record.result === undefined || record.process === undefined) continue;
+      if (this.#turns.has(record.id) || record.result === undefined || record.process === undefined) continue;
       if (record.boot === this.#boot && isRunning(record.process)) continue;
-      this.#busy.add(record.id);
-      await this.#ended(record).catch((error: unknown) => this.#failed(record.id, error));
-      this.#busy.delete(record.id);
+      await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
+        this.#failed(record.id, error),
+      );
     }
   }
 

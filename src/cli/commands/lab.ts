@@ -1,7 +1,7 @@
 /** `portolan lab`: a cluster of network namespaces on this machine. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { labExec } from '../../lab/access.ts';
-import { labDemo } from '../../lab/demo.ts';
+import { labDemo, tellStory } from '../../lab/demo.ts';
 import { labDown } from '../../lab/down.ts';
 import { labHeal, labPartition, labReboot, labStart, labStop, labUp } from '../../lab/lab.ts';
 import { labPaths } from '../../lab/paths.ts';
@@ -10,7 +10,7 @@ import type { LabState } from '../../lab/state.ts';
 import { labStatus } from '../../lab/status.ts';
 import type { PortMapping } from '../../model/endpoint.ts';
 import { collectLabel, collectPort } from '../container-options.ts';
-import type { CliContext, OutputFormat } from '../context.ts';
+import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { outputOption } from '../output.ts';
 
 interface LabChoice {
@@ -178,12 +178,14 @@ function demo(context: CliContext): Command {
   return new Command('demo')
     .description('Tell what Portolan does on a lab of its own, each step checked; leaves nothing behind.')
     .addOption(new Option('--lab <name>', "the demo's lab").default('demo'))
-    .action(async (options: LabChoice) => {
-      const code = await labDemo(options.lab, {
-        say: (line) => void process.stdout.write(`${line}\n`),
-        table: (rows) => context.print(rows, { output: 'table' }),
-      });
-      // What an interrupted step still waits for has been removed under it.
+    .addOption(new Option('--tell', 'only tell; whoever calls cleans up').hideHelp())
+    .action(async (options: LabChoice & { tell?: boolean }) => {
+      const output = {
+        say: (line: string) => void process.stdout.write(`${line}\n`),
+        table: (rows: readonly Row[]) => context.print(rows, { output: 'table' }),
+      };
+      const code = await (options.tell === true ? tellStory : labDemo)(options.lab, output);
+      // The handlers for Ctrl-C would keep the process.
       process.exit(code);
     });
 }
