@@ -135,6 +135,18 @@ export function monitorCases(given: () => Case): void {
       monitor.close();
     });
 
+    it('knows its own changes of nftables', async () => {
+      const events: KernelEvent[] = [];
+      const monitor = await given().kernel.monitor((event) => events.push(event));
+      await given().kernel.nft.replace({ family: 'inet', name: 'ours', sets: [], chains: [] });
+      await given().done(...everything);
+      await seen(events, 'new', true);
+      const nft = events.filter(({ object }) => object === 'nft');
+      expect(nft.length).toBeGreaterThan(0);
+      expect(nft.filter(({ own }) => !own)).toEqual([]);
+      monitor.close();
+    });
+
     it('is silent once closed', async () => {
       const events: KernelEvent[] = [];
       const closed = await given().kernel.monitor((event) => events.push(event));

@@ -69,6 +69,9 @@ export interface NetlinkSocketInit {
   readonly queueBytes?: number;
 }
 
+/** Longer than any program of ours runs and its notifications wait. */
+const LENT_MS = 60_000;
+
 /** Port ids of our sockets: a notification that carries one of them is the echo of our own change. */
 export class OwnPorts {
   readonly #ports = new Set<number>();
@@ -79,6 +82,15 @@ export class OwnPorts {
 
   delete(portId: number): void {
     this.#ports.delete(portId);
+  }
+
+  /**
+   * A process we start: its first netlink socket has its process id as port (af_netlink.c, netlink_autobind). The
+   * echoes of what it does are read when it may have ended.
+   */
+  lend(processId: number): void {
+    this.add(processId);
+    setTimeout(() => this.delete(processId), LENT_MS).unref();
   }
 
   has(portId: number): boolean {

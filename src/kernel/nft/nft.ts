@@ -54,7 +54,7 @@ class KernelNft implements RealNft {
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(components: NftComponents, init: NftRunnerInit) {
-    this.#runner = createNftRunner(init);
+    this.#runner = createNftRunner({ onStart: (processId) => components.ownPorts?.lend(processId), ...init });
     this.#dumps = new NetlinkSocket(components, { protocol: NETLINK_NETFILTER });
     this.#changes = new NetlinkSocket(components, {
       protocol: NETLINK_NETFILTER,

@@ -30,13 +30,19 @@ export interface NftRunnerInit {
   /** The program, by name or path; default `nft` from PATH or the sbin directories. */
   readonly program?: string;
   readonly timeoutMs?: number;
+  /** Is told the process id of every `nft` started. */
+  readonly onStart?: (processId: number) => void;
 }
 
-export function createNftRunner({ program = 'nft', timeoutMs = TIMEOUT_MS }: NftRunnerInit = {}): NftRunner {
+export function createNftRunner({
+  program = 'nft',
+  timeoutMs = TIMEOUT_MS,
+  onStart = () => undefined,
+}: NftRunnerInit = {}): NftRunner {
   return {
     script: async (pieces, { elements = 0 } = {}) => {
       const limitMs = timeoutMs + elements * TIMEOUT_PER_ELEMENT_MS;
-      await run(program, ['-f', '-'], pieces, limitMs, 'Changing nftables');
+      await run(program, ['-f', '-'], pieces, limitMs, 'Changing nftables', onStart);
     },
     json: async (args) => {
       const text = await run(
@@ -45,6 +51,7 @@ export function createNftRunner({ program = 'nft', timeoutMs = TIMEOUT_MS }: Nft
         [],
         timeoutMs,
         `Listing nftables ("${args.join(' ')}")`,
+        onStart,
       );
       return text.trim() === '' ? { nftables: [] } : (JSON.parse(text) as unknown);
     },
@@ -64,9 +71,11 @@ function run(
   input: Iterable<string>,
   timeoutMs: number,
   action: string,
+  onStart: (processId: number) => void,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] });
+    if (child.pid !== undefined) onStart(child.pid);
     const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
     const output = collect(child.stdout, OUTPUT_LIMIT_BYTES, child);
     const errors = collect(child.stderr, ERRORS_LIMIT_BYTES);
