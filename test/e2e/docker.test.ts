@@ -1,0 +1,92 @@
+/** Docker on a whole cluster: `docker run --network dcos` beside containers that came through CNI. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually, webServer, type PlacedContainer } from '../../src/lab/demo-tools.ts';
+import { labDown } from '../../src/lab/down.ts';
+import { labRun } from '../../src/lab/run.ts';
+import { readLabState } from '../../src/lab/state.ts';
+import { TestLab } from '../support/lab.ts';
+import { tracesOf } from '../support/machine.ts';
+
+const WAIT_MS = 15_000;
+
+describe('a lab of two hosts with Docker', () => {
+  const lab = new TestLab('pdke');
+  const docker: PlacedContainer[] = [];
+  const cni: PlacedContainer[] = [];
+
+  async function runDocker(host: string, name: string): Promise<PlacedContainer> {
+    // The network is there as soon as the agent has met Docker, which may be after the agent is ready.
+    await eventually(`network dcos on ${host}`, WAIT_MS, async () => {
+      const { status } = await lab.try(host, ['docker', 'network', 'inspect', 'dcos']);
+      return status === 0 ? true : undefined;
+    });
+    const init = { lab: lab.name, host, name, argv: webServer(name), runtime: 'docker' } as const;
+    const { id, addresses } = await labRun(init);
+    return { name, host, id, address: addresses[0] ?? '' };
+  }
+
+  async function dockerReaches(from: PlacedContainer, to: PlacedContainer): Promise<void> {
+    await eventually(`${from.name} asks ${to.name}`, WAIT_MS, async () =>
+      (await lab.tools.fetchFromDocker(from, to.address)) === to.name ? true : undefined,
+    );
+  }
+
+  /** Every Docker container and every CNI container ask one another, and Docker containers each other. */
+  async function allReachAll(): Promise<void> {
+    for (const from of docker)
+      for (const to of [...cni, ...docker.filter((each) => each !== from)]) await dockerReaches(from, to);
+    for (const from of cni) for (const to of docker) await lab.reaches(from, to);
+  }
+
+  beforeAll(async () => {
+    await lab.up({ hosts: 2, docker: true });
+    for (const host of ['agent1', 'agent2']) {
+      docker.push(await runDocker(host, `docker-${host}`));
+      cni.push(await lab.run(host, `cni-${host}`));
+    }
+  });
+  afterAll(() => lab.down());
+
+  it('gives Docker containers addresses of the upper half of the block', async () => {
+    for (const container of docker) expect(Number(container.address.split('.')[3])).toBeGreaterThan(129);
+    for (const container of cni) expect(Number(container.address.split('.')[3])).toBeLessThan(127);
+  });
+
+  it('lets Docker and CNI containers reach each other, on one host and across hosts, both ways', async () => {
+    await allReachAll();
+  });
+
+  it("makes one host's Docker containers known on the other", async () => {
+    const [one] = docker;
+    const known = await eventually('the endpoint', WAIT_MS, async () =>
+      (await lab.tools.endpoints('agent2')).find((endpoint) => endpoint.name === one?.name),
+    );
+    expect(known).toMatchObject({ source: 'docker', network: 'dcos', addresses: [`${one?.address}/25`] });
+  });
+
+  it('keeps them together when somebody flushes the tables that Docker uses', async () => {
+    await lab.sh('agent1', 'iptables-nft -F');
+    await eventually('our rules', WAIT_MS, async () =>
+      (await lab.sh('agent1', 'nft list chain ip filter DOCKER-USER')).includes('PORTOLAN')
+        ? true
+        : undefined,
+    );
+    await allReachAll();
+  });
+
+  it('serves a dockerd that was killed and comes back', async () => {
+    const daemon = (await readLabState(lab.name))?.processes.find(
+      (each) => each.host === 'agent1' && each.kind === 'dockerd',
+    );
+    process.kill(daemon?.pid ?? 0, 'SIGKILL');
+    await lab.up({});
+    await lab.try('agent1', ['docker', 'rm', '--force', 'docker-agent1']);
+    docker[0] = await runDocker('agent1', 'docker-again');
+    await allReachAll();
+  });
+
+  it('leaves nothing when it is taken down', async () => {
+    await labDown(lab.name, () => undefined);
+    expect(tracesOf(lab.name)).toEqual([]);
+  });
+});
