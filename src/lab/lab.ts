@@ -61,6 +61,7 @@ async function locked<T>(lab: string, action: () => Promise<T>): Promise<T> {
 export function labUp(name: string, options: Partial<LabOptions>, say: Say): Promise<LabState> {
   return locked(name, async () => {
     mainProgram();
+    checkMasters(options.masters ?? 1);
     const state = await mergeState(name, options);
     await ensureLabDirectory(labPaths(name));
     await writeLabState(state);
@@ -69,6 +70,15 @@ export function labUp(name: string, options: Partial<LabOptions>, say: Say): Pro
     await startHosts(state, wanted, say);
     await ready(state, say);
     return state;
+  });
+}
+
+/** The embedded store is in its master's process: two masters would be two clusters. */
+function checkMasters(masters: number): void {
+  if (masters === 1) return;
+  throw new PortolanError('invalid', `Cannot make a lab with ${masters} masters on the embedded store`, {
+    field: '--masters',
+    remedy: 'use one master',
   });
 }
 
