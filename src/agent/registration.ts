@@ -218,20 +218,23 @@ class RegistrationShell implements Registration {
     } catch (error) {
       this.#metrics.count('agent_registered_messages_dropped');
       this.#noteError(error);
-      this.#step({ type: 'acknowledged', master: undefined });
+      const why = whyRefused(error) === 'unreachable' ? 'unreachable' : 'refused';
+      this.#step({ type: 'unacknowledged', why });
     }
   }
 
   async #renew(): Promise<void> {
     this.#components.log.error('The cluster has removed this node; taking a new identity');
+    let done = true;
     try {
       await this.#init.onRemoved();
     } catch (error) {
       // The next registration is refused again, which brings us back here at the timer's pace.
+      done = false;
       this.#noteError(error);
       this.#components.log.error('Cannot take a new identity', { error });
     }
-    this.#step({ type: 'renewed' });
+    this.#step({ type: 'renewed', done });
   }
 
   async #askHealth(master: number): Promise<void> {

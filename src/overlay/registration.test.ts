@@ -54,7 +54,8 @@ function machine(init: { maxConfigurationAttempts?: number } = {}) {
 const start = { type: 'start' } as const;
 const attempt = { type: 'attempt' } as const;
 const refused = (why: 'removed' | 'refused' | 'unreachable') => ({ type: 'refused', why }) as const;
-const acknowledged = (master?: string) => ({ type: 'acknowledged', master }) as const;
+const acknowledged = (master: string) => ({ type: 'acknowledged', master }) as const;
+const unacknowledged = (why: 'refused' | 'unreachable') => ({ type: 'unacknowledged', why }) as const;
 const health = (master?: string) => ({ type: 'health', master }) as const;
 
 /** Brings a machine to REGISTERED with overlays a and b. */
@@ -231,16 +232,31 @@ describe('a master that cannot be reached', () => {
     expect(step(health('m1'))).toBe('register 11; attempt in 2500 ms');
   });
 
-  test('during the report leaves the back-off in charge', () => {
+  test('during the report is registered with again as soon as it answers', () => {
     const { step } = machine();
     step(start);
     step(grant('m1', overlay('a')));
     step(configured(['a', 'STATUS_OK']));
-    expect([step(acknowledged()), step(attempt)]).toEqual(['', 'register 1; attempt in 5000 ms']);
+    expect([step(unacknowledged('unreachable')), step(health('m1'))]).toEqual([
+      '',
+      'register 1; attempt in 2500 ms',
+    ]);
   });
 });
 
 describe('a refusal', () => {
+  test('of the report leaves the back-off in charge', () => {
+    const { step } = machine();
+    step(start);
+    step(grant('m1', overlay('a')));
+    step(configured(['a', 'STATUS_OK']));
+    expect([step(unacknowledged('refused')), step(health('m1')), step(attempt)]).toEqual([
+      '',
+      '',
+      'register 1; attempt in 5000 ms',
+    ]);
+  });
+
   test('is not asked again before the back-off although the master is healthy', () => {
     const { step } = machine();
     step(start);
@@ -254,14 +270,14 @@ describe('a refusal', () => {
     expect([
       step(refused('removed')),
       step(attempt).split(';')[0],
-      step({ type: 'renewed' }),
+      step({ type: 'renewed', done: true }),
       step(attempt),
       step(grant('m2', overlay('a'), overlay('b'))),
     ]).toEqual([
       'clear attempt; renew',
       'attempt in 5000 ms',
-      'attempt in 10000 ms',
-      'register 0; attempt in 20000 ms',
+      'attempt in 2500 ms',
+      'register 0; attempt in 5000 ms',
       'configure [a b] of [a b]',
     ]);
     expect(core.attempts).toBe(0);

@@ -31,10 +31,12 @@ export type RegistrationEvent =
   | { readonly type: 'refused'; readonly why: 'removed' | 'refused' | 'unreachable' }
   /** The overlays of the grant with `state`. */
   | { readonly type: 'configured'; readonly overlays: readonly AgentOverlay[] }
-  /** Answer to AgentRegistered; `undefined` = none came. */
-  | { readonly type: 'acknowledged'; readonly master: string | undefined }
-  /** The node has forgotten its old identity. */
-  | { readonly type: 'renewed' }
+  /** Answer to AgentRegistered. */
+  | { readonly type: 'acknowledged'; readonly master: string }
+  /** AgentRegistered came to nothing. */
+  | { readonly type: 'unacknowledged'; readonly why: 'refused' | 'unreachable' }
+  /** The node has forgotten its old identity, or failed to. */
+  | { readonly type: 'renewed'; readonly done: boolean }
   /** The instance a master says it is; `undefined` = nobody answered. */
   | { readonly type: 'health'; readonly master: string | undefined };
 
@@ -106,8 +108,10 @@ export class RegistrationMachine {
         return this.#configured(event.overlays);
       case 'acknowledged':
         return this.#acknowledged(event.master);
+      case 'unacknowledged':
+        return this.#unacknowledged(event.why);
       case 'renewed':
-        return this.#renewed();
+        return this.#renewed(event.done);
       case 'health':
         return this.#heard(event.master);
       default:
@@ -176,13 +180,9 @@ export class RegistrationMachine {
     return [{ do: 'report', master: this.#master, overlays: this.#overlays }];
   }
 
-  #acknowledged(master: string | undefined): readonly RegistrationEffect[] {
+  #acknowledged(master: string): readonly RegistrationEffect[] {
     if (this.#pending !== 'acknowledgement') return [];
     this.#pending = 'nothing';
-    if (master === undefined) {
-      this.#nextMaster();
-      return this.#resume();
-    }
     this.#attempts += 1;
     const done = this.#overlays.every(({ state }) => state?.status === 'STATUS_OK');
     if (!done && this.#attempts <= this.#init.maxConfigurationAttempts) return this.#resume();
@@ -192,13 +192,22 @@ export class RegistrationMachine {
     return [{ do: 'clear-timer', timer: 'attempt' }];
   }
 
+  #unacknowledged(why: 'refused' | 'unreachable'): readonly RegistrationEffect[] {
+    if (this.#pending !== 'acknowledgement') return [];
+    this.#pending = 'nothing';
+    this.#lost = why === 'unreachable';
+    this.#nextMaster();
+    return this.#resume();
+  }
+
   /** The new identity has nothing: neither grant nor overlays. Its attempt waits, so that a fault cannot spin. */
-  #renewed(): readonly RegistrationEffect[] {
+  #renewed(done: boolean): readonly RegistrationEffect[] {
     if (this.#pending !== 'renewal') return [];
     this.#pending = 'nothing';
     this.#overlays = [];
     this.#attempts = 0;
     this.#again = false;
+    if (done) this.#backoffMs = FIRST_BACKOFF_MS;
     return [this.#nextTimer()];
   }
 
