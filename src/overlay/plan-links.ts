@@ -156,10 +156,12 @@ function addLink(desired: DesiredLink, was: string | undefined): readonly Step[]
 }
 
 function setLink(object: 'link' | 'port', name: string, settings: LinkSettings, found: Link): Step {
-  const now: Readonly<Record<string, unknown>> = { ...found, hairpin: undefined };
-  const entries = Object.entries(settings).filter(([key]) => key !== 'hairpin');
-  const words = (value: (key: string) => unknown): string =>
-    entries.map(([key]) => `${key} ${String(value(key) ?? 'none')}`).join(' ');
+  const { hairpin: _, ...wanted } = settings;
+  const { alias, mtu, mac, master, up } = found;
+  const words = (values: Readonly<Record<string, string | number | boolean | null | undefined>>): string =>
+    Object.keys(wanted)
+      .map((key) => `${key} ${String(values[key] ?? 'none')}`)
+      .join(' ');
   return {
     do: 'kernel',
     operation: { do: 'link-set', name, settings },
@@ -167,8 +169,8 @@ function setLink(object: 'link' | 'port', name: string, settings: LinkSettings, 
       object,
       id: `link ${name}`,
       action: 'correct',
-      what: `${name} ${words((key) => settings[key as keyof LinkSettings])}`,
-      was: words((key) => now[key]),
+      what: `${name} ${words({ ...wanted })}`,
+      was: words({ alias, mtu, mac, master, up }),
       link: name,
     },
   };

@@ -7,6 +7,7 @@
 import { createInterface } from 'node:readline';
 import { realClock } from '../../src/base/clock.ts';
 import { interfaceAddress, ip } from '../../src/base/ip.ts';
+import { describeError } from '../../src/base/errors.ts';
 import type { Log, LogLine } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { openKernel } from '../../src/kernel/real.ts';
@@ -75,7 +76,7 @@ function lineLog(base: LogLine['fields'] = {}): Log {
   const at = (level: LogLine['level']) => (message: string, fields?: LogLine['fields']) => {
     const { error, ...rest } = { ...base, ...fields };
     write({
-      log: { level, message, fields: error === undefined ? rest : { ...rest, error: String(error) } },
+      log: { level, message, fields: error === undefined ? rest : { ...rest, error: describeError(error) } },
     });
   };
   return {
