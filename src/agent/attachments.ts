@@ -11,12 +11,11 @@
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
-import { parseIp, type IpAddress } from '../base/ip.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import type { CniRequest } from '../cni/request.ts';
-import { appendResult, type CniResult } from '../cni/result.ts';
+import { appendResult, emptyResult, type CniResult } from '../cni/result.ts';
 import type { Kernel, NetworkNamespace } from '../kernel/types.ts';
 import type { Endpoint } from '../model/endpoint.ts';
 import type { Attachment } from '../overlay/desired.ts';
@@ -25,20 +24,18 @@ import { AttachmentAddresses } from './attachments-addresses.ts';
 import { KeyedLock } from './attachments-lock.ts';
 import type { NetworkView } from './attachments-network.ts';
 import { addPorts, missingPorts, PortClaims, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
+import { disagreements, planAttachment, resultOf } from './attachments-plan.ts';
 import {
   addressesOf,
   ATTACHMENT_KEYS,
   attachmentId,
   attachmentKey,
-  hostLinkName,
-  macOfAddress,
   readAttachment,
   toDesired,
   toEndpoint,
   type AttachmentRecord,
 } from './attachments-record.ts';
 import {
-  containerRoutes,
   defaultMetric,
   findFaults,
   missingRoutes,
@@ -219,49 +216,22 @@ export class Attachments {
     const inode = await this.#containerNamespace(request.netns);
     if (config.ports.length > 0) await refuseOccupiedPorts(config.ports);
     const record = await this.#makeOrUndo(this.#plan(request, view, inode));
-    return appendResult(config.prevResult ?? noResult, resultOf(record, view, config.dns));
+    return appendResult(config.prevResult ?? emptyResult, resultOf(record, view, config.dns));
   }
 
   /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */
   #plan(request: CniRequest, view: NetworkView, inode: number): AttachmentRecord {
-    const { container, ifname, netns, containerName, config } = request;
     const id = attachmentId(request);
-    const allocated = this.#addresses.allocate(view.subnets, config.addresses, id);
-    const addresses = allocated.map(({ address }) => address.address);
-    let routes: AttachmentRecord['routes'];
+    const allocated = this.#addresses.allocate(view.subnets, request.config.addresses, id);
     try {
-      refuseForeignHostIp(request, addresses);
-      routes = extraRoutes(request, allocated);
-      this.#ports.take(config.ports, id);
+      const record = planAttachment(request, { view, inode, allocated });
+      this.#ports.take(record.ports, id);
+      return record;
     } catch (error) {
+      const addresses = allocated.map(({ address }) => address.address);
       this.#addresses.release(addresses, id);
       throw error;
     }
-    const first = addresses[0] as IpAddress;
-    return {
-      container,
-      ifname,
-      network: config.name,
-      state: 'pending',
-      hostLink: hostLinkName(container, ifname),
-      bridge: view.bridge,
-      netns,
-      inode,
-      addresses: allocated.map(({ address }) => address.toString()),
-      gateways: allocated.map(({ gateway }) => gateway.toString()),
-      mac: config.mac ?? macOfAddress(first, 'container'),
-      hostMac: macOfAddress(first, 'host'),
-      mtu: Math.min(config.mtu ?? view.mtu, view.mtu),
-      metric: 0,
-      routes,
-      ports: [...config.ports],
-      labels: config.labels,
-      ...(containerName === undefined ? {} : { name: containerName }),
-      ...(config.networkInfo === undefined
-        ? {}
-        : { network_info: config.networkInfo as Endpoint['network_info'] }),
-      owner: config.owner,
-    };
   }
 
   async #makeOrUndo(record: AttachmentRecord): Promise<AttachmentRecord> {
@@ -485,66 +455,4 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
-}
-
-const noResult: CniResult = { interfaces: [], ips: [], routes: [], dns: {} };
-
-function resultOf(record: AttachmentRecord, view: NetworkView, dns: CniResult['dns']): CniResult {
-  return {
-    interfaces: [
-      { name: record.bridge, mac: view.bridgeMac },
-      { name: record.hostLink, mac: record.hostMac, mtu: record.mtu },
-      { name: record.ifname, mac: record.mac, mtu: record.mtu, sandbox: record.netns },
-    ],
-    ips: record.addresses.map((address, i) => {
-      const gateway = record.gateways[i];
-      return { address, ...(gateway === undefined ? {} : { gateway }), interface: 2 };
-    }),
-    routes: containerRoutes(record).map(({ destination, gateway }) => {
-      return { dst: destination.toString(), ...(gateway === undefined ? {} : { gw: gateway.toString() }) };
-    }),
-    dns,
-  };
-}
-
-/** A route without gateway goes through the network's own of that family. */
-function extraRoutes(
-  request: CniRequest,
-  allocated: readonly { readonly gateway: IpAddress }[],
-): AttachmentRecord['routes'] {
-  return request.config.routes.map(({ destination, gateway }) => {
-    const own = allocated.find((one) => one.gateway.family === destination.family)?.gateway;
-    const via = gateway ?? own;
-    if (via === undefined)
-      throw new CniError(cniCodes.invalidConfig, `Route to ${destination}: the network has no such family`);
-    return { destination: destination.toString(), gateway: via.toString() };
-  });
-}
-
-function refuseForeignHostIp(request: CniRequest, addresses: readonly IpAddress[]): void {
-  for (const { hostIP } of request.config.ports) {
-    const family = hostIP === undefined ? undefined : parseIp(hostIP)?.family;
-    if (family !== undefined && !addresses.some((address) => address.family === family))
-      throw new CniError(
-        cniCodes.invalidConfig,
-        `hostIP "${hostIP}" of a port mapping: the container has no IPv${family} address to map it to`,
-      );
-  }
-}
-
-/** Where `prevResult` says otherwise than we know; CHECK must come with one. */
-function disagreements(record: AttachmentRecord, request: CniRequest): string[] {
-  const previous = request.config.prevResult;
-  if (previous === undefined) throw new CniError(cniCodes.invalidConfig, 'CHECK needs "prevResult"');
-  const faults: string[] = [];
-  const listed = new Set(previous.ips.map(({ address }) => address));
-  for (const address of record.addresses)
-    if (!listed.has(address)) faults.push(`prevResult lacks address ${address}`);
-  const named = previous.interfaces.find(
-    ({ name, sandbox }) => name === record.ifname && sandbox !== undefined && sandbox !== '',
-  );
-  if (named === undefined) faults.push(`prevResult lacks interface "${record.ifname}"`);
-  else if (named.mac !== undefined && named.mac.toLowerCase() !== record.mac)
-    faults.push(`prevResult has MAC ${named.mac} for "${record.ifname}", not ${record.mac}`);
-  return faults;
 }
