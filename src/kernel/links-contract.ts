@@ -157,6 +157,7 @@ export function linkCases(given: () => Case): void {
       await given().done(add('br', bridge), add('br2', bridge));
       const failures = await given().kernel.apply([remove('br'), remove('lo'), remove('br2')]);
       expect(failures.map(({ index, error }) => `${index} ${error.code}`)).toEqual(['1 EOPNOTSUPP']);
+      expect((await given().kernel.link('lo'))?.group).toBe(0);
       expect((await given().kernel.links()).map((link) => link.name)).toEqual(['lo']);
     });
 

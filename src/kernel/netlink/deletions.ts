@@ -21,6 +21,8 @@ interface Doomed {
   readonly failed: (error: unknown) => void;
 }
 
+/** What a link is in that cannot be removed after all: left doomed, it would spoil every later removal by group. */
+const NO_GROUP = 0;
 /** Groups are marked with one send, which must stay short. */
 const MAX_GROUP = 128;
 
@@ -78,24 +80,17 @@ export class LinkDeletions {
     encodeGroupDelete(this.#writer, this.#socket.nextSequence(), GROUP_DOOMED);
     const failure = failureOf(await this.#socket.exchangeAsync(what, this.#writer));
     // Refused: a member cannot be removed (a physical device). ENODEV: all went another way meanwhile.
-    if (failure !== undefined) return this.#deleteEach(gathered);
+    if (failure !== undefined) {
+      await this.#markAll(gathered, NO_GROUP);
+      return this.#deleteEach(gathered);
+    }
     for (const doomed of gathered) doomed.done(undefined);
   }
 
   /** Puts all into the group; answers those that are in it, having settled those that are gone. */
   async #gather(batch: readonly Doomed[]): Promise<readonly Doomed[]> {
-    const bySequence = new Map<number, Doomed>();
-    this.#writer.reset();
-    for (const doomed of batch) {
-      const sequence = this.#socket.nextSequence();
-      bySequence.set(sequence, doomed);
-      encodeLinkGroup(this.#writer, sequence, doomed.name, GROUP_DOOMED);
-    }
-    const answers = await this.#socket.exchangeAsync('ip link set group', this.#writer);
     const gathered: Doomed[] = [];
-    for (const { sequence, errno, detail } of answers) {
-      const doomed = bySequence.get(sequence);
-      if (doomed === undefined) continue;
+    for (const { doomed, errno, detail } of await this.#markAll(batch, GROUP_DOOMED)) {
       if (errno === 0) gathered.push(doomed);
       else {
         const error = kernelError(`ip link del ${doomed.name}`, errno, detail);
@@ -103,6 +98,24 @@ export class LinkDeletions {
       }
     }
     return gathered;
+  }
+
+  async #markAll(
+    batch: readonly Doomed[],
+    group: number,
+  ): Promise<readonly (Acknowledgement & { readonly doomed: Doomed })[]> {
+    const bySequence = new Map<number, Doomed>();
+    this.#writer.reset();
+    for (const doomed of batch) {
+      const sequence = this.#socket.nextSequence();
+      bySequence.set(sequence, doomed);
+      encodeLinkGroup(this.#writer, sequence, doomed.name, group);
+    }
+    const answers = await this.#socket.exchangeAsync(`ip link set group ${group}`, this.#writer);
+    return answers.flatMap((answer) => {
+      const doomed = bySequence.get(answer.sequence);
+      return doomed === undefined ? [] : [{ ...answer, doomed }];
+    });
   }
 }
 
