@@ -22,8 +22,22 @@ function enter(fd: number): void {
 export async function openInNamespace(): Promise<OpenKernel> {
   const id = `kt-${process.pid}-${count++}`;
   const names = [id, `${id}a`, `${id}b`] as const;
-  for (const name of names) execFileSync('ip', ['netns', 'add', name]);
   const home = openSync('/proc/self/ns/net', 'r');
+  const leave = (): void => {
+    enter(home);
+    closeSync(home);
+    for (const name of names) execFileSync('ip', ['netns', 'delete', name]);
+  };
+  for (const name of names) execFileSync('ip', ['netns', 'add', name]);
+  try {
+    return await openOnce(id, leave);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+async function openOnce(id: string, leave: () => void): Promise<OpenKernel> {
   const inside = openSync(`/run/netns/${id}`, 'r');
   enter(inside);
   closeSync(inside);
@@ -31,16 +45,14 @@ export async function openInNamespace(): Promise<OpenKernel> {
   const stranger = await kernel.openNamespace(`/run/netns/${id}`);
   return {
     kernel,
-    namespaces: [`/run/netns/${names[1]}`, `/run/netns/${names[2]}`],
+    namespaces: [`/run/netns/${id}a`, `/run/netns/${id}b`],
     interfere: async (operations) => {
       expect((await stranger.apply(operations)).map(({ error }) => error.message)).toEqual([]);
     },
     close: () => {
       stranger.close();
       kernel.close();
-      enter(home);
-      closeSync(home);
-      for (const name of names) execFileSync('ip', ['netns', 'delete', name]);
+      leave();
     },
   };
 }
