@@ -229,13 +229,17 @@ describe('port mappings', () => {
     runtimeConfig: { portMappings },
   });
 
-  test('reach the container from the host, and go with it', async () => {
+  test('reach the container from the host and from itself, and go with it', async () => {
     const container = bed.container();
     await add({ container, config: withPorts({ hostPort: 31_081, containerPort: 80, protocol: 'tcp' }) });
     expect((await bed.leftovers()).elements).toEqual(['portMap4 6 31081']);
     const server = bed.start(container, 'busybox', 'nc', '-l', '-p', '80', '-e', '/bin/echo', 'hello');
     await vi.waitFor(() => expect(run('busybox', 'nc', '127.0.0.1', '31081')).toBe('hello\n'), 5000);
     server.kill();
+    const again = bed.start(container, 'busybox', 'nc', '-l', '-p', '80', '-e', '/bin/echo', 'hello');
+    const itself = (): string => bed.inside(container, 'busybox', 'nc', '9.0.1.1', '31081');
+    await vi.waitFor(() => expect(itself()).toBe('hello\n'), 5000);
+    again.kill();
     await call('DEL', { container });
     expect((await bed.leftovers()).elements).toEqual([]);
   });
