@@ -25,7 +25,9 @@ export function run(command: string, args: readonly string[], input?: string): P
           new Error(`${command} ${args.join(' ')}: ${stderr === '' ? error.message : stderr.slice(0, 2000)}`),
         );
     });
-    child.stdin?.end(input ?? '');
+    // A command that ends without reading its input is no failure of ours.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
   });
 }
 

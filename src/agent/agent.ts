@@ -16,12 +16,17 @@ export interface Agent {
 }
 
 const WHAT = "this node's identity, its address blocks and the addresses of its containers";
+const RECOVERY =
+  'restore it from a backup, or move it away and restart: the agent registers anew with a new block; running containers keep working until then';
 
 export type AgentComponents = Omit<SessionComponents, 'journal'>;
 
 export async function startAgent(components: AgentComponents, config: AgentConfig): Promise<Agent> {
   const { log, random } = components;
-  const journal = await openJournal({ log }, { path: join(config.state_dir, 'agent.journal'), what: WHAT });
+  const journal = await openJournal(
+    { log },
+    { path: join(config.state_dir, 'agent.journal'), what: WHAT, recovery: RECOVERY },
+  );
   let session: Session | undefined;
   let ending = false;
   let changing: Promise<void> | undefined;
