@@ -17,7 +17,7 @@ import { nothingDesired } from '../overlay/desired.ts';
 import type { DesiredState, Fault } from '../overlay/desired.ts';
 import { takeInventory } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
-import { planInventory } from '../overlay/plan.ts';
+import { planSliced } from '../overlay/plan.ts';
 import type { Change, ObjectKind, Observed } from '../overlay/step.ts';
 import { blame } from './blame.ts';
 import type { OverlayHealth } from './blame.ts';
@@ -27,6 +27,7 @@ import { perform } from './perform.ts';
 import type { Failure } from './perform.ts';
 import { findRepairs, tellRepairs } from './repairs.ts';
 import { Rounds } from './rounds.ts';
+import { inSlices } from './slices.ts';
 import { TableMemory } from './table-memory.ts';
 
 const SWEEP_MS = 60_000;
@@ -189,7 +190,7 @@ class KernelReconciler implements Reconciler {
       const passes = await this.#passes(this.#desired);
       if (passes.inventory === undefined)
         return { report: this.#report(reason, begun, passes, {}), failed: false };
-      const report = this.#conclude(reason, begun, { ...passes, inventory: passes.inventory }, events);
+      const report = await this.#conclude(reason, begun, { ...passes, inventory: passes.inventory }, events);
       return { report, failed: report.failures.length > 0 };
     } catch (error) {
       this.#components.log.error('cannot read the kernel, will try again', { reason, error });
@@ -204,7 +205,7 @@ class KernelReconciler implements Reconciler {
       const seen = await this.#look(desired);
       if (seen === undefined) return passes;
       const { inventory, observed } = seen;
-      const plan = planInventory(inventory, observed);
+      const plan = await inSlices(this.#components, planSliced(inventory, observed));
       const { kernel, sysctls } = this.#components;
       const failures = await perform({ kernel, sysctls, table: this.#table }, inventory.state, plan.steps);
       const changes = plan.steps.map(({ change }) => change);
@@ -242,14 +243,15 @@ class KernelReconciler implements Reconciler {
     return this.#inventory;
   }
 
-  #conclude(
+  async #conclude(
     reason: string,
     begun: number,
     passes: Passes & { readonly inventory: Inventory },
     events: readonly string[],
-  ): RoundReport {
+  ): Promise<RoundReport> {
     const { log } = this.#components;
-    const repaired = findRepairs(passes.changes, this.#settled, passes.inventory, this.#failed);
+    const finding = findRepairs(passes.changes, this.#settled, passes.inventory, this.#failed);
+    const repaired = await inSlices(this.#components, finding);
     const repairs = tellRepairs({ log, counter: this.#metrics.repairs }, repaired, events);
     const report = this.#report(reason, begun, passes, repairs);
     this.#tellFailures(report);

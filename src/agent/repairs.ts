@@ -6,27 +6,36 @@
  */
 import type { Counter } from '../base/metrics.ts';
 import type { Log } from '../base/log.ts';
+import { SLICE } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
 import type { Change, ObjectKind } from '../overlay/step.ts';
+import { addressWords, fdbWords, neighbourWords, routeWords, ruleWords } from '../overlay/words.ts';
 
 /** Lines of detail per object kind and round: a flushed table of 10,000 routes is told by its count. */
 const DETAILS_MAX = 5;
 
-/** The part of `changes` that are repairs, given the last round's inventory and failures. */
-export function findRepairs(
+/** The part of `changes` that are repairs, given the last round's inventory and failures; in slices. */
+export function* findRepairs(
   changes: readonly Change[],
   before: Inventory | undefined,
   now: Inventory,
   failed: ReadonlyMap<string, string>,
-): readonly Change[] {
+): Generator<undefined, readonly Change[]> {
+  const repairs = new Map<string, Change>();
   if (before === undefined) return [];
-  const seen = new Set<string>();
-  return changes.filter((change) => {
+  for (const [at, change] of changes.entries()) {
+    if (at % SLICE === 0) yield;
+    const { id } = change;
     // One object may take several steps: a device is deleted, made and configured.
-    if (seen.has(change.id)) return false;
-    seen.add(change.id);
-    return !failed.has(change.id) && expected(change, before) === expected(change, now);
-  });
+    if (!repairs.has(id) && !failed.has(id) && isRepair(change, before, now)) repairs.set(id, change);
+  }
+  return [...repairs.values()];
+}
+
+function isRepair(change: Change, before: Inventory, now: Inventory): boolean {
+  const was = expected(change, before);
+  if (was === '' && change.action !== 'remove') return false;
+  return was === expected(change, now);
 }
 
 /** The object as an inventory wants it, as text; empty when it wants none. */
@@ -37,20 +46,24 @@ function expected(change: Change, { state, ...inventory }: Inventory): string {
     case 'port':
       return JSON.stringify(inventory.links.get(key) ?? inventory.ports.get(key) ?? '');
     case 'address':
-      return inventory.addresses.byKey.get(key)?.words ?? '';
+      return wordsOf(inventory.addresses.get(key), addressWords);
     case 'route':
-      return inventory.routes.byKey.get(key)?.words ?? '';
+      return wordsOf(inventory.routes.get(key), routeWords);
     case 'rule':
-      return inventory.rules.byKey.get(key)?.words ?? '';
+      return wordsOf(inventory.rules.get(key), ruleWords);
     case 'neighbour':
-      return inventory.neighbours.byKey.get(key)?.words ?? '';
+      return wordsOf(inventory.neighbours.get(key), neighbourWords);
     case 'fdb':
-      return inventory.fdb.byKey.get(key)?.words ?? '';
+      return wordsOf(inventory.fdb.get(key), fdbWords);
     case 'sysctl':
       return inventory.sysctls.get(key) ?? '';
     case 'nft':
       return JSON.stringify(state.table ?? '');
   }
+}
+
+function wordsOf<T>(value: T | undefined, words: (value: T) => string): string {
+  return value === undefined ? '' : words(value);
 }
 
 export interface RepairTelling {

@@ -1,6 +1,9 @@
 /**
  * A desired state laid out for comparison: maps by key, made once per desired state and not once per round.
  *
+ * Work over all objects is done by generators that yield now and then: whoever has an event loop to care for runs them in
+ * slices, everyone else by `drain`.
+ *
  * A key is what the kernel identifies an object by (a route: table, destination, metric); the words are the whole
  * object, so that equal words mean nothing to do.
  */
@@ -8,16 +11,50 @@ import type { Address, FdbEntry, Neighbour, Route, Rule } from '../kernel/types.
 import type { DesiredLink, DesiredPort, DesiredState } from './desired.ts';
 import { addressWords, fdbWords, neighbourWords, routeWords, ruleWords } from './words.ts';
 
-export interface Item<T> {
-  readonly key: string;
-  readonly words: string;
-  readonly value: T;
+/** How many objects are dealt with between two `yield`s: well under a millisecond. */
+export const SLICE = 250;
+
+/** Objects of one kind, laid out when they are first compared: an empty kernel needs no look-ups. */
+export class Items<T> {
+  readonly values: readonly T[];
+  readonly #kind: Kind<T>;
+  readonly #byKey = new Map<string, T>();
+  readonly #byWords = new Map<string, T>();
+  #indexed = 0;
+
+  constructor(values: readonly T[], kind: Kind<T>) {
+    this.values = values;
+    this.#kind = kind;
+  }
+
+  /** Lays them out, in slices; afterwards `get` and `same` cost one look-up. */
+  *index(): Generator<undefined, void> {
+    while (this.#indexed < this.values.length) {
+      const value = this.values[this.#indexed++];
+      if (value === undefined) continue;
+      this.#byKey.set(this.#kind.key(value), value);
+      this.#byWords.set(this.#kind.words(value), value);
+      if (this.#indexed % SLICE === 0) yield;
+    }
+  }
+
+  get(key: string): T | undefined {
+    drain(this.index());
+    return this.#byKey.get(key);
+  }
+
+  /** The object of just these words: what is as it should be is found by one text and one look-up. */
+  same(words: string): T | undefined {
+    return this.#byWords.get(words);
+  }
 }
 
-export interface Items<T> {
-  readonly byKey: ReadonlyMap<string, Item<T>>;
-  /** What is just as it should be is found by one look-up and one text. */
-  readonly byWords: ReadonlyMap<string, Item<T>>;
+/** Runs sliced work to its end at once. */
+export function drain<T>(work: Generator<undefined, T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
 }
 
 export interface Inventory {
@@ -75,22 +112,11 @@ export function takeInventory(state: DesiredState): Inventory {
     state,
     links: new Map(state.links.map((link) => [link.name, link])),
     ports: new Map(state.ports.map((port) => [port.name, port])),
-    addresses: items(state.addresses, addressKind),
-    neighbours: items(state.neighbours, neighbourKind),
-    fdb: items(state.fdb, fdbKind),
-    routes: items(state.routes, routeKind),
-    rules: items(state.rules, ruleKind),
+    addresses: new Items(state.addresses, addressKind),
+    neighbours: new Items(state.neighbours, neighbourKind),
+    fdb: new Items(state.fdb, fdbKind),
+    routes: new Items(state.routes, routeKind),
+    rules: new Items(state.rules, ruleKind),
     sysctls: new Map(state.sysctls.map(({ key, value }) => [key, value])),
   };
-}
-
-function items<T>(values: readonly T[], kind: Kind<T>): Items<T> {
-  const byKey = new Map<string, Item<T>>();
-  const byWords = new Map<string, Item<T>>();
-  for (const value of values) {
-    const item = { key: kind.key(value), words: kind.words(value), value };
-    byKey.set(item.key, item);
-    byWords.set(item.words, item);
-  }
-  return { byKey, byWords };
 }

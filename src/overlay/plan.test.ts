@@ -7,7 +7,8 @@ import type { KernelOperation, Link, LinkDetails, Route } from '../kernel/types.
 import { attachmentOf, clusters, inputWith, nodeId } from './arbitrary.ts';
 import { compile } from './compile.ts';
 import type { DesiredState } from './desired.ts';
-import { takeInventory } from './inventory.ts';
+import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind } from './inventory.ts';
+import type { Kind } from './inventory.ts';
 import { deleteLink, emptyKernel, operate, performOnModel, setLink } from './kernel-model-fake.ts';
 import { attachmentAlias } from './marks.ts';
 import { plan } from './plan.ts';
@@ -64,18 +65,12 @@ const reconciled = (others: readonly number[]): { desired: DesiredState; kernel:
 
 /** Everything of ours in the kernel is what is desired, and everything desired is there. */
 function expectExactly(desired: DesiredState, kernel: Observed): void {
-  const words = (values: Iterable<{ words: string }>): readonly string[] =>
-    [...values].map((each) => each.words).sort();
-  const wanted = takeInventory(desired);
-  const found = takeInventory({
-    ...desired,
-    ...kernel,
-    links: desired.links,
-    sysctls: [],
-    table: desired.table,
-  });
-  for (const kind of ['addresses', 'neighbours', 'fdb', 'routes', 'rules'] as const)
-    expect(words(found[kind].byWords.values()), kind).toEqual(words(wanted[kind].byWords.values()));
+  const words = <T>(values: readonly T[], { words: of }: Kind<T>): readonly string[] => values.map(of).sort();
+  expect(words(kernel.addresses, addressKind)).toEqual(words(desired.addresses, addressKind));
+  expect(words(kernel.neighbours, neighbourKind)).toEqual(words(desired.neighbours, neighbourKind));
+  expect(words(kernel.fdb, fdbKind)).toEqual(words(desired.fdb, fdbKind));
+  expect(words(kernel.routes, routeKind)).toEqual(words(desired.routes, routeKind));
+  expect(words(kernel.rules, ruleKind)).toEqual(words(desired.rules, ruleKind));
   const marked = [...kernel.links.values()].filter(({ alias }) => alias?.startsWith(ALIAS_PREFIX));
   expect(marked.map(({ name }) => name).sort()).toEqual(
     [...desired.links, ...desired.ports]

@@ -11,25 +11,38 @@
 import type { Address, FdbEntry, KernelOperation } from '../kernel/types.ts';
 import { PROTOCOL_PORTOLAN } from '../kernel/types.ts';
 import type { DesiredState, DesiredSysctl } from './desired.ts';
-import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind, takeInventory } from './inventory.ts';
-import type { Inventory, Item, Items, Kind } from './inventory.ts';
+import {
+  addressKind,
+  drain,
+  fdbKind,
+  neighbourKind,
+  routeKind,
+  ruleKind,
+  SLICE,
+  takeInventory,
+} from './inventory.ts';
+import type { Inventory, Items, Kind } from './inventory.ts';
 import { planLinks } from './plan-links.ts';
 import type { LinkPlan } from './plan-links.ts';
 import { planTable } from './plan-table.ts';
 import type { Change, ObjectKind, Observed, Plan, Step } from './step.ts';
 
 export function plan(desired: DesiredState, observed: Observed): Plan {
-  return planInventory(takeInventory(desired), observed);
+  return drain(planSliced(takeInventory(desired), observed));
 }
 
-/** As `plan`, for callers that keep the inventory between rounds. */
-export function planInventory(inventory: Inventory, observed: Observed): Plan {
+/** As `plan`, in slices, for callers that keep the inventory between rounds. */
+export function* planSliced(inventory: Inventory, observed: Observed): Generator<undefined, Plan> {
   const links = planLinks(inventory, observed);
-  const addresses = planAddresses(inventory, observed, links);
-  const neighbours = diff(neighbourDiffer(inventory, links), inventory.neighbours, observed.neighbours);
-  const fdb = planFdb(inventory, observed, links);
-  const routes = diff(routeDiffer(links), inventory.routes, observed.routes);
-  const rules = diff(ruleDiffer, inventory.rules, observed.rules);
+  const addresses = yield* planAddresses(inventory, observed, links);
+  const neighbours = yield* diff(
+    neighbourDiffer(inventory, links),
+    inventory.neighbours,
+    observed.neighbours,
+  );
+  const fdb = yield* planFdb(inventory, observed, links);
+  const routes = yield* diff(routeDiffer(links), inventory.routes, observed.routes);
+  const rules = yield* diff(ruleDiffer, inventory.rules, observed.rules);
   const steps = [
     ...planSysctls(inventory, observed, links, false),
     ...links.steps,
@@ -73,57 +86,77 @@ interface Difference {
   readonly remove: readonly Step[];
 }
 
-function diff<T>(differ: Differ<T>, desired: Items<T>, observed: readonly T[]): Difference {
+function* diff<T>(
+  differ: Differ<T>,
+  desired: Items<T>,
+  observed: readonly T[],
+): Generator<undefined, Difference> {
   const make: Step[] = [];
   const remove: Step[] = [];
-  const seen = new Set<Item<T>>();
+  const seen = new Set<T>();
   const { kind } = differ;
-  for (const value of observed) {
+  if (observed.length > 0) yield* desired.index();
+  for (const [at, value] of observed.entries()) {
+    if (at % SLICE === 0) yield;
     if (differ.vanishes(value)) continue;
     const words = kind.words(value);
-    const same = desired.byWords.get(words);
-    if (same !== undefined) {
-      seen.add(same);
+    const wanted = desired.same(words) ?? desired.get(kind.key(value));
+    if (wanted === undefined) {
+      if (differ.ours(value)) remove.push(removeStep(differ, value));
       continue;
     }
-    const key = kind.key(value);
-    const item = desired.byKey.get(key);
-    if (item === undefined) {
-      if (differ.ours(value)) remove.push(removeStep(differ, key, value));
-      continue;
-    }
-    seen.add(item);
-    if (differ.possible(value)) make.push(makeStep(differ, item, words));
+    seen.add(wanted);
+    if (desired.same(words) === undefined && differ.possible(value))
+      make.push(makeStep(differ, wanted, words));
   }
-  if (seen.size < desired.byKey.size)
-    for (const item of desired.byKey.values())
-      if (!seen.has(item) && differ.possible(item.value)) make.push(makeStep(differ, item, undefined));
+  if (seen.size < desired.values.length)
+    for (const [at, value] of desired.values.entries()) {
+      if (at % SLICE === 0) yield;
+      if (!seen.has(value) && differ.possible(value)) make.push(makeStep(differ, value, undefined));
+    }
   return { make, remove };
 }
 
-function makeStep<T>(differ: Differ<T>, item: Item<T>, was: string | undefined): Step {
-  const change: Change = {
-    object: differ.object,
-    id: `${differ.object} ${item.key}`,
-    action: was === undefined ? 'make' : 'correct',
-    what: item.words,
-    was,
-    link: differ.kind.link(item.value),
-  };
-  return { do: 'kernel', operation: differ.make(item.value), change };
+function makeStep<T>(differ: Differ<T>, value: T, was: string | undefined): Step {
+  const change = new ObjectChange(differ, value, was === undefined ? 'make' : 'correct', was);
+  return { do: 'kernel', operation: differ.make(value), change };
 }
 
-function removeStep<T>(differ: Differ<T>, key: string, value: T): Step {
-  const { object, kind } = differ;
-  const change: Change = {
-    object,
-    id: `${object} ${key}`,
-    action: 'remove',
-    what: kind.words(value),
-    was: undefined,
-    link: kind.link(value),
+function removeStep<T>(differ: Differ<T>, value: T): Step {
+  return {
+    do: 'kernel',
+    operation: differ.remove(value),
+    change: new ObjectChange(differ, value, 'remove', undefined),
   };
-  return { do: 'kernel', operation: differ.remove(value), change };
+}
+
+/** Its words are made when somebody asks: of thousands of changes a log line shows five. */
+class ObjectChange<T> implements Change {
+  readonly object: ObjectKind;
+  readonly action: Change['action'];
+  readonly was: string | undefined;
+  readonly #kind: Kind<T>;
+  readonly #value: T;
+
+  constructor(differ: Differ<T>, value: T, action: Change['action'], was: string | undefined) {
+    this.object = differ.object;
+    this.action = action;
+    this.was = was;
+    this.#kind = differ.kind;
+    this.#value = value;
+  }
+
+  get id(): string {
+    return `${this.object} ${this.#kind.key(this.#value)}`;
+  }
+
+  get what(): string {
+    return this.#kind.words(this.#value);
+  }
+
+  get link(): string | undefined {
+    return this.#kind.link(this.#value);
+  }
 }
 
 function neighbourDiffer(inventory: Inventory, links: LinkPlan): Differ<Observed['neighbours'][number]> {
@@ -166,7 +199,11 @@ function isOurs(inventory: Inventory, links: LinkPlan, link: string): boolean {
   return inventory.links.has(link) && !links.blocked.has(link);
 }
 
-function planFdb(inventory: Inventory, observed: Observed, links: LinkPlan): Difference {
+function* planFdb(
+  inventory: Inventory,
+  observed: Observed,
+  links: LinkPlan,
+): Generator<undefined, Difference> {
   const differ: Differ<FdbEntry> = {
     object: 'fdb',
     kind: fdbKind,
@@ -176,7 +213,7 @@ function planFdb(inventory: Inventory, observed: Observed, links: LinkPlan): Dif
     vanishes: ({ link }) => links.emptied.has(link),
     ours: ({ link }) => isOurs(inventory, links, link),
   };
-  const { make, remove } = diff(differ, inventory.fdb, observed.fdb);
+  const { make, remove } = yield* diff(differ, inventory.fdb, observed.fdb);
   if (make.length === 0 || remove.length === 0) return { make, remove };
   return { make, remove: remove.filter((step) => !replaced(step, make, observed.fdb)) };
 }
@@ -192,11 +229,11 @@ function replaced(step: Step, make: readonly Step[], observed: readonly FdbEntry
   return renewed && observed.filter(same).length === 1;
 }
 
-function planAddresses(
+function* planAddresses(
   inventory: Inventory,
   observed: Observed,
   links: LinkPlan,
-): { steps: readonly Step[]; lookAgain: boolean } {
+): Generator<undefined, { readonly steps: readonly Step[]; readonly lookAgain: boolean }> {
   const differ: Differ<Address> = {
     object: 'address',
     kind: addressKind,
@@ -206,7 +243,7 @@ function planAddresses(
     vanishes: ({ link }) => links.emptied.has(link),
     ours: (address) => isOurs(inventory, links, address.link) && !isLinkLocal(address),
   };
-  const { make, remove } = diff(differ, inventory.addresses, observed.addresses);
+  const { make, remove } = yield* diff(differ, inventory.addresses, observed.addresses);
   // One address with another length is in the way of the right one in IPv6; all others go after it, because a device
   // that loses its last IPv4 address loses its routes and neighbours too.
   const wanted = new Set(
