@@ -1,5 +1,5 @@
 /**
- * The store in the master's own process: an LMDB environment in a directory (ADR "embedded store").
+ * The store in the master's own process: an LMDB environment in a directory (docs/adr/0005-embedded-store.md).
  *
  * Purpose: `Store` for a cluster with one master, durable through `kill -9` and power loss.
  * Invariants: a transaction resolves after fsync (`overlappingSync` off: LMDB would otherwise answer before the disk
