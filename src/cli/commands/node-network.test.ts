@@ -19,8 +19,12 @@ function recorder(answer: unknown) {
     print: (rows, options) => void printed.push({ rows, options }),
     say: (line) => void said.push(line),
   };
-  const run = (make: (context: CliContext) => Command, ...words: string[]) =>
-    make(context).exitOverride().parseAsync(words, { from: 'user' });
+  const run = (make: (context: CliContext) => Command, ...words: string[]) => {
+    const verb = make(context);
+    for (const each of [verb, ...verb.commands])
+      each.exitOverride().configureOutput({ writeErr: () => undefined });
+    return verb.parseAsync(words, { from: 'user' });
+  };
   return { asked, said, printed, run };
 }
 
