@@ -49,7 +49,6 @@ export interface MasterMetrics {
   count(name: MasterCounter): void;
   readonly recovering: Gauge;
   readonly nodes: Gauge;
-  readonly revision: Gauge;
   /** Flat `overlay/master/...` -> value. */
   snapshot(): Promise<Readonly<Record<string, number>>>;
   /** Prometheus' text format. */
@@ -67,7 +66,6 @@ export function createMasterMetrics(metrics: Metrics): MasterMetrics {
     count: (name) => made.get(name)?.add(),
     recovering: metrics.gauge(`${PREFIX}recovering`, '1 while the master reads its store'),
     nodes: metrics.gauge(`${PREFIX}nodes`, 'Nodes that hold a grant'),
-    revision: metrics.gauge(`${PREFIX}store_revision`, "The store's revision as of the last commit"),
     snapshot: async () => mesosNames(await metrics.snapshot()),
     expose: () => metrics.expose(),
   };
