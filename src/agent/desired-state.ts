@@ -7,6 +7,7 @@ import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig } from '../model/overlay.ts';
 import { compile } from '../overlay/compile.ts';
 import type { Attachment, DesiredState, Grant, NodeOverlayRecord } from '../overlay/desired.ts';
+import { RecordParser } from '../overlay/record-parser.ts';
 import type { Underlay } from './underlay.ts';
 
 export interface DesiredStateInit {
@@ -22,6 +23,7 @@ export interface DesiredStateInit {
 
 export class DesiredStateCache {
   readonly #init: DesiredStateInit;
+  readonly #parser = new RecordParser();
   #compiled: DesiredState | undefined;
 
   constructor(init: DesiredStateInit) {
@@ -36,15 +38,19 @@ export class DesiredStateCache {
   current(): DesiredState | undefined {
     const underlay = this.#init.underlay();
     if (underlay === undefined) return undefined;
-    this.#compiled ??= compile({
-      node: this.#init.node,
-      grant: this.#init.grant(),
-      records: this.#init.records(),
-      removed: this.#init.removed(),
-      underlay,
-      attachments: this.#init.attachments(),
-      network: this.#init.network,
-    });
+    const { node, network } = this.#init;
+    this.#compiled ??= compile(
+      {
+        node,
+        grant: this.#init.grant(),
+        records: this.#init.records(),
+        removed: this.#init.removed(),
+        underlay,
+        attachments: this.#init.attachments(),
+        network,
+      },
+      this.#parser,
+    );
     return this.#compiled;
   }
 }

@@ -6,13 +6,11 @@
  * fencing epoch decides: the higher is the true one. Equal epochs, which no master gives, fall to the lower node id,
  * so that every node decides alike.
  */
-import { parseInterfaceAddress, parseIp, parsePrefix } from '../base/ip.ts';
 import type { IpAddress, Prefix } from '../base/ip.ts';
-import { parseMac } from '../base/mac.ts';
 import type { Mac } from '../base/mac.ts';
 import type { NodeId } from '../model/names.ts';
-import type { OverlayRecord } from '../model/record.ts';
 import type { NodeOverlayRecord, VoidClaim } from './desired.ts';
+import type { ParsedRecord, RecordParser } from './record-parser.ts';
 
 /** A remote node as the kernel has to know it. */
 export interface RemoteNode {
@@ -53,7 +51,7 @@ export interface Claims {
 interface Claimant {
   readonly node: NodeId;
   readonly epoch: number;
-  readonly records: readonly OverlayRecord[];
+  readonly records: readonly ParsedRecord[];
 }
 
 /** Decides all claims; the result does not depend on the order of the records. */
@@ -61,12 +59,13 @@ export function resolveClaims(
   own: OwnClaim,
   records: readonly NodeOverlayRecord[],
   removed: ReadonlySet<NodeId>,
+  parser: RecordParser,
 ): Claims {
   const held = new Map<string, NodeId>();
   const voided: VoidClaim[] = [];
   const lost: OwnLoss[] = [];
   const remotes: RemoteNode[] = [];
-  for (const claimant of [...gather(own, records, removed)].sort(newestFirst)) {
+  for (const claimant of [...gather(own, records, removed, parser)].sort(newestFirst)) {
     if (claimant.node === own.node) lost.push(...claimOwn(held, own));
     else {
       const remote = claimRemote(held, own, claimant, (reason) =>
@@ -87,19 +86,22 @@ function gather(
   own: OwnClaim,
   records: readonly NodeOverlayRecord[],
   removed: ReadonlySet<NodeId>,
+  parser: RecordParser,
 ): Iterable<Claimant> {
-  const byNode = new Map<NodeId, { node: NodeId; epoch: number; records: OverlayRecord[] }>();
+  const byNode = new Map<NodeId, { node: NodeId; epoch: number; records: ParsedRecord[] }>();
   byNode.set(own.node, { node: own.node, epoch: own.epoch, records: [] });
   for (const { node, record } of records) {
     if (node === own.node || removed.has(node)) continue;
     const claimant = byNode.get(node);
-    if (claimant === undefined) byNode.set(node, { node, epoch: record.grant_epoch, records: [record] });
+    if (claimant === undefined)
+      byNode.set(node, { node, epoch: record.grant_epoch, records: [parser.parse(record)] });
     else {
-      claimant.records.push(record);
+      claimant.records.push(parser.parse(record));
       claimant.epoch = Math.max(claimant.epoch, record.grant_epoch);
     }
   }
-  for (const claimant of byNode.values()) claimant.records.sort((a, b) => (a.overlay < b.overlay ? -1 : 1));
+  for (const claimant of byNode.values())
+    claimant.records.sort((a, b) => (a.record.overlay < b.record.overlay ? -1 : 1));
   return byNode.values();
 }
 
@@ -124,8 +126,7 @@ function claimRemote(
   claimant: Claimant,
   refuse: (reason: string) => void,
 ): RemoteNode | undefined {
-  const newest = claimant.records.reduce((a, b) => (b.grant_epoch > a.grant_epoch ? b : a));
-  const place = parsePlace(newest, claimant.records);
+  const place = placeOf(claimant.records);
   if (typeof place === 'string') {
     refuse(place);
     return undefined;
@@ -168,17 +169,16 @@ interface Place {
 }
 
 /** An overlay stored before the cluster had IPv6 carries no IPv6 VTEP, so any of the node's records may. */
-function parsePlace(newest: OverlayRecord, records: readonly OverlayRecord[]): Place | string {
-  const vtep = parseInterfaceAddress(newest.vtep_ip)?.address;
-  const text6 = records.find((record) => record.vtep_ip6 !== undefined)?.vtep_ip6;
-  const vtep6 = text6 === undefined ? undefined : parseInterfaceAddress(text6)?.address;
-  const mac = parseMac(newest.vtep_mac);
-  const agent = parseIp(newest.agent_ip);
-  if (vtep?.family !== 4) return `its VTEP address "${newest.vtep_ip}" is no IPv4 address`;
-  if (text6 !== undefined && vtep6?.family !== 6) return `its VTEP address "${text6}" is no IPv6 address`;
-  if (mac === undefined) return `its VTEP MAC "${newest.vtep_mac}" is no MAC address`;
-  if (agent === undefined) return `its address "${newest.agent_ip}" is no IP address`;
-  return { vtep, vtep6, mac, agent };
+function placeOf(records: readonly ParsedRecord[]): Place | string {
+  const newest = records.reduce((a, b) => (b.record.grant_epoch > a.record.grant_epoch ? b : a));
+  const with6 = records.find(({ record }) => record.vtep_ip6 !== undefined);
+  const { vtep, mac, agent, record } = newest;
+  if (vtep?.family !== 4) return `its VTEP address "${record.vtep_ip}" is no IPv4 address`;
+  if (with6 !== undefined && with6.vtep6?.family !== 6)
+    return `its VTEP address "${with6.record.vtep_ip6 ?? ''}" is no IPv6 address`;
+  if (mac === undefined) return `its VTEP MAC "${record.vtep_mac}" is no MAC address`;
+  if (agent === undefined) return `its address "${record.agent_ip}" is no IP address`;
+  return { vtep, vtep6: with6?.vtep6, mac, agent };
 }
 
 function claimSubnets(
@@ -188,8 +188,8 @@ function claimSubnets(
   refuse: (reason: string) => void,
 ): readonly Prefix[] {
   const subnets: Prefix[] = [];
-  for (const record of claimant.records)
-    for (const { subnet, space } of blocksOf(record)) {
+  for (const { record, blocks } of claimant.records)
+    for (const { subnet, space } of blocks) {
       // A block outside its overlay would take over routes that are not the overlay's to have.
       if (space === undefined || subnet.length < space.length || !space.contains(subnet.network))
         refuse(`subnet ${String(subnet)} lies outside overlay "${record.overlay}"`);
@@ -200,16 +200,4 @@ function claimSubnets(
       else subnets.push(subnet);
     }
   return subnets;
-}
-
-function blocksOf(record: OverlayRecord): readonly { subnet: Prefix; space: Prefix | undefined }[] {
-  const pairs = [
-    [record.subnet, record.space],
-    [record.subnet6, record.space6],
-  ] as const;
-  return pairs.flatMap(([subnetText, spaceText]) => {
-    const subnet = subnetText === undefined ? undefined : parsePrefix(subnetText);
-    const space = spaceText === undefined ? undefined : parsePrefix(spaceText);
-    return subnet === undefined ? [] : [{ subnet, space }];
-  });
 }

@@ -19,6 +19,7 @@ import type { CompileInput, DesiredLink, DesiredPort, DesiredState, Fault, Grant
 import { parseGrant, prefixes } from './grant.ts';
 import type { Bridge, Local } from './grant.ts';
 import { attachmentAlias, bridgeAlias, bridgeMac, VTEP_ALIAS } from './marks.ts';
+import { RecordParser } from './record-parser.ts';
 import { remoteObjects } from './remotes.ts';
 import { sysctls } from './sysctls.ts';
 import { compileTable } from './table.ts';
@@ -26,12 +27,13 @@ import { compileTable } from './table.ts';
 /** Before the main table (32766) and before the rules VPN clients put right above it. */
 export const RULE_PRIORITY = 4242;
 
-export function compile(input: CompileInput): DesiredState {
+/** `parser` remembers records between compilations. */
+export function compile(input: CompileInput, parser = new RecordParser()): DesiredState {
   const { grant } = input;
   if (grant === undefined || grant.overlays.length === 0)
     return { ...nothingDesired, ports: ports(input, []) };
   const local = parseGrant(input, grant);
-  const claims = resolveClaims(ownClaim(input, grant, local), input.records, input.removed);
+  const claims = resolveClaims(ownClaim(input, grant, local), input.records, input.removed, parser);
   return {
     sysctls: sysctls(input, local),
     links: links(input, local),
