@@ -52,6 +52,7 @@ want conmon conmon
 want nsenter util-linux
 want mount mount
 want sysctl procps
+want ping iputils-ping
 want tcpdump tcpdump
 # Containers of the demo and the tests run its web server, and Docker's image is made of it: so it must be static.
 if ! command -v busybox >/dev/null 2>&1 || ldd "$(command -v busybox)" >/dev/null 2>&1; then
