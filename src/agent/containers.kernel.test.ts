@@ -215,6 +215,17 @@ describe('what a crash left', () => {
     expect(await remains()).toEqual([]);
   });
 
+  it('is tried again until its addresses can be given back, when it was never made whole', async () => {
+    await writeFile(join(directory, 'fail-DEL'), '');
+    const containers = await open();
+    const request = containerRequest.parse({ argv: ['no-such-program'], name: 'half' });
+    await expect(containers.run(request)).rejects.toThrowError(/not found/);
+    expect((await containers.inspect('half')).state).toBe('lost');
+    await rm(join(directory, 'fail-DEL'));
+    for (let i = 0; i < 500 && (await containers.list()).length > 0; i++) await sleep(20);
+    expect(await remains()).toEqual([]);
+  });
+
   it('is kept and tried again when its addresses cannot be given back', async () => {
     const containers = await open();
     await run(containers, 'exec busybox sleep 1000', 'web');

@@ -86,6 +86,8 @@ class NativeContainers implements Containers {
   readonly #root: string;
   readonly #cni: CniRuntimeInit;
   readonly #records = new Map<string, ContainerRecord>();
+  /** Containers of which only the removal is left, because it has failed so far. */
+  readonly #broken = new Set<string>();
   /** The last of those who want a container for themselves; the next waits for it. */
   readonly #turns = new Map<string, Promise<unknown>>();
   #boot = '';
@@ -110,10 +112,23 @@ class NativeContainers implements Containers {
       const record = await readRecord(join(this.#root, id));
       if (record?.process === undefined) {
         this.#components.log.warn('Container was never made whole and is removed', { container: id });
-        await this.#destroy(id, record).catch((error: unknown) => this.#failed(id, error));
+        await this.#discard(id, record);
       } else this.#records.set(id, record);
     }
     this.#watch();
+  }
+
+  /** Removes what nobody was told of; what cannot be removed now is tried again by the sweep. */
+  async #discard(id: string, record: ContainerRecord | undefined): Promise<void> {
+    try {
+      await this.#destroy(id, record);
+      this.#records.delete(id);
+      this.#broken.delete(id);
+    } catch (error) {
+      if (record !== undefined) this.#records.set(id, record);
+      this.#broken.add(id);
+      this.#failed(id, error);
+    }
   }
 
   async run(request: ContainerRequest): Promise<ContainerInfo> {
@@ -145,8 +160,7 @@ class NativeContainers implements Containers {
     try {
       await this.#create(record);
     } catch (error) {
-      await this.#destroy(record.id, record).catch((again: unknown) => this.#failed(record.id, again));
-      this.#records.delete(record.id);
+      await this.#discard(record.id, record);
       throw error;
     }
   }
@@ -260,6 +274,7 @@ class NativeContainers implements Containers {
         });
       await this.#destroy(id, record);
       this.#records.delete(id);
+      this.#broken.delete(id);
       this.#components.log.info('Container removed', { container: id, name: record.name });
     });
   }
@@ -295,6 +310,7 @@ class NativeContainers implements Containers {
   }
 
   #state(record: ContainerRecord, exitCode: number | undefined): ContainerInfo['state'] {
+    if (this.#broken.has(record.id)) return 'lost';
     if (record.process === undefined) return 'creating';
     if (record.boot === this.#boot && isRunning(record.process)) return 'running';
     return exitCode === undefined ? 'lost' : 'exited';
@@ -328,6 +344,7 @@ class NativeContainers implements Containers {
   }
 
   async #sweep(): Promise<void> {
+    for (const id of this.#broken) await this.#alone(id, () => this.#discard(id, this.#records.get(id)));
     for (const record of this.#records.values()) {
       if (this.#turns.has(record.id) || record.result === undefined || record.process === undefined) continue;
       if (record.boot === this.#boot && isRunning(record.process)) continue;
