@@ -25,11 +25,19 @@ export function* findRepairs(
   if (before === undefined) return [];
   for (const [at, change] of changes.entries()) {
     if (at % SLICE === 0) yield;
+    // Thousands of nodes join at once where there were none.
+    if (change.action === 'make' && wantedNone(change.object, before)) continue;
     const { id } = change;
     // One object may take several steps: a device is deleted, made and configured.
     if (!repairs.has(id) && !failed.has(id) && isRepair(change, before, now)) repairs.set(id, change);
   }
   return [...repairs.values()];
+}
+
+function wantedNone(object: ObjectKind, { neighbours, fdb, routes }: Inventory): boolean {
+  if (object === 'neighbour') return neighbours.values.length === 0;
+  if (object === 'fdb') return fdb.values.length === 0;
+  return object === 'route' && routes.values.length === 0;
 }
 
 function isRepair(change: Change, before: Inventory, now: Inventory): boolean {
