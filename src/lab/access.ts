@@ -20,7 +20,10 @@ export async function hostPrefix(lab: string, hostName: string): Promise<readonl
 
 /** Runs a command with this process's terminal; resolves to its exit status as a shell would say it. */
 export async function labExec(lab: string, host: string, argv: readonly string[]): Promise<number> {
-  const [program = '', ...args] = [...(await hostPrefix(lab, host)), ...argv];
+  // Entering a mount namespace ends in its root; a shell goes on where the caller is, if the host has that place.
+  const script = 'cd "$1" 2>/dev/null; shift; exec "$@"';
+  const words = [...(await hostPrefix(lab, host)), 'sh', '-c', script, 'lab-exec', process.cwd(), ...argv];
+  const [program = '', ...args] = words;
   // Ctrl-C reaches the command through the terminal; this process stays to hand on its status.
   const ignore = (): void => undefined;
   process.on('SIGINT', ignore);
