@@ -43,25 +43,25 @@ export function* planSliced(inventory: Inventory, observed: Observed): Generator
   const fdb = yield* planFdb(inventory, observed, links);
   const routes = yield* diff(routeDiffer(links), inventory.routes, observed.routes);
   const rules = yield* diff(ruleDiffer, inventory.rules, observed.rules);
-  const steps = [
-    ...planSysctls(inventory, observed, links, false),
-    ...links.steps,
-    ...planSysctls(inventory, observed, links, true),
-    ...addresses.steps,
-    ...neighbours.make,
-    ...fdb.make,
-    ...routes.make,
-    ...rules.make,
-    ...planTable(inventory, observed.table),
-    ...links.ports,
-    ...rules.remove,
-    ...routes.remove,
-    ...fdb.remove,
-    ...neighbours.remove,
-    ...links.removals,
+  const groups: readonly (readonly Step[])[] = [
+    planSysctls(inventory, observed, links, false),
+    links.steps,
+    planSysctls(inventory, observed, links, true),
+    addresses.steps,
+    neighbours.make,
+    fdb.make,
+    routes.make,
+    rules.make,
+    planTable(inventory, observed.table),
+    links.ports,
+    rules.remove,
+    routes.remove,
+    fdb.remove,
+    neighbours.remove,
+    links.removals,
   ];
   return {
-    steps,
+    steps: groups.flat(),
     faults: links.faults,
     lookAgain: links.lookAgain || addresses.lookAgain,
     strays: links.strays,
@@ -91,30 +91,42 @@ function* diff<T>(
   desired: Items<T>,
   observed: readonly T[],
 ): Generator<undefined, Difference> {
-  const make: Step[] = [];
-  const remove: Step[] = [];
-  const seen = new Set<T>();
-  const { kind } = differ;
+  const found: Found<T> = { make: [], remove: [], seen: new Set() };
   if (observed.length > 0) yield* desired.index();
-  for (const [at, value] of observed.entries()) {
-    if (at % SLICE === 0) yield;
+  for (let at = 0; at < observed.length; at += SLICE) {
+    compareSlice(differ, desired, observed.slice(at, at + SLICE), found);
+    yield;
+  }
+  if (found.seen.size < desired.values.length)
+    for (let at = 0; at < desired.values.length; at += SLICE) {
+      for (const value of desired.values.slice(at, at + SLICE))
+        if (!found.seen.has(value) && differ.possible(value))
+          found.make.push(makeStep(differ, value, undefined));
+      yield;
+    }
+  return found;
+}
+
+interface Found<T> {
+  readonly make: Step[];
+  readonly remove: Step[];
+  readonly seen: Set<T>;
+}
+
+function compareSlice<T>(differ: Differ<T>, desired: Items<T>, slice: readonly T[], found: Found<T>): void {
+  const { kind } = differ;
+  for (const value of slice) {
     if (differ.vanishes(value)) continue;
     const words = kind.words(value);
-    const wanted = desired.same(words) ?? desired.get(kind.key(value));
+    const same = desired.same(words);
+    const wanted = same ?? desired.get(kind.key(value));
     if (wanted === undefined) {
-      if (differ.ours(value)) remove.push(removeStep(differ, value));
+      if (differ.ours(value)) found.remove.push(removeStep(differ, value));
       continue;
     }
-    seen.add(wanted);
-    if (desired.same(words) === undefined && differ.possible(value))
-      make.push(makeStep(differ, wanted, words));
+    found.seen.add(wanted);
+    if (same === undefined && differ.possible(value)) found.make.push(makeStep(differ, wanted, words));
   }
-  if (seen.size < desired.values.length)
-    for (const [at, value] of desired.values.entries()) {
-      if (at % SLICE === 0) yield;
-      if (!seen.has(value) && differ.possible(value)) make.push(makeStep(differ, value, undefined));
-    }
-  return { make, remove };
 }
 
 function makeStep<T>(differ: Differ<T>, value: T, was: string | undefined): Step {
