@@ -42,12 +42,11 @@ function sufferers(inventory: Inventory, change: Change): readonly string[] | un
     case 'fdb':
     case 'route':
       return [];
+    // A stray that does not go away harms nobody.
     case 'link':
-    case 'address': {
-      const link = change.link ?? '';
-      // A stray that does not go away harms nobody.
-      return inventory.links.get(link)?.overlays ?? [];
-    }
+      return overlaysOn(inventory, change);
+    case 'address':
+      return overlaysOn(inventory, change).filter((name) => !isIpv6(change) || hasIpv6(inventory, name));
     case 'port':
       return inventory.ports.get(change.link ?? '')?.overlays ?? [];
     case 'sysctl':
@@ -56,4 +55,19 @@ function sufferers(inventory: Inventory, change: Change): readonly string[] | un
     case 'nft':
       return undefined;
   }
+}
+
+function overlaysOn(inventory: Inventory, { link }: Change): readonly string[] {
+  return inventory.links.get(link ?? '')?.overlays ?? [];
+}
+
+/** The VTEP's IPv6 address concerns only the overlays that carry IPv6. */
+function isIpv6({ what }: Change): boolean {
+  return /^[0-9a-f]*:/.test(what);
+}
+
+function hasIpv6({ state }: Inventory, overlay: string): boolean {
+  return state.overlays.some(
+    ({ name, spaces }) => name === overlay && spaces.some(({ family }) => family === 6),
+  );
 }

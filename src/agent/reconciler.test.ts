@@ -159,6 +159,16 @@ describe('reconciler in memory', () => {
     expect([...report.overlays.values()].every(({ ok }) => ok)).toBe(true);
   });
 
+  it('carries IPv4 overlays on a host without IPv6, and says what fails there', async () => {
+    const bed = await makeBed(undefined);
+    bed.want(small());
+    for (const key of [...bed.kernel.sysctls.keys()])
+      if (key.includes('/ipv6/')) bed.kernel.sysctls.delete(key);
+    const { overlays } = await bed.reconciler.settle();
+    expect(overlays.get('dcos')).toEqual({ ok: true, error: undefined });
+    expect(overlays.get('dcos6')?.error).toContain('net/ipv6/conf/all/forwarding');
+  });
+
   it('survives a kernel that cannot be read, and says so', async () => {
     const bed = await settled(await makeBed(small()));
     bed.kernel.failNext('read', 'ENOBUFS');

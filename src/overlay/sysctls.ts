@@ -25,7 +25,7 @@ export function sysctls(input: CompileInput, local: Local): readonly DesiredSysc
     result.push({ key: acceptRa, value: '2', onlyIf: '1', overlays: [] });
     result.push({ key: 'net/ipv6/conf/all/forwarding', value: '1', overlays: ipv6 });
   }
-  for (const device of devices) result.push(...deviceSysctls(device, device.name === local.vtep.name));
+  for (const device of devices) result.push(...deviceSysctls(device, ipv6, device.name === local.vtep.name));
   for (const { name, overlay } of local.bridges)
     for (const { key, value } of requiredSysctls({ overlays: [{ name: overlay, bridge: name }] }))
       result.push({ key, value, link: name, overlays: [overlay] });
@@ -38,15 +38,24 @@ interface Device {
   readonly overlays: readonly string[];
 }
 
-function deviceSysctls({ name, addresses: own, overlays }: Device, vtep: boolean): readonly DesiredSysctl[] {
+function deviceSysctls(
+  { name, addresses: own, overlays }: Device,
+  ipv6: readonly string[],
+  vtep: boolean,
+): readonly DesiredSysctl[] {
   const entry = (key: string, value: string): DesiredSysctl => ({ key, value, link: name, overlays });
+  // A host without IPv6 carries the overlays that do without.
+  const entry6 = (key: string, value: string): DesiredSysctl => ({
+    ...entry(key, value),
+    overlays: overlays.filter((overlay) => ipv6.includes(overlay)),
+  });
   const result = [entry(`net/ipv4/conf/${name}/forwarding`, '1')];
   // Remote hosts answer containers from any of their addresses; the way back to some of those is not the tunnel.
   if (vtep) result.push(entry(`net/ipv4/conf/${name}/rp_filter`, '2'));
   if (own.some(({ address }) => address.family === 6)) {
-    result.push(entry(`net/ipv6/conf/${name}/disable_ipv6`, '0'));
+    result.push(entry6(`net/ipv6/conf/${name}/disable_ipv6`, '0'));
     // The addresses are granted, so nobody else can have them, and a gateway in detection is deaf for a second.
-    result.push(entry(`net/ipv6/conf/${name}/accept_dad`, '0'));
+    result.push(entry6(`net/ipv6/conf/${name}/accept_dad`, '0'));
   }
   return result;
 }
