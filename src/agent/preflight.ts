@@ -29,33 +29,38 @@ interface Probe {
 const probes: readonly Probe[] = [
   {
     check: 'vxlan',
-    script: 'ip link add v type vxlan id 1024 dstport 64000 nolearning local 127.0.0.1',
+    script: 'ip link add name probe type vxlan id 1024 dstport 64000 nolearning local 127.0.0.1',
     need: 'must',
     remedy: 'load or build the kernel module vxlan',
   },
   {
     check: 'veth',
-    script: 'ip link add a type veth peer name b',
+    script: 'ip link add name probe0 type veth peer name probe1',
     need: 'must',
     remedy: 'load or build the kernel module veth',
   },
   {
     check: 'bridge',
-    script: 'ip link add b type bridge',
+    script: 'ip link add name probe type bridge',
     need: 'must',
     remedy: 'load or build the kernel module bridge',
   },
   {
     check: 'nftables nat',
-    script:
-      'nft -f - <<E\ntable inet t { map m { type inet_proto . inet_service : ipv4_addr . inet_service; }\nchain c { type nat hook prerouting priority dstnat; fib daddr type local dnat ip to meta l4proto . th dport map @m; }\nchain p { type nat hook postrouting priority srcnat; masquerade; } }\nE',
+    script: nftScript(`
+      map m { type inet_proto . inet_service : ipv4_addr . inet_service; }
+      chain c {
+        type nat hook prerouting priority dstnat;
+        fib daddr type local dnat ip to meta l4proto . th dport map @m
+      }
+      chain p { type nat hook postrouting priority srcnat; masquerade; }`),
     need: 'must',
     remedy: 'install nftables 1.0 or later and load nf_tables, nft_nat, nft_masq, nft_fib_inet',
   },
   {
     check: 'conntrack notrack',
-    script:
-      'nft -f - <<E\ntable inet t { chain c { type filter hook prerouting priority raw; udp dport 64000 notrack; } }\nE',
+    script: nftScript(`
+      chain c { type filter hook prerouting priority raw; udp dport 64000 notrack; }`),
     need: 'must',
     remedy: 'load the kernel module nft_ct',
   },
@@ -66,6 +71,11 @@ const probes: readonly Probe[] = [
     remedy: 'boot without ipv6.disable=1, or set enable_ipv6: false',
   },
 ];
+
+/** Each object ends its line: nft takes no closing brace right behind another. */
+function nftScript(objects: string): string {
+  return `nft -f - <<'E'\ntable inet probe {${objects}\n}\nE`;
+}
 
 /** Runs every check; at most a few seconds. */
 export async function preflight(): Promise<readonly Check[]> {

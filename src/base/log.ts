@@ -4,7 +4,8 @@
  * Log transitions, not states; variables go into fields, never into the sentence.
  * debug: for us. info: a transition. warn: repaired or retried by itself. error: needs a person.
  */
-import { pino, type Logger } from 'pino';
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { describeError } from './errors.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -19,26 +20,34 @@ export interface Log {
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
-/** Writes JSON lines to standard error, synchronously, so that a crash loses none. */
-export function createLog(level: LogLevel, fields: LogFields = {}): Log {
-  const destination = pino.destination({ dest: 2, sync: true });
-  return wrap(pino({ level, base: { ...fields }, timestamp: pino.stdTimeFunctions.isoTime }, destination));
+/** Writes JSON lines, to standard error unless told otherwise, synchronously, so that a crash loses none. */
+export function createLog(level: LogLevel, fields: LogFields = {}, destination?: DestinationStream): Log {
+  const options = { level, base: { ...fields }, timestamp: pino.stdTimeFunctions.isoTime };
+  return wrap(pino(options, destination ?? pino.destination({ dest: 2, sync: true })), {});
 }
 
-function wrap(logger: Logger): Log {
+/** `root` has no bindings: what a child repeats, pino writes twice in one JSON object. */
+function wrap(root: Logger, bindings: LogFields): Log {
+  const logger = root.child(bindings);
   return {
     debug: (message, fields) => logger.debug(withCause(fields), message),
     info: (message, fields) => logger.info(withCause(fields), message),
     warn: (message, fields) => logger.warn(withCause(fields), message),
     error: (message, fields) => logger.error(withCause(fields), message),
-    child: (component, fields) => wrap(logger.child({ component, ...fields })),
+    child: (component, fields) =>
+      wrap(root, { ...bindings, ...fields, component: within(bindings, component) }),
   };
 }
 
-/** An `Error` in field `error` is written as its message, so that every line stays flat. */
+/** `exchange.gossip`: the component of a component. */
+function within({ component }: LogFields, child: string): string {
+  return typeof component === 'string' ? `${component}.${child}` : child;
+}
+
+/** An `Error` in field `error` is written as its message and remedy, so that every line stays flat. */
 function withCause(fields: LogFields | undefined): LogFields {
   if (fields === undefined || !(fields['error'] instanceof Error)) return fields ?? {};
-  return { ...fields, error: fields['error'].message };
+  return { ...fields, error: describeError(fields['error']) };
 }
 
 export const silentLog: Log = {

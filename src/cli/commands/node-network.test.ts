@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { CliContext, PrintOptions } from '../context.ts';
 import { command as network } from './network.ts';
 import { command as node } from './node.ts';
+import { command as status } from './status.ts';
 
 /** A context that remembers what was asked, said and printed, and answers `answer`. */
 function recorder(answer: unknown) {
@@ -53,6 +54,14 @@ describe('portolan node', () => {
     const { printed, run } = recorder(agent1);
     await run(node, 'inspect', 'agent1');
     expect(printed).toEqual([{ rows: agent1, options: { output: 'yaml' } }]);
+  });
+});
+
+describe('portolan status', () => {
+  test('prints blocks in one cell, and how many endpoints a node has', async () => {
+    const { printed, run } = recorder({ nodes: [agent1], endpoints: [{ node: 'n1' }, { node: 'n2' }] });
+    await run(status);
+    expect(printed[0]?.rows).toEqual([{ ...agent1, overlays: ['dcos 9.0.0.0/24'], endpoints: 1 }]);
   });
 });
 

@@ -1,7 +1,7 @@
 /** `portolan node ls|inspect|rm`: the nodes that hold a grant, as the masters know them. */
 import { Command } from 'commander';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
-import { outputOption } from '../output.ts';
+import { outputOption, withFlatOverlays } from '../output.ts';
 
 /** What the table and the messages need of a node. */
 interface Node {
@@ -33,14 +33,8 @@ function listCommand(context: CliContext): Command {
         path: '/v1/nodes',
       })) as { nodes: readonly Node[] };
       const columns = ['name', 'address', 'vtep_ip', 'overlays', 'id', 'superseded_by'];
-      context.print(output === 'table' ? nodes.map(flat) : nodes, { output, columns });
+      context.print(output === 'table' ? nodes.map(withFlatOverlays) : nodes, { output, columns });
     });
-}
-
-/** Overlays in one cell: `dcos 9.0.0.0/24, dcos6 fd01:b::/80`. */
-function flat(node: Node): Row {
-  const overlays = Object.entries(node.overlays);
-  return { ...node, overlays: overlays.map(([name, block]) => `${name} ${block}`.trim()) };
 }
 
 function inspectCommand(context: CliContext): Command {

@@ -1,10 +1,13 @@
 /** `portolan status`: nodes and their overlays, as any daemon of the cluster knows them. */
 import { Command } from 'commander';
 import type { CliContext, OutputFormat } from '../context.ts';
-import { outputOption } from '../output.ts';
+import { outputOption, withFlatOverlays } from '../output.ts';
 
 interface Nodes {
-  readonly nodes: readonly { readonly id: string }[];
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly overlays: Readonly<Record<string, string>>;
+  }[];
 }
 interface Endpoints {
   readonly endpoints: readonly { readonly node: string }[];
@@ -22,7 +25,7 @@ export function command(context: CliContext): Command {
         ...node,
         endpoints: endpoints.filter((endpoint) => endpoint.node === node.id).length,
       }));
-      context.print(rows, {
+      context.print(options.output === 'table' ? rows.map(withFlatOverlays) : rows, {
         output: options.output,
         columns: ['name', 'address', 'role', 'overlays', 'endpoints', 'id'],
       });
