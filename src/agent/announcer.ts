@@ -9,7 +9,7 @@ import type { NodeRecord } from '../model/record.ts';
 import type { Publisher } from './publisher.ts';
 
 /** Changes of endpoints within this time are published together. */
-const GATHER_MS = 5;
+const GATHER_MS = 20;
 
 export interface AnnouncerInit {
   nodeRecord(): NodeRecord;

@@ -1,5 +1,6 @@
-import { createServer } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { portPerhapsInUse } from '../kernel/port-probe.ts';
 import { meets, occupiedPort, parseListeners } from './attachments-listeners.ts';
 
 const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -29,14 +30,25 @@ describe('listeners of the host', () => {
     expect(meet(22, '10.0.0.1')).toBe(true);
     expect(meet(80)).toBe(false);
   });
+  test('a port from which only a connection goes out is free', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const client = connect({ port, host: '127.0.0.1' });
+    await new Promise((resolve) => client.once('connect', resolve));
+    const mapping = { hostPort: client.localPort ?? 0, containerPort: 80, protocol: 'tcp' as const };
+    expect(await occupiedPort({ portPerhapsInUse: () => true }, [mapping])).toBeUndefined();
+    client.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
   test('a real listener is found', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const address = server.address();
     const hostPort = typeof address === 'object' && address !== null ? address.port : 0;
     const mapping = { hostPort, containerPort: 80, protocol: 'tcp' as const };
-    expect(await occupiedPort([mapping])).toEqual(mapping);
+    expect(await occupiedPort({ portPerhapsInUse }, [mapping])).toEqual(mapping);
     await new Promise((resolve) => server.close(resolve));
-    expect(await occupiedPort([mapping])).toBeUndefined();
+    expect(await occupiedPort({ portPerhapsInUse }, [mapping])).toBeUndefined();
   });
 });

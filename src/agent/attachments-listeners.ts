@@ -1,6 +1,7 @@
 /** Which ports of the host processes listen on, read from /proc/net in the host's namespace. */
 import { readFile } from 'node:fs/promises';
 import { IpAddress } from '../base/ip.ts';
+import type { Kernel } from '../kernel/types.ts';
 import type { PortMapping } from '../model/endpoint.ts';
 
 export interface Listener {
@@ -40,13 +41,21 @@ export function meets(mapping: PortMapping, listener: Listener): boolean {
   );
 }
 
-/** The first mapping whose host port a process already listens on. */
-export async function occupiedPort(mappings: readonly PortMapping[]): Promise<PortMapping | undefined> {
+/**
+ * The first mapping whose host port a process already listens on. The tables are read only for ports that a probe does
+ * not find free: they have a line for each socket of the host.
+ */
+export async function occupiedPort(
+  kernel: Pick<Kernel, 'portPerhapsInUse'>,
+  mappings: readonly PortMapping[],
+): Promise<PortMapping | undefined> {
   for (const protocol of ['tcp', 'udp'] as const) {
-    const wanted = mappings.filter((mapping) => mapping.protocol === protocol);
-    if (wanted.length === 0) continue;
+    const doubtful = mappings.filter(
+      (mapping) => mapping.protocol === protocol && kernel.portPerhapsInUse(protocol, mapping.hostPort),
+    );
+    if (doubtful.length === 0) continue;
     const listeners = await hostListeners(protocol);
-    const occupied = wanted.find((mapping) => listeners.some((listener) => meets(mapping, listener)));
+    const occupied = doubtful.find((mapping) => listeners.some((listener) => meets(mapping, listener)));
     if (occupied !== undefined) return occupied;
   }
   return undefined;

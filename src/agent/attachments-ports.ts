@@ -77,8 +77,8 @@ export class PortClaims {
   }
 }
 
-export async function refuseOccupiedPorts(mappings: readonly PortMapping[]): Promise<void> {
-  const occupied = await occupiedPort(mappings);
+export async function refuseOccupiedPorts(kernel: Kernel, mappings: readonly PortMapping[]): Promise<void> {
+  const occupied = await occupiedPort(kernel, mappings);
   if (occupied === undefined) return;
   throw new CniError(
     cniCodes.portInUse,

@@ -91,7 +91,8 @@ export function toDesired(record: AttachmentRecord): Attachment {
     overlay: record.network,
     hostLink: record.hostLink,
     addresses: addressesOf(record),
-    ports: record.state === 'doomed' ? [] : record.ports,
+    // While it is made and unmade, its elements are the attachment's own business.
+    ports: record.state === 'ready' ? record.ports : [],
   };
 }
 

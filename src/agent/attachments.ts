@@ -32,9 +32,9 @@ import {
   attachmentKey,
   readAttachment,
   toDesired,
-  toEndpoint,
   type AttachmentRecord,
 } from './attachments-record.ts';
+import { AttachmentsTable } from './attachments-table.ts';
 import {
   defaultMetric,
   findFaults,
@@ -76,7 +76,7 @@ export class Attachments {
   readonly #log: Log;
   readonly #init: AttachmentsInit;
   readonly #count: ReturnType<Metrics['gauge']>;
-  readonly #records = new Map<string, AttachmentRecord>();
+  readonly #records = new AttachmentsTable();
   readonly #addresses = new AttachmentAddresses();
   readonly #ports = new PortClaims();
   readonly #lock = new KeyedLock();
@@ -97,12 +97,12 @@ export class Attachments {
 
   /** As the compiler of the overlay wants them: those under way and those being unmade included. */
   desired(): readonly Attachment[] {
-    return Array.from(this.#records.values(), toDesired);
+    return this.#records.desired();
   }
 
   /** What other nodes may know: complete ones only. */
   list(): readonly Endpoint[] {
-    return [...this.#records.values()].filter(({ state }) => state === 'ready').map(toEndpoint);
+    return this.#records.endpoints();
   }
 
   add(request: CniRequest): Promise<CniResult> {
@@ -140,9 +140,11 @@ export class Attachments {
     if (validAttachments === undefined)
       throw new CniError(cniCodes.invalidConfig, 'GC needs "cni.dev/valid-attachments" in its configuration');
     const valid = new Set(validAttachments.map(attachmentId));
-    const doomed = [...this.#records.values()].filter(
-      (record) => record.network === name && record.owner === owner && !valid.has(attachmentId(record)),
-    );
+    const doomed = this.#records
+      .records()
+      .filter(
+        (record) => record.network === name && record.owner === owner && !valid.has(attachmentId(record)),
+      );
     const failures = await this.#undoAll(doomed, 'collected as garbage');
     if (failures.length > 0)
       throw new CniError(
@@ -159,7 +161,7 @@ export class Attachments {
   async recover(): Promise<void> {
     const rebooted = this.#journal.get(BOOT_KEY) !== this.#init.bootId;
     const doomed: AttachmentRecord[] = [];
-    for (const record of [...this.#records.values()]) {
+    for (const record of this.#records.records()) {
       const outcome = await this.#afterRestart(record, rebooted);
       if (outcome === 'doomed') doomed.push(record);
       else if (record.state !== 'ready') this.#keep({ ...record, state: 'ready' });
@@ -187,14 +189,14 @@ export class Attachments {
   /** Removes attachments whose namespace has gone without a DEL, and those that could not be unmade before. */
   async sweep(): Promise<void> {
     const lost: AttachmentRecord[] = [];
-    for (const record of [...this.#records.values()])
+    for (const record of this.#records.records())
       if (!this.#lock.held(record.container) && (await this.#isLost(record))) lost.push(record);
     await this.#undoAll(lost, 'its namespace is gone, and no DEL came');
   }
 
   /** The node has lost its blocks: its containers' addresses may be somebody else's by now. */
   async forgetAll(): Promise<void> {
-    await this.#undoAll([...this.#records.values()], 'this node gave up its block');
+    await this.#undoAll(this.#records.records(), 'this node gave up its block');
   }
 
   #load(): void {
@@ -202,7 +204,7 @@ export class Attachments {
     for (const [key, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
       const record = readAttachment(key, value);
       const id = attachmentId(record);
-      this.#records.set(id, record);
+      this.#records.put(record);
       for (const { address } of addressesOf(record)) this.#addresses.hold(address, id);
       this.#ports.hold(record.ports, id);
     }
@@ -214,7 +216,7 @@ export class Attachments {
     const view = await this.#readyView(config.name);
     await this.#clearEarlier(request);
     const inode = await this.#containerNamespace(request.netns);
-    if (config.ports.length > 0) await refuseOccupiedPorts(config.ports);
+    if (config.ports.length > 0) await refuseOccupiedPorts(this.#kernel, config.ports);
     const record = await this.#makeOrUndo(this.#plan(request, view, inode));
     return appendResult(config.prevResult ?? emptyResult, resultOf(record, view, config.dns));
   }
@@ -258,10 +260,11 @@ export class Attachments {
       const record: AttachmentRecord = { ...planned, state: 'ready', metric };
       await wireHost(this.#kernel, record, () => this.#init.settled());
       await wireContainer(inside, record);
-      await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
-      // Not waited for: a complete attachment that is still called pending is recognised after a crash.
+      // Not waited for: a complete attachment that is still called pending is recognised after a crash. Before the
+      // ports: what a round of the reconciler finds in the kernel's maps must be desired by then.
       this.#keep(record);
       this.#init.onChange();
+      await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
       return record;
     } finally {
       inside.close();
@@ -270,7 +273,7 @@ export class Attachments {
 
   #writeIntent(record: AttachmentRecord): Promise<void> {
     const addresses = addressesOf(record).map(({ address }) => address);
-    this.#records.set(attachmentId(record), record);
+    this.#records.put(record);
     this.#count.set(this.#records.size);
     // Before there is a veth: a round of the reconciler that met it without this would remove it as a stray.
     this.#init.onChange();
@@ -335,7 +338,7 @@ export class Attachments {
   }
 
   #keep(record: AttachmentRecord): void {
-    this.#records.set(attachmentId(record), record);
+    this.#records.put(record);
     this.#journal.writeLazily({ [attachmentKey(record.container, record.ifname)]: record });
   }
 

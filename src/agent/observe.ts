@@ -5,7 +5,7 @@ import type { DesiredState } from '../overlay/desired.ts';
 import type { Inventory } from '../overlay/inventory.ts';
 import type { Observed, ObservedTable } from '../overlay/step.ts';
 import { PROTOCOL_PORTOLAN } from '../kernel/types.ts';
-import type { Kernel, Link } from '../kernel/types.ts';
+import type { Address, Kernel, Link } from '../kernel/types.ts';
 
 export async function observe(
   kernel: Kernel,
@@ -24,7 +24,10 @@ export async function observe(
   return {
     links: byName,
     knownStrays,
-    addresses: inventory.links.size === 0 ? [] : await kernel.addresses(),
+    addresses: await addressesOf(
+      kernel,
+      [...inventory.links.keys()].filter((name) => byName.has(name)),
+    ),
     routes: await kernel.routes({ protocol: PROTOCOL_PORTOLAN }),
     rules: await kernel.rules(),
     neighbours: (await Promise.all(tunnels.map((link) => kernel.neighbours({ link })))).flat(),
@@ -32,6 +35,11 @@ export async function observe(
     sysctls: new Map(await Promise.all(sysctls)),
     table,
   };
+}
+
+/** Of our own devices only: each container's veth may have addresses that concern nobody. */
+async function addressesOf(kernel: Kernel, links: readonly string[]): Promise<readonly Address[]> {
+  return (await Promise.all(links.map((link) => kernel.addresses({ link })))).flat();
 }
 
 /** True when what `observe` read for one state is all that it would read for the other. */

@@ -6,14 +6,20 @@
 import type { Endpoint } from '../model/endpoint.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
-import { keys, type NodeRecord, type OverlayRecord, type RecordValue } from '../model/record.ts';
+import {
+  keys,
+  type GossipRecord,
+  type NodeRecord,
+  type OverlayRecord,
+  type RecordValue,
+} from '../model/record.ts';
 import type { RecordExchange } from '../node/exchange.ts';
 
 export interface Publisher {
   node(record: NodeRecord): Promise<void>;
   /** All overlays of the grant; those that are gone are withdrawn. */
   overlays(overlays: readonly AgentOverlay[], agentIp: string, grantEpoch: number): Promise<void>;
-  /** All endpoints that `source` knows on this node; those that are gone are withdrawn. */
+  /** All endpoints that `source` knows on this node; those that are gone are withdrawn. One that did not change is the same object as before. */
   endpoints(source: Endpoint['source'], endpoints: readonly Endpoint[]): Promise<void>;
 }
 
@@ -23,37 +29,51 @@ export function createPublisher(
 ): Publisher {
   const { exchange } = components;
   const { node } = init;
-  const replace = async (
-    prefix: string,
-    wanted: ReadonlyMap<string, RecordValue>,
-    keep: (key: string) => boolean,
-  ) => {
-    const gone = [...exchange.records(prefix)].filter(
-      (record) => record.value !== null && !wanted.has(record.key) && !keep(record.key),
-    );
-    await Promise.all([
-      ...[...wanted].map(([key, value]) => exchange.publish(key, value)),
-      ...gone.map((record) => exchange.withdraw(record.key)),
-    ]);
-  };
-  const sourceOf = (key: string): unknown => {
-    const value = exchange.get(key)?.value;
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value['source'] : undefined;
+  const live = (prefix: string): readonly GossipRecord[] =>
+    [...exchange.records(prefix)].filter((record) => record.value !== null);
+  const sources = new Map<Endpoint['source'], PublishedEndpoints>();
+  const published = (source: Endpoint['source']): PublishedEndpoints => {
+    const known = sources.get(source);
+    if (known !== undefined) return known;
+    // An earlier life of the agent may have published what is gone by now.
+    const former = live(`node/${node}/endpoint/`).filter((record) => sourceOf(record) === source);
+    const fresh: PublishedEndpoints = new Map(former.map((record) => [record.key, undefined]));
+    sources.set(source, fresh);
+    return fresh;
   };
   return {
     node: (record) => exchange.publish(keys.node(node), record),
-    overlays: (overlays, agentIp, grantEpoch) => {
+    overlays: async (overlays, agentIp, grantEpoch) => {
       const wanted = overlays.map((overlay) => toRecord(overlay, agentIp, grantEpoch));
       const byKey = new Map(wanted.map((record) => [keys.overlay(node, record.overlay), plain(record)]));
-      return replace(`node/${node}/overlay/`, byKey, () => false);
+      const gone = live(`node/${node}/overlay/`).filter((record) => !byKey.has(record.key));
+      await Promise.all([
+        ...[...byKey].map(([key, value]) => exchange.publish(key, value)),
+        ...gone.map((record) => exchange.withdraw(record.key)),
+      ]);
     },
-    endpoints: (source, endpoints) => {
-      const byKey = new Map(
-        endpoints.map((each) => [keys.endpoint(node, each.container, each.ifname), plain(each)]),
+    endpoints: async (source, endpoints) => {
+      const known = published(source);
+      const wanted = new Map(
+        endpoints.map((each) => [keys.endpoint(node, each.container, each.ifname), each]),
       );
-      return replace(`node/${node}/endpoint/`, byKey, (key) => sourceOf(key) !== source);
+      const fresh = [...wanted].filter(([key, each]) => known.get(key) !== each);
+      const gone = [...known.keys()].filter((key) => !wanted.has(key));
+      for (const [key, each] of fresh) known.set(key, each);
+      for (const key of gone) known.delete(key);
+      await Promise.all([
+        ...fresh.map(([key, each]) => exchange.publish(key, plain(each))),
+        ...gone.map((key) => exchange.withdraw(key)),
+      ]);
     },
   };
+}
+
+/** By key, the very value last published: containers come in crowds, and what did not change must cost nothing. */
+type PublishedEndpoints = Map<string, Endpoint | undefined>;
+
+function sourceOf({ value }: GossipRecord): unknown {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value['source'] : undefined;
 }
 
 /** Without `undefined` members, as JSON has it. */

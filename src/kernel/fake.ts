@@ -32,6 +32,8 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   readonly nft: FakeNft;
   /** Connections that are tracked; put in what a test needs. */
   connections: FakeConnection[] = [];
+  /** `tcp/80` */
+  readonly portsInUse = new Set<string>();
   readonly #machine: FakeMachine;
   readonly #inodes = new Map<string, number>();
   #nextInode = 4_026_532_000;
@@ -88,6 +90,10 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   async monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor> {
     this.listeners.add(onEvent);
     return { close: () => this.listeners.delete(onEvent) };
+  }
+
+  portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean {
+    return this.portsInUse.has(`${protocol}/${port}`);
   }
 
   async deleteConnections(filter: {

@@ -14,6 +14,7 @@ import { deleteConnections, type ConnectionFilter } from './netlink/conntrack.ts
 import { MONITOR_QUEUE_BYTES, NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './netlink/monitor.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from './netlink/socket.ts';
 import { createNft, type RealNft } from './nft/nft.ts';
+import { portPerhapsInUse } from './port-probe.ts';
 import type { Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
 
 /** Opens the namespace of the calling thread. */
@@ -60,6 +61,10 @@ class RealKernel extends RealNamespace implements Kernel {
     );
     this.#monitors.add(monitor);
     return monitor;
+  }
+
+  portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean {
+    return this.#handle.within(() => portPerhapsInUse(protocol, port));
   }
 
   async deleteConnections(filter: ConnectionFilter): Promise<number> {

@@ -241,6 +241,11 @@ export interface Kernel extends NetworkNamespace {
   openNamespace(path: string): Promise<NetworkNamespace>;
   /** Inode of the namespace at `path` (its identity), `undefined` when there is none or it is no namespace. */
   namespaceInode(path: string): Promise<number | undefined>;
+  /**
+   * False when nobody of this namespace can be using the port, found without reading any table. True says "perhaps": a
+   * socket listens there, or only a connection goes out from it.
+   */
+  portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean;
   /** Calls back on every change of links, addresses, routes, rules, neighbours, FDB and nftables. */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
   /**

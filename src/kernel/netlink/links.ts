@@ -68,7 +68,7 @@ export class Links {
   }
 
   nameOf(index: number): string | undefined {
-    return this.get(index)?.name;
+    return this.#socket.interfaceName(index);
   }
 
   /** Performs one operation; answers what the kernel had against it. */

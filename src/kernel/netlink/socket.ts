@@ -207,6 +207,11 @@ export class NetlinkSocket {
     return libc.interfaceIndex(this.#fd, name);
   }
 
+  /** Name of a link in this socket's namespace: as cheap. */
+  interfaceName(index: number): string | undefined {
+    return libc.interfaceName(this.#fd, index);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
