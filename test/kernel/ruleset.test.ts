@@ -55,6 +55,7 @@ const portMappings: RulesetInput['portMappings'] = [
   { ...tcp, hostPort: 8082, to: ip('12.0.1.3'), hostAddress: ip('10.0.0.11') },
   { protocol: 17, hostPort: 5353, to: ip('9.0.1.3'), toPort: 53 },
   { ...tcp, hostPort: 8080, to: ip(A6) },
+  { ...tcp, hostPort: 8081, to: ip(A6), hostAddress: ip('fd00::11') },
 ];
 
 /** A host of the underlay with its tunnel to the other one. */
@@ -241,6 +242,8 @@ describe('the ruleset on real packets', () => {
     it('of one host address hold for that only, and come before those of all', async () => {
       expect(await at('outside').ask({ to: '10.0.0.11', port: 8081 })).toBe('10.0.0.99');
       expect(await at('host1').ask({ to: '127.0.0.1', port: 8081 })).toBe('ECONNREFUSED');
+      expect(await at('outside').ask({ to: 'fd00::11', port: 8081 })).toBe('fd00::99');
+      expect(await at('host1').ask({ to: 'fd01:b:0:0:1::1', port: 8081 })).toBe('ECONNREFUSED');
       await at('a').connect('general', '44.128.0.1', 8082);
       expect(await at('a').say('general')).toBe('9.0.1.1');
       expect(await at('a').ask({ to: '10.0.0.11', port: 8082 })).toBe('9.0.1.3');
@@ -282,6 +285,16 @@ describe('the ruleset on real packets', () => {
       expect(await at('intruder').ask(question)).toBe('timeout');
       expect(await at('intruder').ask({ ...question, protocol: 'udp' })).toBe('timeout');
     });
+
+    it('lets no container speak as 127/8 either', async () => {
+      inside(
+        'intruder',
+        'ip addr add 127.0.0.5/32 dev eth0; ip route replace 10.0.0.11 via 9.0.1.1 src 127.0.0.5',
+      );
+      await at('intruder').ask({ to: '10.0.0.11', port: 7777, protocol: 'udp', timeoutMs: 200 });
+      const rules = inside('host1', 'nft list chain inet portolan raw-prerouting');
+      expect(Number(/ip saddr 127[^\n]* packets (\d+)/.exec(rules)?.[1])).toBe(1);
+    });
   });
 
   describe('notrack', () => {
@@ -295,30 +308,62 @@ describe('the ruleset on real packets', () => {
       }
     });
 
+    it('holds for an IPv6 underlay as well', async () => {
+      inside('host1', 'conntrack -F 2>/dev/null');
+      await at('outside').ask({ to: 'fd00::11', port: 64_000, protocol: 'udp', timeoutMs: 200 });
+      await at('host1').ask({ to: 'fd00::12', port: 64_000, protocol: 'udp', timeoutMs: 200 });
+      await at('host1').ask({ to: 'fd00::12', port: 64_001, protocol: 'udp', timeoutMs: 200 });
+      const connections = inside('host1', 'conntrack -L -f ipv6 2>/dev/null');
+      expect(connections).toContain('dport=64001');
+      expect(connections).not.toContain('dport=64000');
+    });
+
     it('lets containers use the same port', async () => {
       expect(await at('a').ask({ to: '10.0.0.99', port: 64_000, protocol: 'udp' })).toBe('10.0.0.11');
     });
   });
 
   describe('MSS', () => {
-    const count =
-      'table inet seen { chain input { type filter hook input priority 0; tcp flags syn tcp option maxseg size';
     const packets = (name: Name): number =>
       Number(/packets (\d+)/.exec(inside(name, 'nft list table inet seen'))?.[1]);
+    /** Counts the SYNs and SYN-ACKs that arrive with exactly this size. */
+    const countArriving = (name: Name, size: number): void =>
+      nft(
+        name,
+        `add table inet seen; delete table inet seen
+         table inet seen { chain input { type filter hook input priority 0
+           tcp flags syn tcp option maxseg size ${size} counter
+         }
+         }`,
+      );
 
-    it("is lowered to what fits the tunnel, in both directions, although the containers' devices hold more", async () => {
-      for (const name of ['a', 'd'] as const) nft(name, `${count} 1410 counter\n }\n}`);
-      expect(await at('a').ask({ to: '9.0.2.3', port: 80 })).toBe('9.0.1.3');
-      expect(packets('d')).toBe(1);
-      expect(packets('a')).toBe(1);
-    });
+    it.each([
+      ['IPv4', '9.0.2.3', '9.0.1.3', 1410],
+      ['IPv6', D6, A6, 1390],
+    ])(
+      "is lowered to what fits the tunnel, although the containers' devices hold more (%s)",
+      async (_, to, from, size) => {
+        for (const name of ['a', 'd'] as const) countArriving(name, size);
+        expect(await at('a').ask({ to, port: 80 })).toBe(from);
+        expect([packets('a'), packets('d')]).toEqual([1, 1]);
+      },
+    );
 
-    it('is lowered for IPv6 as well', async () => {
-      for (const name of ['a', 'd'] as const)
-        nft(name, `delete table inet seen\n${count} 1390 counter\n }\n}`);
-      expect(await at('d').ask({ to: A6, port: 80 })).toBe(D6);
-      expect(packets('d')).toBe(1);
-      expect(packets('a')).toBe(1);
-    });
+    it.each([
+      ['IPv4', '10.0.0.99', '10.0.0.11', 1360],
+      ['IPv6', 'fd00::99', A6, 1340],
+    ])(
+      'is lowered to what fits the way out of the overlay, in both directions (%s)',
+      async (_, to, from, size) => {
+        inside('host1', 'ip link set eth0 mtu 1400');
+        try {
+          for (const name of ['a', 'outside'] as const) countArriving(name, size);
+          expect(await at('a').ask({ to, port: 80 })).toBe(from);
+          expect([packets('a'), packets('outside')]).toEqual([1, 1]);
+        } finally {
+          inside('host1', 'ip link set eth0 mtu 1500');
+        }
+      },
+    );
   });
 });

@@ -3,7 +3,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const DRIVER = fileURLToPath(new URL('traffic-driver.mjs', import.meta.url));
-const TIMEOUT_MS = 1500;
+/** Above the second after which a lost first packet is sent again. */
+const TIMEOUT_MS = 4000;
 
 export interface Question {
   readonly to: string;
