@@ -8,8 +8,10 @@ import type { AgentOverlay } from '../model/overlay.ts';
 import type { NodeRecord } from '../model/record.ts';
 import type { Publisher } from './publisher.ts';
 
-/** Changes of endpoints within this time are published together. */
-const GATHER_MS = 20;
+/** A change of endpoints is published after this; what changes meanwhile goes with it. */
+const GATHER_MS = 5;
+/** While containers come or go in a crowd, their endpoints are published together, this far apart. */
+const CROWD_GATHER_MS = 100;
 
 export interface AnnouncerInit {
   nodeRecord(): NodeRecord;
@@ -25,6 +27,7 @@ export class Announcer {
   readonly #log: Log;
   readonly #init: AnnouncerInit;
   #timer: Timer | undefined;
+  #publishedAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     components: { readonly publisher: Publisher; readonly clock: Clock; readonly log: Log },
@@ -50,8 +53,10 @@ export class Announcer {
 
   /** The attachments have changed. */
   attachmentsSoon(): void {
-    this.#timer ??= this.#clock.after(GATHER_MS, () => {
+    const sinceLastMs = this.#clock.nowMs() - this.#publishedAt;
+    this.#timer ??= this.#clock.after(Math.max(GATHER_MS, CROWD_GATHER_MS - sinceLastMs), () => {
       this.#timer = undefined;
+      this.#publishedAt = this.#clock.nowMs();
       this.#endpoints('cni', this.#init.attachments());
     });
   }

@@ -7,6 +7,7 @@ import { parseMac, type Mac } from '../base/mac.ts';
 import { portMapping, type Endpoint } from '../model/endpoint.ts';
 import { interfaceAddressText, ipText, macText, prefixText } from '../model/text.ts';
 import type { Attachment } from '../overlay/desired.ts';
+import { HOST_LINK_PREFIX } from '../overlay/marks.ts';
 
 export const attachmentRecord = z.strictObject({
   container: z.string(),
@@ -62,7 +63,8 @@ export function attachmentId(record: { readonly container: string; readonly ifna
 
 /** Name of the host's end: 15 characters at most (IFNAMSIZ), the same for the same container and interface. */
 export function hostLinkName(container: string, ifname: string): string {
-  return `pv${createHash('sha256').update(`${container}/${ifname}`).digest('hex').slice(0, 13)}`;
+  const digest = createHash('sha256').update(`${container}/${ifname}`).digest('hex');
+  return `${HOST_LINK_PREFIX}${digest.slice(0, 13)}`;
 }
 
 /**

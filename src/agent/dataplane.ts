@@ -2,6 +2,7 @@
  * What this host's kernel should hold and who brings it there: overlay states, attachments, desired state, reconciler.
  */
 import { SysctlMemory } from '../kernel/sysctl-memory.ts';
+import type { KernelEvent } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { readBootId } from './attachments-boot.ts';
 import { Attachments } from './attachments.ts';
@@ -24,8 +25,8 @@ export interface DataplaneInit {
   readonly config: AgentConfig;
   docker(): readonly DockerNetworkStatus[];
   onAttachments(): void;
-  /** Somebody else changed nftables. */
-  onForeignNft(): void;
+  /** Somebody else changed something in this host's network. */
+  onForeignEvent(event: KernelEvent): void;
 }
 
 export async function openDataplane(
@@ -73,12 +74,7 @@ export async function openDataplane(
       metrics,
       sysctls: new SysctlMemory({ namespace: kernel, journal }),
     },
-    {
-      desired: () => desired.current(),
-      onForeignEvent: ({ object }) => {
-        if (object === 'nft' || object === 'overrun') init.onForeignNft();
-      },
-    },
+    { desired: () => desired.current(), onForeignEvent: (event) => init.onForeignEvent(event) },
   );
   const refresh = (reason: string): void => {
     desired.invalidate();

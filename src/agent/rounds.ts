@@ -47,11 +47,11 @@ export class Rounds<Report> {
     this.#request(reason, 0);
   }
 
-  /** Somebody else has changed something: soon, together with what else is changing. */
-  soon(reason: string): void {
+  /** Somebody else has changed something: soon, together with what else changes within `gatherMs`. */
+  soon(reason: string, gatherMs = GATHER_MS): void {
     const spacing = Math.min(this.#lastCost * SPACING_FACTOR, SPACING_MAX_MS);
     const earliest = this.#lastEnd + spacing - this.#clock.nowMs();
-    this.#request(reason, Math.max(GATHER_MS, earliest));
+    this.#request(reason, Math.max(gatherMs, earliest));
   }
 
   later(reason: string, delayMs: number): void {

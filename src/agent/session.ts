@@ -95,7 +95,11 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
     config,
     docker: () => later.parts?.docker?.status().networks ?? [],
     onAttachments: () => later.announcer?.attachmentsSoon(),
-    onForeignNft: () => later.parts?.docker?.trigger(),
+    onForeignEvent: (event) => {
+      membership.underlay.onEvent(event);
+      // Docker, or whoever flushed its chains, may have closed the way for the overlays.
+      if (event.object === 'nft' || event.object === 'overrun') later.parts?.docker?.trigger();
+    },
   });
   const announcer = openAnnouncer(components, config, membership, dataplane);
   onClose(() => announcer.close());

@@ -12,6 +12,7 @@ import { sleep } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Kernel, KernelEvent } from '../kernel/types.ts';
 import { VTEP_NAME } from '../model/overlay.ts';
+import { isHostLinkName } from '../overlay/marks.ts';
 
 export interface Underlay {
   readonly address: IpAddress;
@@ -32,6 +33,8 @@ const GATHER_MS = 50;
 export interface UnderlayWatch {
   /** As of the last look that succeeded. */
   current(): Underlay;
+  /** Looks again when the event may concern it. */
+  onEvent(event: KernelEvent): void;
   close(): void;
 }
 
@@ -51,18 +54,19 @@ export async function watchUnderlay(
     found = now;
     init.onChange();
   };
-  const onEvent = (event: KernelEvent): void => {
-    if (event.object === 'link' || event.object === 'address' || event.object === 'overrun')
-      timer ??= clock.after(GATHER_MS, () => void look());
-  };
-  const monitor = await kernel.monitor(onEvent);
   return {
     current: () => found,
-    close: () => {
-      timer?.cancel();
-      monitor.close();
+    onEvent: (event) => {
+      if (mayConcern(event, found)) timer ??= clock.after(GATHER_MS, () => void look());
     },
+    close: () => timer?.cancel(),
   };
+}
+
+/** Its own link, or an address that comes elsewhere; containers' links come and go by the hundred. */
+function mayConcern({ object, link }: KernelEvent, found: Underlay): boolean {
+  if (object === 'overrun' || link === found.link) return true;
+  return object === 'address' && link !== undefined && !isHostLinkName(link);
 }
 
 async function firstUnderlay(kernel: Kernel, log: Log, init: UnderlayInit): Promise<Underlay> {

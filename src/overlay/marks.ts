@@ -14,6 +14,13 @@ const ALIAS_MAX = 255;
 export const VTEP_ALIAS = `${ALIAS_PREFIX}:vtep`;
 const bridgePrefix = `${ALIAS_PREFIX}:bridge/`;
 
+/** Names of containers' host ends begin so; the mark decides, the name only says where not to look. */
+export const HOST_LINK_PREFIX = 'pv';
+
+export function isHostLinkName(name: string): boolean {
+  return name.startsWith(HOST_LINK_PREFIX);
+}
+
 export function bridgeAlias(overlay: string): string {
   return `${bridgePrefix}${overlay}`;
 }
