@@ -13,7 +13,7 @@ import { renderTable } from '../../src/kernel/nft/render.ts';
 import type { NftTable } from '../../src/kernel/nft/types.ts';
 import { requiredSysctls, ruleset, type RulesetInput } from '../../src/overlay/ruleset.ts';
 
-const tag = `pkn-${process.pid}`;
+const tag = `ruleset-${process.pid}`;
 const names = ['under', 'outside', 'host1', 'host2', 'a', 'b', 'intruder', 'c', 'd'] as const;
 type Name = (typeof names)[number];
 const ns = (name: Name): string => `${tag}-${name}`;

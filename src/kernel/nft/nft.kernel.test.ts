@@ -16,7 +16,7 @@ let count = 0;
 
 /** A namespace of its own that this thread, and with it every `nft` it starts, is in until `leave`. */
 function enterNamespace(): { leave(): void } {
-  const name = `pkn-nft-${process.pid}-${count++}`;
+  const name = `portolan-nft-${process.pid}-${count++}`;
   const home = openSync('/proc/self/ns/net', 'r');
   execFileSync('ip', ['netns', 'add', name]);
   enter(`/run/netns/${name}`);
@@ -177,7 +177,7 @@ describe('the nft of the kernel', () => {
   });
 
   it('gives up on an nft that hangs', async () => {
-    const directory = mkdtempSync('/tmp/pkn-nft-');
+    const directory = mkdtempSync('/tmp/portolan-nft-');
     const program = join(directory, 'nft');
     writeFileSync(program, '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
     const hanging = createNft({}, { program, timeoutMs: 50 });
