@@ -7,11 +7,11 @@
  */
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { sleep } from '../base/clock.ts';
 import { request } from '../http/client.ts';
 import { signalProcess, waitForEnd } from '../runtime/process.ts';
-import { lockFile } from '../store/file-lock.ts';
+import { lockFile, type FileLock } from '../store/file-lock.ts';
 import { ensureLabDirectory } from './directory.ts';
 import {
   daemonsOf,
@@ -34,6 +34,9 @@ import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
 const POLL_MS = 10;
+/** Longer than any verb takes. */
+const LOCK_TIMEOUT_MS = 180_000;
+const LOCK_POLL_MS = 50;
 
 /** Says what is going on, one line at a time. */
 export type Say = (line: string) => void;
@@ -45,15 +48,31 @@ export function requireRoot(): void {
   });
 }
 
-/** One verb at a time per lab. */
+/** One verb at a time per lab; another one waits for its turn. */
 async function locked<T>(lab: string, action: () => Promise<T>): Promise<T> {
   requireRoot();
   await mkdir(LAB_ROOT, { recursive: true });
-  const lock = await lockFile(labPaths(checkLabName(lab)).lock);
+  const lock = await waitForLock(checkLabName(lab));
   try {
     return await action();
   } finally {
     await lock.release();
+  }
+}
+
+async function waitForLock(lab: string): Promise<FileLock> {
+  const end = performance.now() + LOCK_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await lockFile(labPaths(lab).lock);
+    } catch (error) {
+      if (!isPortolanError(error, 'conflict')) throw error;
+      if (performance.now() > end)
+        throw new PortolanError('conflict', `Cannot change lab "${lab}": another command is at work on it`, {
+          remedy: `wait until process ${String(error.details?.['pid'])} has ended, or end it`,
+        });
+    }
+    await sleep(LOCK_POLL_MS);
   }
 }
 

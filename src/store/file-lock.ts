@@ -5,6 +5,7 @@
  * one although process ids are used again. Node has no flock(2); an abstract socket would not be seen from another
  * network namespace.
  */
+import { randomUUID } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { PortolanError } from '../base/errors.ts';
 
@@ -17,7 +18,8 @@ const MAX_ATTEMPTS = 5;
 /** Takes the lock at `path` or rejects with 'conflict' naming the process that has it. */
 export async function lockFile(path: string): Promise<FileLock> {
   const own = await processName(process.pid);
-  const draft = `${path}.${process.pid}`;
+  // Callers in one process do not share a draft.
+  const draft = `${path}.${randomUUID()}`;
   await writeFile(draft, `${own ?? process.pid}\n`, { mode: 0o600 });
   try {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
@@ -56,7 +58,7 @@ async function removeStale(path: string): Promise<void> {
     );
   }
   // Moved aside before it is removed: should another process have taken the lock in between, its lock is put back.
-  const aside = `${path}.stale.${process.pid}`;
+  const aside = `${path}.stale.${randomUUID()}`;
   await rename(path, aside).catch(() => undefined);
   if ((await holderOf(aside)) !== holder) await link(aside, path).catch(() => undefined);
   await rm(aside, { force: true });
@@ -67,12 +69,14 @@ async function holderOf(path: string): Promise<string | undefined> {
   return text?.trim();
 }
 
-/** `undefined` when there is no such process. */
+/** `undefined` when there is no such process; one that has ended and waits to be reaped holds nothing any more. */
 async function processName(pid: number): Promise<string | undefined> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return undefined;
-  // proc(5): the name, field 2, is in parentheses and may hold anything; field 22 is the start time.
-  const startTime = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  // proc(5): the name, field 2, is in parentheses and may hold anything; field 3 is the state, 22 the start time.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  const startTime = fields[19] ?? '';
   const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
   return `${pid} ${startTime} ${bootId.trim()}`.trim();
 }
