@@ -64,6 +64,8 @@ function hostOperation(record: AttachmentRecord): KernelOperation {
       mac: mac(record.hostMac),
       alias: attachmentAlias(record.container, record.ifname),
       master: record.bridge,
+      // A bridge port needs no address; the reports of one would wake every container on the bridge.
+      ipv6LinkLocal: false,
       // A container that calls its own mapped port is answered through the port it came from when br_netfilter runs.
       hairpin: true,
       up: true,
@@ -86,9 +88,19 @@ export function containerOperations(record: AttachmentRecord): readonly KernelOp
     ...addressesOf(record).map((address): KernelOperation => {
       return { do: 'address-replace', address: { link: record.ifname, address } };
     }),
+    ...(isIpv4Only(record) ? [noLinkLocal(record.ifname)] : []),
     { do: 'link-set', name: record.ifname, settings: { up: true } },
     ...containerRoutes(record).map((route): KernelOperation => ({ do: 'route-replace', route })),
   ];
+}
+
+function isIpv4Only(record: AttachmentRecord): boolean {
+  return addressesOf(record).every(({ address }) => address.family === 4);
+}
+
+/** As Docker does on networks without IPv6: what a container has is what the overlay gave it. */
+function noLinkLocal(name: string): KernelOperation {
+  return { do: 'link-set', name, settings: { ipv6LinkLocal: false } };
 }
 
 /** A default route through each gateway, and what the configuration adds. */

@@ -113,6 +113,7 @@ function settingWords(settings: LinkSettings): string {
     option('name', settings.rename),
     settings.alias === undefined ? '' : `alias "${settings.alias}"`,
     option('altname', settings.addAltName),
+    settings.ipv6LinkLocal === undefined ? '' : `addrgenmode ${settings.ipv6LinkLocal ? 'eui64' : 'none'}`,
     settings.hairpin === undefined ? '' : `hairpin ${settings.hairpin ? 'on' : 'off'}`,
   );
 }

@@ -100,6 +100,8 @@ export interface LinkSettings {
   readonly group?: number;
   readonly rename?: string;
   readonly addAltName?: string;
+  /** False = the kernel makes it no IPv6 address of its own, hence no duplicate detection and no multicast reports. */
+  readonly ipv6LinkLocal?: boolean;
   /** Bridge port: send packets back out of the port they came from. */
   readonly hairpin?: boolean;
 }

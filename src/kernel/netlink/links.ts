@@ -111,9 +111,10 @@ export class Links {
 
   /** What a creation cannot carry. */
   #finish(operation: Extract<LinkOperation, { do: 'link-add' }>): KernelError | undefined {
-    const { alias, addAltName, hairpin, rename } = operation.settings;
+    const { alias, addAltName, hairpin, rename, ipv6LinkLocal } = operation.settings;
     const rest: LinkSettings = {
       ...(alias === undefined ? {} : { alias }),
+      ...(ipv6LinkLocal === undefined ? {} : { ipv6LinkLocal }),
       ...(addAltName === undefined ? {} : { addAltName }),
       ...(hairpin === undefined ? {} : { hairpin }),
       ...(rename === undefined ? {} : { rename }),

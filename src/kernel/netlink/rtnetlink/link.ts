@@ -17,6 +17,7 @@ import {
 } from '../message.ts';
 import {
   AF_BRIDGE,
+  AF_INET6,
   AF_UNSPEC,
   RTM_DELLINK,
   RTM_GETLINK,
@@ -33,6 +34,7 @@ const IFLA_MASTER = 10;
 const IFLA_PROTINFO = 12;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
+const IFLA_AF_SPEC = 26;
 const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
@@ -48,6 +50,10 @@ const IFLA_VXLAN_LEARNING = 7;
 const IFLA_VXLAN_PORT = 15;
 const IFLA_VXLAN_LOCAL6 = 17;
 const IFLA_BRPORT_MODE = 4;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+/** enum in6_addr_gen_mode. */
+const IN6_ADDR_GEN_MODE_EUI64 = 0;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 /** Leaves the statistics out of an answer: they are most of its bytes. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 const IFINFO_BYTES = 16;
@@ -147,7 +153,17 @@ export function encodeLinkSet(
   commonAttributes(writer, settings, references);
   if (settings.alias !== undefined) writer.attributeString(IFLA_IFALIAS, settings.alias);
   if (settings.rename !== undefined) writer.attributeString(IFLA_IFNAME, settings.rename);
+  if (settings.ipv6LinkLocal !== undefined) encodeAddressGeneration(writer, settings.ipv6LinkLocal);
   writer.end();
+}
+
+/** `ip link set X addrgenmode eui64|none`. */
+function encodeAddressGeneration(writer: MessageWriter, on: boolean): void {
+  const spec = writer.beginNest(IFLA_AF_SPEC | NLA_F_NESTED);
+  const inet6 = writer.beginNest(AF_INET6 | NLA_F_NESTED);
+  writer.attributeU8(IFLA_INET6_ADDR_GEN_MODE, on ? IN6_ADDR_GEN_MODE_EUI64 : IN6_ADDR_GEN_MODE_NONE);
+  writer.endNest(inet6);
+  writer.endNest(spec);
 }
 
 /** True when `encodeLinkSet` has something to say. */
@@ -159,6 +175,7 @@ export function hasLinkChange(settings: LinkSettings): boolean {
     settings.group !== undefined ||
     settings.master !== undefined ||
     settings.alias !== undefined ||
+    settings.ipv6LinkLocal !== undefined ||
     settings.rename !== undefined
   );
 }
