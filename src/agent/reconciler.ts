@@ -176,7 +176,6 @@ class KernelReconciler implements Reconciler {
   }
 
   #onEvent(event: KernelEvent): void {
-    if (event.own) return;
     this.#onForeignEvent(event);
     if (!concerns(event, this.#settled)) return;
     if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);

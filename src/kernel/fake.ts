@@ -45,7 +45,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
     this.#machine.namespaces.set(HOME, this);
     this.#inodes.set(HOME, this.#nextInode++);
     this.nft = new FakeNft({
-      onChange: (text, own) => this.#announce({ object: 'nft', change: 'new', link: undefined, own, text }),
+      onForeignChange: (text) => this.#announce({ object: 'nft', change: 'new', link: undefined, text }),
     });
   }
 
@@ -72,7 +72,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   /** The monitors' queue ran over. */
   overrun(): void {
     const text = 'notifications were lost (ENOBUFS)';
-    this.#announce({ object: 'overrun', change: 'new', link: undefined, own: false, text });
+    this.#announce({ object: 'overrun', change: 'new', link: undefined, text });
   }
 
   async openNamespace(path: string): Promise<NetworkNamespace> {

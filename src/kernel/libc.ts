@@ -16,6 +16,7 @@ export const SOL_SOCKET = 1;
 export const SO_RCVTIMEO = 20;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+const SO_ATTACH_FILTER = 26;
 export const SOL_NETLINK = 270;
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
@@ -34,6 +35,11 @@ type Transfer = ((fd: number, bytes: Uint8Array, length: number, flags: number) 
 };
 
 const library = koffi.load('libc.so.6');
+/** struct sock_fprog, include/uapi/linux/filter.h; without a name, since names are given once per process. */
+const filterProgram = koffi.struct({ len: 'uint16_t', filter: 'void *' });
+const FILTER_PROGRAM_BYTES = 16;
+/** struct sock_filter. */
+const FILTER_INSTRUCTION_BYTES = 8;
 const native = {
   socket: library.func('int socket(int, int, int)') as (
     family: number,
@@ -55,6 +61,19 @@ const native = {
     level: number,
     option: number,
     value: Uint8Array,
+    length: number,
+  ) => number,
+  attachFilter: library.func('setsockopt', 'int', [
+    'int',
+    'int',
+    'int',
+    koffi.pointer(filterProgram),
+    'uint32_t',
+  ]) as (
+    fd: number,
+    level: number,
+    option: number,
+    program: { readonly len: number; readonly filter: Uint8Array },
     length: number,
   ) => number,
   send: library.func('int64_t send(int, const void *, size_t, int)') as unknown as Transfer,
@@ -97,6 +116,12 @@ export function getsockname(fd: number, address: Uint8Array): number {
 
 export function setsockopt(fd: number, level: number, option: number, value: Uint8Array): number {
   return answer(native.setsockopt(fd, level, option, value, value.length));
+}
+
+/** Puts a classic BPF program before the socket, in place of any other: what it does not let pass is never queued. */
+export function attachFilter(fd: number, instructions: Uint8Array): number {
+  const program = { len: instructions.length / FILTER_INSTRUCTION_BYTES, filter: instructions };
+  return answer(native.attachFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, FILTER_PROGRAM_BYTES));
 }
 
 /** Sends the first `length` bytes. */

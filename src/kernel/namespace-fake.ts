@@ -80,7 +80,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.#failures.set(kind, queue);
   }
 
-  /** The same as `apply`, done by somebody else: monitors see events that are not our own. */
+  /** The same as `apply`, done by somebody else: monitors see it. */
   interfere(operations: readonly KernelOperation[]): readonly OperationFailure[] {
     this.#own = false;
     try {
@@ -406,10 +406,10 @@ export class FakeNamespace implements NetworkNamespace {
     line: string,
     own = this.#own,
   ): void {
-    if (this.listeners.size === 0) return;
+    if (own || this.listeners.size === 0) return;
     const text = change === 'delete' ? `Deleted ${line}` : line;
     queueMicrotask(() => {
-      for (const listener of this.listeners) listener({ object, change, link, own, text });
+      for (const listener of this.listeners) listener({ object, change, link, text });
     });
   }
 }

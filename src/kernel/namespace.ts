@@ -1,8 +1,9 @@
 /**
  * One network namespace of the real kernel, through netlink sockets that were opened inside it.
  *
- * Invariants: three sockets at most, each opened when first needed: one for requests that are answered in the same
- * turn, one for dumps (a socket has one dump at a time), one for deletions (they wait off the main thread).
+ * Invariants: four sockets at most, each opened when first needed: one for requests that are answered in the same
+ * turn, one for dumps (a socket has one dump at a time), and two for what is sent off the main thread: many operations,
+ * and deletions of links.
  * Review notes: names are asked of the kernel anew for every dump and every list of operations; nothing here can be
  * stale.
  */
@@ -44,6 +45,7 @@ export class RealNamespace implements NetworkNamespace {
   readonly #requests: NetlinkSocket;
   readonly #links: Links;
   #dumps: NetlinkSocket | undefined;
+  #bulk: NetlinkSocket | undefined;
   #deletionSocket: NetlinkSocket | undefined;
   #deletions: LinkDeletions | undefined;
   #closed = false;
@@ -137,6 +139,7 @@ export class RealNamespace implements NetworkNamespace {
     if (operations.length === 0) return [];
     const run = new OperationRun({
       socket: this.#requests,
+      bulk: () => (this.#bulk ??= this.#openSocket()),
       links: this.#links,
       deletions: () => this.#linkDeletions(),
       echoes: this.echoes,
@@ -162,6 +165,7 @@ export class RealNamespace implements NetworkNamespace {
     this.#closed = true;
     this.#requests.close();
     this.#dumps?.close();
+    this.#bulk?.close();
     this.#deletionSocket?.close();
     this.#handle.close();
   }

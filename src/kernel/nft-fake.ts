@@ -24,11 +24,11 @@ export class FakeNft implements Nft {
   readonly listings = new Map<string, unknown>();
   readonly #tables = new Map<string, HeldTable>();
   readonly #failures = new Map<NftFailureKind, Code[]>();
-  readonly #onChange: (text: string, own: boolean) => void;
+  readonly #onForeignChange: (text: string) => void;
   #generation = 1;
 
-  constructor(components: { readonly onChange?: (text: string, own: boolean) => void } = {}) {
-    this.#onChange = components.onChange ?? (() => undefined);
+  constructor(components: { readonly onForeignChange?: (text: string) => void } = {}) {
+    this.#onForeignChange = components.onForeignChange ?? (() => undefined);
   }
 
   failNext(kind: NftFailureKind, code: Code, times = 1): void {
@@ -40,14 +40,16 @@ export class FakeNft implements Nft {
   /** `nft flush ruleset`, by somebody else. */
   flush(): void {
     this.#tables.clear();
-    this.#changed('nft flush ruleset', false);
+    this.#generation++;
+    this.#onForeignChange('nft flush ruleset');
   }
 
   /** Somebody else edits a rule: the fingerprint is no longer what `replace` answered. */
   disturb(ref: NftTableRef): void {
     const held = this.#tables.get(keyOf(ref));
     if (held !== undefined) this.#tables.set(keyOf(ref), { ...held, fingerprint: `${held.fingerprint}!` });
-    this.#changed(`nft disturbed ${ref.name}`, false);
+    this.#generation++;
+    this.#onForeignChange(`nft disturbed ${ref.name}`);
   }
 
   /** The table as it was last written, for tests. */
@@ -72,14 +74,13 @@ export class FakeNft implements Nft {
     const declarations = [...sets.values()].map(({ set }) => JSON.stringify(set)).sort();
     const fingerprint = JSON.stringify([declarations, table.chains]);
     this.#tables.set(keyOf(table), { table, fingerprint, sets });
-    this.#changed(`nft replace table ${table.family} ${table.name}`, true);
+    this.#generation++;
     return fingerprint;
   }
 
   async remove(table: NftTableRef): Promise<void> {
     this.#fail('nft-remove', `nft delete table ${table.family} ${table.name}`);
-    if (this.#tables.delete(keyOf(table)))
-      this.#changed(`nft delete table ${table.family} ${table.name}`, true);
+    if (this.#tables.delete(keyOf(table))) this.#generation++;
   }
 
   async fingerprint(table: NftTableRef): Promise<string | undefined> {
@@ -110,7 +111,7 @@ export class FakeNft implements Nft {
       for (const element of add) addElement(table, set, next.get(set.name) ?? new Map(), element);
     for (const [name, elements] of next)
       replaceAll(this.#tables.get(keyOf(table))?.sets.get(name)?.elements, elements);
-    if (real.length > 0) this.#changed(`nft change elements of ${table.name}`, true);
+    if (real.length > 0) this.#generation++;
   }
 
   async generation(): Promise<number> {
@@ -121,7 +122,7 @@ export class FakeNft implements Nft {
   async run(script: string): Promise<void> {
     this.#fail('nft-run', 'nft -f -');
     this.scripts.push(script);
-    this.#changed('nft -f -', true);
+    this.#generation++;
   }
 
   async list(args: readonly string[]): Promise<unknown> {
@@ -139,11 +140,6 @@ export class FakeNft implements Nft {
   #fail(kind: NftFailureKind, what: string): void {
     const code = this.#failures.get(kind)?.shift();
     if (code !== undefined) throw kernelErrorOf(what, code);
-  }
-
-  #changed(text: string, own: boolean): void {
-    this.#generation++;
-    this.#onChange(text, own);
   }
 }
 

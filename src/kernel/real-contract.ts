@@ -49,6 +49,7 @@ async function openOnce(id: string, leave: () => void): Promise<OpenKernel> {
     interfere: async (operations) => {
       expect((await stranger.apply(operations)).map(({ error }) => error.message)).toEqual([]);
     },
+    interfereNft: () => execFileSync('nft', ['add', 'table', 'inet', 'other']),
     close: () => {
       stranger.close();
       kernel.close();

@@ -19,6 +19,8 @@ export interface OpenKernel {
   readonly namespaces: readonly [string, string];
   /** Performs operations as somebody else. */
   interfere(operations: readonly KernelOperation[]): Promise<void>;
+  /** Changes nftables as somebody else. */
+  interfereNft(): void;
   close(): Promise<void> | void;
 }
 

@@ -205,8 +205,6 @@ export interface KernelEvent {
   readonly change: 'new' | 'delete';
   /** The link it concerns, where the kernel says and it still resolves. */
   readonly link: string | undefined;
-  /** True when the change was made through this very handle. */
-  readonly own: boolean;
   /** The object as one line in iproute2's words, for logs. */
   readonly text: string;
 }
@@ -248,7 +246,10 @@ export interface Kernel extends NetworkNamespace {
    * socket listens there, or only a connection goes out from it.
    */
   portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean;
-  /** Calls back on every change of links, addresses, routes, rules, neighbours, FDB and nftables. */
+  /**
+   * Calls back on every change of links, addresses, routes, rules, neighbours, FDB and nftables that somebody else
+   * makes, or the kernel by itself; what is changed through this very handle is not told.
+   */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
   /**
    * Deletes the conntrack entries of connections to `address` (and `port`, `protocol` where given): as addressed, the

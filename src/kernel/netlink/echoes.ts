@@ -1,16 +1,19 @@
 /**
  * Which notifications are the echo of our own changes, where the kernel does not say so.
  *
- * Addresses, routes and rules carry the writer's port id. The VXLAN driver sends port 0 (vxlan_core.c,
+ * Addresses, routes and rules carry the writer's port id (own-filter.ts). The VXLAN driver sends port 0 (vxlan_core.c,
  * vxlan_fdb_notify), so does the end of a neighbour (neighbour.c, neigh_cleanup_and_release), and links for most
- * changes (rtnetlink.c, rtnetlink_event). So: neighbours and forwarding entries that we write are expected by value;
- * while we change a link, which takes one synchronous call, the notifications about it are set apart; links that we
+ * changes (rtnetlink.c, rtnetlink_event). So: neighbours and forwarding entries that we write are expected by what
+ * their messages say, from before they are sent, since sending and reading go on at the same time; while we change a
+ * link, which takes one synchronous call, the notifications about it are set apart; links that we
  * remove are doomed until their end is told.
  * Invariants: what somebody else does is never taken for ours unless it is the very thing we do at that moment or
  * have done: an expectation that never came true (the entry was there already, so nothing was announced) can only
  * hide an equal, and therefore harmless, write.
  */
-import type { FdbEntry, KernelOperation, Neighbour } from '../types.ts';
+import type { KernelOperation } from '../types.ts';
+import { Attributes } from './message.ts';
+import { AF_BRIDGE } from './rtnetlink/constants.ts';
 
 /** Past this the oldest expectations are given up: their echoes count as foreign, which costs one extra look. */
 const MAX_EXPECTED = 65_536;
@@ -29,6 +32,11 @@ export class Echoes {
   /** Without a monitor nobody asks. */
   get active(): boolean {
     return this.#listeners.size > 0;
+  }
+
+  /** False when no echo is waited for. */
+  get expecting(): boolean {
+    return this.#expected.size > 0;
   }
 
   add(listener: EchoListener): void {
@@ -51,7 +59,7 @@ export class Echoes {
     return result;
   }
 
-  /** `object` by `fdbKey` or `neighbourKey`. */
+  /** `object` by `EchoKeys`. */
   expect(change: 'new' | 'delete', object: string): void {
     const key = `${change} ${object}`;
     this.#expected.set(key, (this.#expected.get(key) ?? 0) + 1);
@@ -68,6 +76,11 @@ export class Echoes {
     if (count === 1) this.#expected.delete(key);
     else this.#expected.set(key, count - 1);
     return true;
+  }
+
+  /** The kernel refused the change. */
+  unexpect(change: 'new' | 'delete', object: string): void {
+    this.recognise(change, object);
   }
 
   doom(link: string): void {
@@ -91,12 +104,41 @@ export class Echoes {
   }
 }
 
-export function fdbKey(entry: FdbEntry): string {
-  return `fdb ${entry.link} ${entry.mac} ${String(entry.destination)}`;
-}
+const NDMSG_BYTES = 12;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+/** Family, interface index, an address and a MAC. */
+const KEY_BYTES = 1 + 4 + 16 + 6;
 
-export function neighbourKey(neighbour: Neighbour): string {
-  return `neighbour ${neighbour.link} ${String(neighbour.address)}`;
+/**
+ * What a neighbour or forwarding entry is known by, read off its message: the same in our request as in the kernel's
+ * notification, without making values of either.
+ */
+export class EchoKeys {
+  readonly #attributes = new Attributes();
+  readonly #key = Buffer.alloc(KEY_BYTES);
+  #length = 0;
+
+  /** `start` and `end` delimit struct ndmsg and its attributes. */
+  of(buffer: Buffer, start: number, end: number): string | undefined {
+    if (end - start < NDMSG_BYTES) return undefined;
+    const attributes = this.#attributes.parse(buffer, start + NDMSG_BYTES, end);
+    const family = buffer.readUInt8(start);
+    this.#length = 0;
+    this.#add(buffer, start, start + 1);
+    this.#add(buffer, start + 4, start + 8);
+    const destination = attributes.range(NDA_DST);
+    if (destination !== undefined) this.#add(buffer, destination.start, destination.end);
+    // One MAC address may be behind several IP addresses: a neighbour is known by the latter alone.
+    const hardware = family === AF_BRIDGE ? attributes.range(NDA_LLADDR) : undefined;
+    if (hardware !== undefined) this.#add(buffer, hardware.start, hardware.end);
+    return this.#key.toString('latin1', 0, this.#length);
+  }
+
+  #add(buffer: Buffer, start: number, end: number): void {
+    for (let at = start; at < end && this.#length < KEY_BYTES; at++)
+      this.#key[this.#length++] = buffer[at] ?? 0;
+  }
 }
 
 /** Every link that an operation on one announces something about. */

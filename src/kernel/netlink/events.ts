@@ -8,7 +8,6 @@ import {
   describeRule,
 } from '../describe.ts';
 import type { KernelEvent } from '../types.ts';
-import { fdbKey, neighbourKey } from './echoes.ts';
 import { Attributes, type Message } from './message.ts';
 import { AddressDecoder } from './rtnetlink/address.ts';
 import {
@@ -32,10 +31,8 @@ import { NeighbourDecoder } from './rtnetlink/neighbour.ts';
 import { RouteDecoder } from './rtnetlink/route.ts';
 import { RuleDecoder } from './rtnetlink/rule.ts';
 
-/** An event without the knowledge of who caused it; the object itself comes along where that is asked by value. */
-export interface DecodedEvent extends Omit<KernelEvent, 'own'> {
-  /** Its key among the echoes. */
-  readonly echo?: string;
+/** A link comes along as it is shown now. */
+export interface DecodedEvent extends KernelEvent {
   readonly decodedLink?: DecodedLink;
 }
 
@@ -44,8 +41,6 @@ interface Finding {
   readonly object: KernelEvent['object'];
   readonly link: string | undefined;
   readonly line: string;
-  /** Its key among the echoes. */
-  readonly echo?: string;
   readonly decodedLink?: DecodedLink;
 }
 
@@ -70,13 +65,12 @@ export class RouteEventDecoder {
     const found = this.#find(buffer, message, named(nameOf));
     if (found === undefined) return undefined;
     const change = deletions.has(message.type) ? 'delete' : 'new';
-    const { object, link, line, echo, decodedLink } = found;
+    const { object, link, line, decodedLink } = found;
     return {
       object,
       change,
       link: link === undefined || isNumbered(link) ? undefined : link,
       text: change === 'delete' ? `Deleted ${line}` : line,
-      ...(echo === undefined ? {} : { echo }),
       ...(decodedLink === undefined ? {} : { decodedLink }),
     };
   }
@@ -121,16 +115,10 @@ export class RouteEventDecoder {
   #neighbour(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
     if (message.end > message.start && buffer.readUInt8(message.start) === AF_BRIDGE) {
       const entry = this.#fdb.decode(buffer, message, nameOf);
-      return entry && { object: 'fdb', link: entry.link, line: describeFdb(entry), echo: fdbKey(entry) };
+      return entry && { object: 'fdb', link: entry.link, line: describeFdb(entry) };
     }
     const value = this.#neighbours.decode(buffer, message, nameOf);
-    if (value === undefined) return undefined;
-    return {
-      object: 'neighbour',
-      link: value.link,
-      line: describeNeighbour(value),
-      echo: neighbourKey(value),
-    };
+    return value && { object: 'neighbour', link: value.link, line: describeNeighbour(value) };
   }
 }
 

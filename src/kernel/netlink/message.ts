@@ -76,6 +76,11 @@ export class MessageWriter {
     this.#buffer.writeUInt32LE(this.#offset - this.#start, this.#start);
   }
 
+  /** Calls `visit` with the payload of the message ended last. */
+  last<T>(visit: (buffer: Buffer, start: number, end: number) => T): T {
+    return visit(this.#buffer, this.#start + NLMSG_HEADER_BYTES, this.#offset);
+  }
+
   /** Adds flags to the message begun last: the final one of a send asks for the acknowledgement. */
   addFlags(flags: number): void {
     const at = this.#start + 6;

@@ -4,16 +4,18 @@
  * Node watches no netlink descriptor (net.Socket and dgram refuse it), and a blocked receive would cost a pool thread
  * and keep the process from ending; so the sockets are looked at every POLL_MS without waiting. An empty look costs
  * a microsecond, and the kernel queues meanwhile.
- * Invariants: events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
+ * Invariants: what we change ourselves is not told; events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
  * shows (the kernel announces a port's every state); lost ones are told as one `overrun`; the timer does not keep the
  * process alive.
  */
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { isErrno, type KernelEvent, type Monitor } from '../types.ts';
-import type { EchoListener, Echoes } from './echoes.ts';
+import { EchoKeys, type EchoListener, type Echoes } from './echoes.ts';
 import { NftEventDecoder, RouteEventDecoder, type DecodedEvent } from './events.ts';
 import { forEachMessage, type Message } from './message.ts';
+import { ownFilter } from './own-filter.ts';
+import { RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH } from './rtnetlink/constants.ts';
 import type { DecodedLink } from './rtnetlink/link.ts';
 import type { NetlinkSocket, OwnPorts } from './socket.ts';
 
@@ -21,11 +23,13 @@ import type { NetlinkSocket, OwnPorts } from './socket.ts';
 export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19];
 /** NFNLGRP_NFTABLES. */
 export const NFT_GROUPS: readonly number[] = [7];
-/** Room for the echoes of 10,000 remote agents, which are programmed faster than their events are read. */
+/** Room for a burst of 20,000 changes by somebody else, or for the forwarding entries of as many remote agents. */
 export const MONITOR_QUEUE_BYTES = 32 * 1024 * 1024;
 const POLL_MS = 25;
-/** Datagrams read per look and socket, so that a storm does not hold the event loop; the rest waits a moment. */
-const MAX_DATAGRAMS = 128;
+/** A look takes no longer, so that a storm does not hold the event loop; the rest waits a moment. */
+const LOOK_MS = 2;
+/** Datagrams read between two looks at the clock. */
+const DATAGRAMS_PER_CHECK = 32;
 /** Datagrams set apart between two looks; past this they stay in the socket and count as nobody's. */
 const MAX_APART = 1024;
 
@@ -53,8 +57,10 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   readonly #onEvent: (event: KernelEvent) => void;
   readonly #route = new RouteEventDecoder();
   readonly #nft = new NftEventDecoder();
+  readonly #echoKeys = new EchoKeys();
   readonly #names = new Map<number, string>();
   readonly #shown = new Map<number, string>();
+  readonly #unwatch: () => void;
   #apart: Apart[] = [];
   #overrun = false;
   #timer: Timer | undefined;
@@ -64,6 +70,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#components = components;
     this.#onEvent = init.onEvent;
     components.echoes.add(this);
+    this.#unwatch = components.ownPorts.watch((ports) => components.routeSocket.filter(ownFilter(ports)));
     this.#schedule(POLL_MS);
   }
 
@@ -84,6 +91,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
+    this.#unwatch();
     this.#components.echoes.remove(this);
     this.#components.routeSocket.close();
     this.#components.nftSocket.close();
@@ -104,8 +112,9 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       this.#routeEvent(buffer, message, undefined),
     );
     const moreNft = this.#read(nftSocket, (buffer, message) => {
+      if (this.#components.ownPorts.has(message.portId)) return;
       const event = this.#nft.decode(buffer, message);
-      if (event !== undefined) this.#call(event, this.#components.ownPorts.has(message.portId));
+      if (event !== undefined) this.#call(event);
     });
     if (this.#overrun) this.#tellOverrun();
     if (!this.#closed) this.#schedule(moreRoutes || moreNft ? 0 : POLL_MS);
@@ -113,8 +122,13 @@ export class NetlinkMonitor implements Monitor, EchoListener {
 
   /** True when there may be more. */
   #read(socket: NetlinkSocket, visit: (buffer: Buffer, message: Message) => void): boolean {
+    const { clock } = this.#components;
+    const since = clock.nowMs();
     try {
-      for (let count = 0; count < MAX_DATAGRAMS; count++) if (!socket.poll('ip monitor', visit)) return false;
+      do
+        for (let count = 0; count < DATAGRAMS_PER_CHECK; count++)
+          if (!socket.poll('ip monitor', visit)) return false;
+      while (clock.nowMs() - since < LOOK_MS);
     } catch (error) {
       if (!isErrno(error, 'ENOBUFS')) throw error;
       this.#overrun = true;
@@ -123,18 +137,31 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   #routeEvent(buffer: Buffer, message: Message, links: ReadonlySet<string> | undefined): void {
+    if (this.#isEcho(buffer, message)) return;
     const event = this.#route.decode(buffer, message, (index) => this.#nameOf(index));
     if (event === undefined) return;
     const { decodedLink } = event;
     if (decodedLink !== undefined) this.#rename(decodedLink.index, decodedLink.name);
     if (decodedLink !== undefined && !this.#isNews(event.change, decodedLink)) return;
-    this.#call(event, this.#isOwn(event, message.portId, links));
+    if (!this.#isOwn(event, message.portId, links)) this.#call(event);
   }
 
-  #isOwn(event: DecodedEvent, portId: number, links: ReadonlySet<string> | undefined): boolean {
+  /** Told by the message alone; never of a link, of which must be known what it shows. */
+  #isEcho(buffer: Buffer, { type, portId, start, end }: Message): boolean {
     const { echoes, ownPorts } = this.#components;
-    const { object, change, link, echo } = event;
-    if (echo !== undefined && portId === 0 && echoes.recognise(change, echo)) return true;
+    if (type === RTM_NEWLINK || type === RTM_DELLINK) return false;
+    if (portId !== 0) return ownPorts.has(portId);
+    if ((type !== RTM_NEWNEIGH && type !== RTM_DELNEIGH) || !echoes.expecting) return false;
+    const key = this.#echoKeys.of(buffer, start, end);
+    return key !== undefined && echoes.recognise(type === RTM_NEWNEIGH ? 'new' : 'delete', key);
+  }
+
+  #isOwn(
+    { object, change, link }: DecodedEvent,
+    portId: number,
+    links: ReadonlySet<string> | undefined,
+  ): boolean {
+    const { echoes, ownPorts } = this.#components;
     if (object === 'link' && link !== undefined && echoes.recogniseDoomed(change, link)) return true;
     if (portId !== 0) return ownPorts.has(portId);
     return link !== undefined && links?.has(link) === true;
@@ -159,11 +186,11 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#components.echoes.forget();
     this.#components.log.warn('kernel notifications were lost');
     const text = 'notifications were lost (ENOBUFS)';
-    this.#call({ object: 'overrun', change: 'new', link: undefined, text }, false);
+    this.#call({ object: 'overrun', change: 'new', link: undefined, text });
   }
 
-  #call({ object, change, link, text }: DecodedEvent, own: boolean): void {
-    if (!this.#closed) this.#onEvent({ object, change, link, own, text });
+  #call({ object, change, link, text }: DecodedEvent): void {
+    if (!this.#closed) this.#onEvent({ object, change, link, text });
   }
 
   /** Links that are gone keep the name they were last told under: indexes are not given twice for a long time. */

@@ -74,14 +74,25 @@ const LENT_MS = 60_000;
 
 /** Port ids of our sockets: a notification that carries one of them is the echo of our own change. */
 export class OwnPorts {
-  readonly #ports = new Set<number>();
+  readonly #sockets = new Set<number>();
+  readonly #lent = new Set<number>();
+  readonly #watchers = new Set<(sockets: Iterable<number>) => void>();
 
   add(portId: number): void {
-    this.#ports.add(portId);
+    this.#sockets.add(portId);
+    this.#tell();
   }
 
   delete(portId: number): void {
-    this.#ports.delete(portId);
+    this.#sockets.delete(portId);
+    this.#tell();
+  }
+
+  /** Calls back now and whenever our sockets are others; answers how to end it. */
+  watch(watcher: (sockets: Iterable<number>) => void): () => void {
+    this.#watchers.add(watcher);
+    watcher(this.#sockets);
+    return () => this.#watchers.delete(watcher);
   }
 
   /**
@@ -89,12 +100,16 @@ export class OwnPorts {
    * echoes of what it does are read when it may have ended.
    */
   lend(processId: number): void {
-    this.add(processId);
-    setTimeout(() => this.delete(processId), LENT_MS).unref();
+    this.#lent.add(processId);
+    setTimeout(() => this.#lent.delete(processId), LENT_MS).unref();
   }
 
   has(portId: number): boolean {
-    return this.#ports.has(portId);
+    return this.#sockets.has(portId) || this.#lent.has(portId);
+  }
+
+  #tell(): void {
+    for (const watcher of this.#watchers) watcher(this.#sockets);
   }
 }
 
@@ -200,6 +215,13 @@ export class NetlinkSocket {
   take(what: string): Buffer | undefined {
     const length = this.#poll(what);
     return length === 0 ? undefined : Buffer.from(this.#receive.subarray(0, length));
+  }
+
+  /** Lets only those notifications in that a classic BPF program lets pass. */
+  filter(instructions: Uint8Array): void {
+    if (this.#closed) return;
+    const result = libc.attachFilter(this.#fd, instructions);
+    if (result < 0) throw kernelError('filter the notifications of a netlink socket', -result);
   }
 
   /** Index of a link in this socket's namespace, negative errno when there is none: 3 us, a netlink request 100. */

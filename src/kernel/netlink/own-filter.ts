@@ -1,0 +1,66 @@
+/**
+ * Keeps the echoes of our own changes out of a monitor's socket: a classic BPF program that the kernel runs for every
+ * notification.
+ *
+ * Purpose: programming thousands of remote agents costs neither the kernel's memory nor our time for being told of it.
+ * Invariants: it drops addresses, routes, neighbours and rules that carry the port id of one of our sockets; links
+ * pass, since the monitor must know what each shows, and so does what carries no port id (echoes.ts).
+ * Review notes: a program reads big-endian, a netlink header is in host order, hence the swapped port ids.
+ */
+import { RTM_NEWADDR } from './rtnetlink/constants.ts';
+
+/** BPF_LD|BPF_B|BPF_ABS and the like, include/uapi/linux/bpf_common.h. */
+const LOAD_BYTE = 0x30;
+const LOAD_WORD = 0x20;
+const JUMP_IF_EQUAL = 0x15;
+const JUMP_IF_AT_LEAST = 0x35;
+const RETURN = 0x06;
+const PASS = 0xffff_ffff;
+const DROP = 0;
+/** In struct nlmsghdr: types of rtnetlink fit into the low byte. */
+const TYPE_OFFSET = 4;
+const PORT_OFFSET = 12;
+const INSTRUCTION_BYTES = 8;
+/** A jump reaches 255 instructions; whoever has more sockets reads the echoes of the others. */
+const MAX_PORTS = 64;
+
+interface Instruction {
+  readonly code: number;
+  readonly value: number;
+  /** Instructions to skip when the comparison holds, and when it does not. */
+  readonly then?: number;
+  readonly otherwise?: number;
+}
+
+/** The program for these port ids. */
+export function ownFilter(portIds: Iterable<number>): Uint8Array {
+  const ports = [...portIds].slice(0, MAX_PORTS);
+  return assemble([
+    { code: LOAD_BYTE, value: TYPE_OFFSET },
+    // Links are the only types below addresses.
+    { code: JUMP_IF_AT_LEAST, value: RTM_NEWADDR, otherwise: ports.length + 1 },
+    { code: LOAD_WORD, value: PORT_OFFSET },
+    ...ports.map((port, at) => ({ code: JUMP_IF_EQUAL, value: swapped(port), then: ports.length - at })),
+    { code: RETURN, value: PASS },
+    { code: RETURN, value: DROP },
+  ]);
+}
+
+function swapped(value: number): number {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes.readUInt32BE();
+}
+
+/** struct sock_filter: code, two jumps, value. */
+function assemble(program: readonly Instruction[]): Uint8Array {
+  const bytes = Buffer.alloc(program.length * INSTRUCTION_BYTES);
+  for (const [at, { code, value, then = 0, otherwise = 0 }] of program.entries()) {
+    const offset = at * INSTRUCTION_BYTES;
+    bytes.writeUInt16LE(code, offset);
+    bytes.writeUInt8(then, offset + 2);
+    bytes.writeUInt8(otherwise, offset + 3);
+    bytes.writeUInt32LE(value, offset + 4);
+  }
+  return bytes;
+}
