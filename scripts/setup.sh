@@ -109,9 +109,8 @@ fi
 # --- Node modules ---------------------------------------------------------------------------------------------------
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say "installing Node modules"
-  # Not `npm ci`: it refuses a lock file without the binaries of other platforms, which a registry may not hold.
   # The versions and checksums of the lock file are kept all the same, and the file is not written.
-  npm install --no-save --no-audit --no-fund --loglevel=error
+  npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
 
