@@ -109,7 +109,6 @@ fi
 # --- Node modules ---------------------------------------------------------------------------------------------------
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say "installing Node modules"
-  # The versions and checksums of the lock file are kept all the same, and the file is not written.
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
