@@ -122,9 +122,9 @@ async function handMadeHost(wire: string, n: number): Promise<void> {
   await ip(host, 'link', 'add', 'vx', 'address', `70:b3:d5:00:00:0${n}`, 'mtu', '1450', ...vxlan);
   await ip(host, 'addr', 'add', `44.9.0.${n}/24`, 'dev', 'vx');
   await ip(host, 'link', 'set', 'vx', 'up');
-  await ip(host, 'link', 'add', 'br', 'type', 'bridge');
-  await ip(host, 'addr', 'add', `9.9.${n}.1/25`, 'dev', 'br');
-  await ip(host, 'link', 'set', 'br', 'up');
+  await ip(host, 'link', 'add', 'name', 'cbr0', 'type', 'bridge');
+  await ip(host, 'addr', 'add', `9.9.${n}.1/25`, 'dev', 'cbr0');
+  await ip(host, 'link', 'set', 'cbr0', 'up');
   await ip(
     host,
     'link',
@@ -133,7 +133,7 @@ async function handMadeHost(wire: string, n: number): Promise<void> {
     'mtu',
     '1450',
     'master',
-    'br',
+    'cbr0',
     'up',
     'type',
     'veth',
