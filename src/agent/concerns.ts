@@ -6,6 +6,7 @@
  */
 import type { KernelEvent } from '../kernel/types.ts';
 import type { Inventory } from '../overlay/inventory.ts';
+import { isBridgeAlias, VTEP_ALIAS } from '../overlay/marks.ts';
 
 /** The kernel's own routes of addresses that come and go: never in the place of one of ours. */
 const kernelRoute = /^(Deleted )?(local|broadcast|multicast|anycast|fe80:|ff00:)/;
@@ -22,11 +23,17 @@ export function concerns(event: KernelEvent, inventory: Inventory | undefined): 
     case 'route':
       return !kernelRoute.test(event.text);
     case 'link':
+      // One that bears the mark of a device of ours under another name was renamed, or is a leftover.
+      if (event.alias === VTEP_ALIAS || isBridgeAlias(event.alias)) return true;
       return link === undefined || inventory.links.has(link) || inventory.ports.has(link);
     case 'address':
     case 'neighbour':
       return link === undefined || inventory.links.has(link);
     case 'fdb':
       return link === undefined || inventory.links.get(link)?.link.kind === 'vxlan';
+    case 'sysctl':
+      return Object.entries(event.sysctls ?? {}).some(
+        ([key, value]) => (inventory.sysctls.get(key) ?? value) !== value,
+      );
   }
 }

@@ -139,6 +139,8 @@ function picture(): readonly string[] {
     inHost(1, 'bridge', 'fdb', 'show', 'dev', 'vtep1024'),
     ip('-br', 'address', 'show', 'scope', 'global'),
     inHost(1, 'nft', '-s', 'list', 'table', 'inet', 'portolan'),
+    inHost(1, 'sysctl', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'),
+    inHost(1, 'sysctl', '-a', '-r', '(vtep1024|m-dcos)[.](forwarding|rp_filter)'),
   ].join('\n');
   const links = JSON.parse(ip('-j', '-d', 'link', 'show')) as readonly LinkJson[];
   return [...text.split('\n').filter((line) => line.trim() !== ''), ...links.map(describeLink)].sort();
@@ -223,6 +225,8 @@ describe('reconciler', () => {
       'fdb',
     ],
     ['ip link del vtep1024', 'ip link del vtep1024', 'link'],
+    ['a renamed tunnel', 'ip link set vtep1024 down; ip link set vtep1024 name stolen', 'link'],
+    ['a renamed bridge', 'ip link set m-dcos down; ip link set m-dcos name stolen', 'link'],
     ['ip link set mtu', 'ip link set vtep1024 mtu 1300', 'link'],
     ['ip link set mtu below the IPv6 minimum', 'ip link set m-dcos6 mtu 1000', 'link'],
     ['ip link set down', 'ip link set vtep1024 down', 'link'],
@@ -238,15 +242,16 @@ describe('reconciler', () => {
     ['nft flush ruleset', 'nft flush ruleset', 'nft'],
     ['a rule deleted by nft', 'nft flush chain inet portolan nat-postrouting', 'nft'],
     ['an element deleted by nft', 'nft delete element inet portolan portMap4 { tcp . 8080 }', 'nft'],
-    ['forwarding switched off', 'sysctl -q -w net.ipv4.conf.m-dcos.forwarding=0', 'sysctl'],
+    ['forwarding switched off', 'sysctl -q -w net.ipv4.ip_forward=0', 'sysctl'],
+    ['IPv6 forwarding switched off', 'sysctl -q -w net.ipv6.conf.all.forwarding=0', 'sysctl'],
+    ['forwarding of one bridge switched off', 'sysctl -q -w net.ipv4.conf.m-dcos.forwarding=0', 'sysctl'],
+    ['a strict rp_filter of the tunnel', 'sysctl -q -w net.ipv4.conf.vtep1024.rp_filter=1', 'sysctl'],
   ];
 
   it.each(damages)('repairs and logs %s', async (_, command, object) => {
     const before = picture();
     const known = first.repaired(object).length;
     inHost(1, 'sh', '-c', command);
-    // Settings of /proc send no event: the sweep finds them, or any round.
-    if (object === 'sysctl') await first.report({ do: 'settle' });
     await expect.poll(() => first.repaired(object).length, { timeout: 2_000 }).toBeGreaterThan(known);
     await expect.poll(picture, { timeout: 2_000 }).toEqual(before);
     expect(ping(containers[1], '9.0.2.2')).toBe(true);

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip } from '../base/ip.ts';
 import { macFromBytes, type Mac } from '../base/mac.ts';
-import { mac, bridge, add, remove, route, neighbour, fdb, vtep, type Case } from './samples-contract.ts';
+import { mac, bridge, add, set, remove, route, neighbour, fdb, vtep, type Case } from './samples-contract.ts';
 import {
   isErrno,
   PROTOCOL_PORTOLAN,
@@ -171,6 +171,33 @@ export function monitorCases(given: () => Case): void {
             .then(() => undefined),
         ),
       ).toEqual([]);
+    });
+
+    it('tells the mark of a link under whatever name', async () => {
+      const events: KernelEvent[] = [];
+      await given().done(add('br', bridge, { alias: 'portolan:bridge/dcos' }));
+      const monitor = await given().kernel.monitor((event) => events.push(event));
+      await given().opened.interfere([set('br', { rename: 'stolen' })]);
+      await expect
+        .poll(() => events.find(({ link }) => link === 'stolen'))
+        .toMatchObject({ object: 'link', alias: 'portolan:bridge/dcos' });
+      monitor.close();
+    });
+
+    it('tells what forwarding is set to', async () => {
+      const events: KernelEvent[] = [];
+      const monitor = await given().kernel.monitor((event) => events.push(event));
+      for (const key of [
+        'net/ipv4/ip_forward',
+        'net/ipv6/conf/all/forwarding',
+        'net/ipv4/conf/all/rp_filter',
+      ]) {
+        await given().kernel.writeSysctl(key, '1');
+        await expect
+          .poll(() => events.find(({ sysctls }) => sysctls?.[key] !== undefined))
+          .toMatchObject({ object: 'sysctl', sysctls: { [key]: '1' } });
+      }
+      monitor.close();
     });
 
     it('is silent once closed', async () => {

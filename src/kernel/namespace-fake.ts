@@ -155,7 +155,21 @@ export class FakeNamespace implements NetworkNamespace {
   async writeSysctl(key: string, value: string): Promise<void> {
     this.#fail('sysctl', `sysctl -w ${key}=${value}`);
     if (!this.sysctls.has(sysctlKey(key))) throw kernelErrorOf(`sysctl -w ${key}=${value}`, 'ENOENT');
-    this.sysctls.set(sysctlKey(key), value);
+    this.#set(sysctlKey(key), value);
+  }
+
+  /** As the kernel does, it tells of forwarding and rp_filter, whoever sets them. */
+  #set(key: string, value: string): void {
+    const before = this.sysctls.get(key);
+    this.sysctls.set(key, value);
+    if (before === value || !/\/(ip_forward|forwarding|rp_filter)$/.test(key)) return;
+    this.#announce({
+      object: 'sysctl',
+      change: 'new',
+      link: undefined,
+      sysctls: { [key]: value },
+      text: `${key} = ${value}`,
+    });
   }
 
   close(): void {
@@ -395,7 +409,11 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #tellLink(change: KernelEvent['change'], link: FakeLink): void {
-    this.#tell('link', change, link.name, describeLink(toLink(link)));
+    if (this.#own) return;
+    const shown = toLink(link);
+    const { name, alias } = shown;
+    const text = change === 'delete' ? `Deleted ${describeLink(shown)}` : describeLink(shown);
+    this.#announce({ object: 'link', change, link: name, ...(alias === undefined ? {} : { alias }), text });
   }
 
   /** Like the kernel's: later, and not from within the operation. */
@@ -406,10 +424,15 @@ export class FakeNamespace implements NetworkNamespace {
     line: string,
     own = this.#own,
   ): void {
-    if (own || this.listeners.size === 0) return;
+    if (own) return;
     const text = change === 'delete' ? `Deleted ${line}` : line;
+    this.#announce({ object, change, link, text });
+  }
+
+  #announce(event: KernelEvent): void {
+    if (this.listeners.size === 0) return;
     queueMicrotask(() => {
-      for (const listener of this.listeners) listener({ object, change, link, text });
+      for (const listener of this.listeners) listener(event);
     });
   }
 }

@@ -201,10 +201,14 @@ export interface OperationFailure {
 }
 
 export interface KernelEvent {
-  readonly object: 'link' | 'address' | 'route' | 'rule' | 'neighbour' | 'fdb' | 'nft' | 'overrun';
+  readonly object: 'link' | 'address' | 'route' | 'rule' | 'neighbour' | 'fdb' | 'sysctl' | 'nft' | 'overrun';
   readonly change: 'new' | 'delete';
   /** The link it concerns, where the kernel says and it still resolves. */
   readonly link: string | undefined;
+  /** Of a link: its `ifalias`, where it has one. */
+  readonly alias?: string;
+  /** Of sysctls: what they are now, by slashed key. */
+  readonly sysctls?: Readonly<Record<string, string>>;
   /** The object as one line in iproute2's words, for logs. */
   readonly text: string;
 }
@@ -248,7 +252,8 @@ export interface Kernel extends NetworkNamespace {
   portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean;
   /**
    * Calls back on every change of links, addresses, routes, rules, neighbours, FDB and nftables that somebody else
-   * makes, or the kernel by itself; what is changed through this very handle is not told.
+   * makes, or the kernel by itself; what is changed through this very handle is not told. Of sysctls only `forwarding`
+   * and IPv4's `rp_filter` are told, whoever changes them.
    */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
   /**

@@ -118,6 +118,8 @@ function addLink(
 ): Observed {
   assert(!kernel.links.has(name), `there is no device ${name} yet`);
   const details: LinkDetails = link.kind === 'veth' ? { kind: 'veth' } : link;
+  for (const { details: other } of kernel.links.values())
+    assert(link.kind !== 'vxlan' || other.kind !== 'vxlan' || other.vni !== link.vni, 'a VNI has one device');
   const fresh: Link = {
     name,
     index: kernel.links.size + 1,
@@ -151,6 +153,27 @@ export function setLink(kernel: Observed, name: string, settings: LinkSettings):
     links,
     neighbours: flushed ? kernel.neighbours.filter(on) : kernel.neighbours,
     routes: settings.up === false ? kernel.routes.filter(on) : kernel.routes,
+  };
+}
+
+/** What is on the device stays on it. */
+export function renameLink(kernel: Observed, from: string, to: string): Observed {
+  const moved = <T extends { readonly link: string | undefined }>(list: readonly T[]): readonly T[] =>
+    list.map((each) => (each.link === from ? { ...each, link: to } : each));
+  const links = [...kernel.links.values()].map((link) => ({
+    ...link,
+    name: link.name === from ? to : link.name,
+    master: link.master === from ? to : link.master,
+  }));
+  return {
+    ...kernel,
+    links: new Map(links.map((link) => [link.name, link])),
+    addresses: moved(kernel.addresses),
+    routes: moved(kernel.routes),
+    // Those of other devices than the tunnel are not looked at.
+    neighbours: kernel.neighbours.filter(({ link }) => link !== from),
+    fdb: kernel.fdb.filter(({ link }) => link !== from),
+    sysctls: new Map([...kernel.sysctls].filter(([key]) => !key.includes(`/${from}/`))),
   };
 }
 

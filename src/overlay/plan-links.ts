@@ -14,7 +14,7 @@ import type { Change, Observed, Step } from './step.ts';
 export interface LinkPlan {
   readonly steps: readonly Step[];
   readonly ports: readonly Step[];
-  /** Strays, to be removed when nothing refers to them any more. */
+  /** Strays but for tunnels, to be removed when nothing refers to them any more. */
   readonly removals: readonly Step[];
   readonly faults: readonly Fault[];
   /** Devices that are not there and will not be: what belongs on them waits. */
@@ -38,9 +38,13 @@ export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
     flushed: new Set(),
     lookAgain: false,
   };
+  const { veths, bridges, tunnels, kept } = strays(inventory, observed.links);
+  // A tunnel that was renamed holds the VNI that the one to be made needs.
+  const tunnelRemovals = tunnels.map((link) => deleteLink(link, 'remove'));
+  draft.steps.push(...tunnelRemovals);
   for (const desired of inventory.links.values()) planLink(draft, desired, observed.links.get(desired.name));
-  const { veths, others } = strays(inventory, observed.links);
-  const removals = [...veths.filter(({ index }) => observed.knownStrays.has(index)), ...others].map((link) =>
+  draft.lookAgain ||= kept.some(({ ports }) => ports.every((port) => inventory.ports.has(port)));
+  const removals = [...veths.filter(({ index }) => observed.knownStrays.has(index)), ...bridges].map((link) =>
     deleteLink(link, 'remove'),
   );
   return {
@@ -49,7 +53,7 @@ export function planLinks(inventory: Inventory, observed: Observed): LinkPlan {
       planPort(draft, port, observed.links.get(port.name)),
     ),
     removals,
-    removed: new Set(removals.map(({ change }) => change.link ?? '')),
+    removed: new Set([...tunnelRemovals, ...removals].map(({ change }) => change.link ?? '')),
     strays: new Set(veths.map(({ index }) => index)),
   };
 }
@@ -191,23 +195,37 @@ function deleteLink(found: Link, action: Change['action']): Step {
   };
 }
 
+interface Strays {
+  readonly veths: readonly Link[];
+  readonly bridges: readonly Link[];
+  readonly tunnels: readonly Link[];
+  /** Bridges that stay for now, and what holds them. */
+  readonly kept: readonly { readonly ports: readonly string[] }[];
+}
+
 /** Marked devices that nobody wants, ports before bridges; a bridge with somebody else's port on it stays. */
-function strays(
-  inventory: Inventory,
-  found: ReadonlyMap<string, Link>,
-): { readonly veths: readonly Link[]; readonly others: readonly Link[] } {
+function strays(inventory: Inventory, found: ReadonlyMap<string, Link>): Strays {
   const veths: Link[] = [];
-  const others: Link[] = [];
+  const bridges: Link[] = [];
+  const tunnels: Link[] = [];
   for (const link of found.values()) {
     if (link.group === GROUP_DOOMED || inventory.links.has(link.name)) continue;
     if (link.details.kind === 'veth') {
       if (isAttachmentAlias(link.alias) && !inventory.ports.has(link.name)) veths.push(link);
-    } else if (link.details.kind === 'vxlan' && link.alias === VTEP_ALIAS) others.push(link);
-    else if (link.details.kind === 'bridge' && isBridgeAlias(link.alias)) others.push(link);
+    } else if (link.details.kind === 'vxlan' && link.alias === VTEP_ALIAS) tunnels.push(link);
+    else if (link.details.kind === 'bridge' && isBridgeAlias(link.alias)) bridges.push(link);
   }
+  if (bridges.length === 0) return { veths, bridges, tunnels, kept: [] };
   const doomed = new Set(veths.map(({ name }) => name));
-  const used = new Set<string>();
-  for (const { name, master } of found.values())
-    if (master !== undefined && !doomed.has(name)) used.add(master);
-  return { veths, others: others.filter(({ name }) => !used.has(name)) };
+  const portsOf = (bridge: Link): readonly string[] =>
+    [...found.values()]
+      .filter(({ name, master }) => master === bridge.name && !doomed.has(name))
+      .map(({ name }) => name);
+  const held = bridges.map((bridge) => ({ bridge, ports: portsOf(bridge) }));
+  return {
+    veths,
+    bridges: held.filter(({ ports }) => ports.length === 0).map(({ bridge }) => bridge),
+    tunnels,
+    kept: held.filter(({ ports }) => ports.length > 0),
+  };
 }

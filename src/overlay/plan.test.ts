@@ -9,7 +9,14 @@ import { compile } from './compile.ts';
 import type { DesiredState } from './desired.ts';
 import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind } from './inventory.ts';
 import type { Kind } from './inventory.ts';
-import { deleteLink, emptyKernel, operate, performOnModel, setLink } from './kernel-model-fake.ts';
+import {
+  deleteLink,
+  emptyKernel,
+  operate,
+  performOnModel,
+  renameLink,
+  setLink,
+} from './kernel-model-fake.ts';
 import { attachmentAlias } from './marks.ts';
 import { plan } from './plan.ts';
 import type { Observed, Plan } from './step.ts';
@@ -337,6 +344,34 @@ describe('plan for devices', () => {
       held,
       { do: 'link-delete', name: 'pv2' },
     ]);
+  });
+
+  it('removes a tunnel that somebody renamed before it makes the right one', () => {
+    const { desired, kernel } = reconciled([2, 3]);
+    const renamed = renameLink(kernel, NAMES.vtep, 'stolen');
+    const [first, second] = operations(plan(desired, renamed));
+    expect(first).toEqual({ do: 'link-delete', name: 'stolen' });
+    expect(second).toMatchObject({ do: 'link-add', name: NAMES.vtep });
+    expect(operations(plan(desired, performOnModel(renamed, plan(desired, renamed).steps)))).toEqual([]);
+  });
+
+  it('takes the ports back from a bridge that somebody renamed, then removes it', () => {
+    const desired = compile(inputWith([2], { attachments: [attachmentOf(1)] }));
+    const alias = attachmentAlias('c1', 'eth0');
+    const veth = link('pv1', { kind: 'veth' }, { alias, master: NAMES.bridge, up: true });
+    const kernel = withLinks(reconcile(desired, emptyKernel), veth);
+    const renamed = renameLink(kernel, NAMES.bridge, 'stolen');
+    const first = plan(desired, renamed);
+    expect(first.lookAgain).toBe(true);
+    expect(operations(first)).toContainEqual(
+      expect.objectContaining({
+        do: 'link-set',
+        name: 'pv1',
+        settings: { master: NAMES.bridge, hairpin: true },
+      }),
+    );
+    const second = plan(desired, performOnModel(renamed, first.steps));
+    expect(operations(second)).toEqual([{ do: 'link-delete', name: 'stolen' }]);
   });
 
   it('leaves the veth of an attachment whose overlay has no bridge', () => {

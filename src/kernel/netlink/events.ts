@@ -21,6 +21,7 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
+  RTM_NEWNETCONF,
   RTM_NEWROUTE,
   RTM_NEWRULE,
   type NameOf,
@@ -28,6 +29,7 @@ import {
 import { FdbDecoder } from './rtnetlink/fdb.ts';
 import { LinkDecoder, type DecodedLink } from './rtnetlink/link.ts';
 import { NeighbourDecoder } from './rtnetlink/neighbour.ts';
+import { NetconfDecoder } from './rtnetlink/netconf.ts';
 import { RouteDecoder } from './rtnetlink/route.ts';
 import { RuleDecoder } from './rtnetlink/rule.ts';
 
@@ -41,6 +43,8 @@ interface Finding {
   readonly object: KernelEvent['object'];
   readonly link: string | undefined;
   readonly line: string;
+  readonly alias?: string;
+  readonly sysctls?: Readonly<Record<string, string>>;
   readonly decodedLink?: DecodedLink;
 }
 
@@ -59,19 +63,19 @@ export class RouteEventDecoder {
   readonly #rules = new RuleDecoder();
   readonly #neighbours = new NeighbourDecoder();
   readonly #fdb = new FdbDecoder();
+  readonly #settings = new NetconfDecoder();
 
   /** `undefined` for what has no event: local and cached routes, entries without resolution, unknown messages. */
   decode(buffer: Buffer, message: Message, nameOf: NameOf): DecodedEvent | undefined {
     const found = this.#find(buffer, message, named(nameOf));
     if (found === undefined) return undefined;
     const change = deletions.has(message.type) ? 'delete' : 'new';
-    const { object, link, line, decodedLink } = found;
+    const { link, line, ...rest } = found;
     return {
-      object,
+      ...rest,
       change,
       link: link === undefined || isNumbered(link) ? undefined : link,
       text: change === 'delete' ? `Deleted ${line}` : line,
-      ...(decodedLink === undefined ? {} : { decodedLink }),
     };
   }
 
@@ -98,6 +102,8 @@ export class RouteEventDecoder {
       case RTM_NEWNEIGH:
       case RTM_DELNEIGH:
         return this.#neighbour(buffer, message, nameOf);
+      case RTM_NEWNETCONF:
+        return this.#setting(buffer, message, nameOf);
       default:
         return undefined;
     }
@@ -109,7 +115,8 @@ export class RouteEventDecoder {
     const value = this.#links.decode(buffer, message);
     if (value === undefined) return undefined;
     const line = describeLink({ ...value, master: undefined });
-    return { object: 'link', link: value.name, line, decodedLink: value };
+    const { name: link, alias } = value;
+    return { object: 'link', link, line, ...(alias === undefined ? {} : { alias }), decodedLink: value };
   }
 
   #neighbour(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
@@ -119,6 +126,14 @@ export class RouteEventDecoder {
     }
     const value = this.#neighbours.decode(buffer, message, nameOf);
     return value && { object: 'neighbour', link: value.link, line: describeNeighbour(value) };
+  }
+
+  #setting(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
+    const value = this.#settings.decode(buffer, message, nameOf);
+    if (value === undefined) return undefined;
+    const { link, sysctls } = value;
+    const lines = Object.entries(sysctls).map(([key, now]) => `${key} = ${now}`);
+    return lines.length === 0 ? undefined : { object: 'sysctl', link, line: lines.join(', '), sysctls };
   }
 }
 

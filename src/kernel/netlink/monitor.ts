@@ -19,8 +19,8 @@ import { RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH } from './rtnetlin
 import type { DecodedLink } from './rtnetlink/link.ts';
 import type { NetlinkSocket, OwnPorts } from './socket.ts';
 
-/** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes and rules of both families. */
-export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19];
+/** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes, rules and settings of both families. */
+export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25];
 /** NFNLGRP_NFTABLES. */
 export const NFT_GROUPS: readonly number[] = [7];
 /** Room for a burst of 20,000 changes by somebody else, or for the forwarding entries of as many remote agents. */
@@ -189,8 +189,8 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#call({ object: 'overrun', change: 'new', link: undefined, text });
   }
 
-  #call({ object, change, link, text }: DecodedEvent): void {
-    if (!this.#closed) this.#onEvent({ object, change, link, text });
+  #call({ decodedLink: _, ...event }: DecodedEvent): void {
+    if (!this.#closed) this.#onEvent(event);
   }
 
   /** Links that are gone keep the name they were last told under: indexes are not given twice for a long time. */

@@ -179,7 +179,7 @@ describe('decoders', () => {
     const nft = new NftEventDecoder();
     const connections = new ConnectionDecoder();
     const known = (): string => 'vtep1024';
-    const types = fc.constantFrom(16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 0xa00, 0xa0c, 0xa0f, 99);
+    const types = fc.constantFrom(16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 0xa00, 0xa0c, 0xa0f, 99);
     fc.assert(
       fc.property(
         fc.uint8Array({ maxLength: 120 }),
