@@ -9,7 +9,7 @@ import { openIdentity } from '../node/identity.ts';
 import { RecordView } from '../node/record-view.ts';
 import { GrantKeeper } from './grant-keeper.ts';
 import type { OnClose, SessionComponents } from './session.ts';
-import { watchUnderlay, type UnderlayWatch } from './underlay.ts';
+import { listenHost, watchUnderlay, type UnderlayWatch } from './underlay.ts';
 
 export interface Membership {
   readonly node: NodeId;
@@ -47,7 +47,7 @@ export async function openMembership(
     {
       cluster: () => grants.cluster(),
       node,
-      listen: { host: underlay.current().address.toString(), port: config.gossip_port },
+      listen: { host: listenHost(config.address, underlay.current()), port: config.gossip_port },
       contacts: grants.contacts(),
     },
   );

@@ -115,6 +115,18 @@ describe('reconciler in memory', () => {
     expect(report.repairs).toEqual({});
   });
 
+  it('nor what goes with a tunnel that has to be another one, since the host has another address', async () => {
+    const bed = await settled(await makeBed(small()));
+    const underlay = { address: ip('10.0.0.111'), link: 'eth0', mtu: 1500 };
+    bed.want(compile({ ...inputWith([2, 3]), underlay }));
+    const report = await bed.reconciler.settle();
+    expect(report.changes.map(({ object }) => object)).toEqual(
+      expect.arrayContaining(['link', 'route', 'fdb']),
+    );
+    expect(bed.log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    expect(report.repairs).toEqual({});
+  });
+
   it('replaces a flushed or edited table, and changes elements alone where only those differ', async () => {
     const bed = await settled(await makeBed(small()));
     bed.kernel.nft.flush();

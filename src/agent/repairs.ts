@@ -23,15 +23,26 @@ export function* findRepairs(
 ): Generator<undefined, readonly Change[]> {
   const repairs = new Map<string, Change>();
   if (before === undefined) return [];
-  for (const [at, change] of changes.entries()) {
-    if (at % SLICE === 0) yield;
+  const rewished = rewishedLinks(before, now);
+  let at = 0;
+  for (const change of changes) {
+    if (at++ % SLICE === 0) yield;
     // Thousands of nodes join at once where there were none.
     if (change.action === 'make' && wantedNone(change.object, before)) continue;
+    if (rewished.has(change.link ?? '')) continue;
     const { id } = change;
     // One object may take several steps: a device is deleted, made and configured.
     if (!repairs.has(id) && !failed.has(id) && isRepair(change, before, now)) repairs.set(id, change);
   }
   return [...repairs.values()];
+}
+
+/** Devices that are wanted otherwise than before: what they lost with their old shape nobody else took. */
+function rewishedLinks(before: Inventory, now: Inventory): ReadonlySet<string> {
+  const text = (links: Inventory['links'], name: string): string => JSON.stringify(links.get(name) ?? '');
+  return new Set(
+    [...before.links.keys()].filter((name) => text(before.links, name) !== text(now.links, name)),
+  );
 }
 
 function wantedNone(object: ObjectKind, { neighbours, fdb, routes }: Inventory): boolean {

@@ -16,6 +16,7 @@ import { openContainers } from './containers.ts';
 import type { GrantKeeper } from './grant-keeper.ts';
 import { agentView } from './session-view.ts';
 import type { OnClose, Parts, SessionComponents } from './session.ts';
+import { listenHost } from './underlay.ts';
 
 /** Where set-up builds the plug-in; its shell form where there was no compiler. */
 const builtPlugin = fileURLToPath(new URL('../portolan-cni', import.meta.url));
@@ -58,7 +59,8 @@ async function serveApis(
   addContainerRoutes(local, { containers });
   const socket = await listenUnix(local, join(config.run_dir, 'agent.sock'));
   onClose(() => socket.close());
-  const tcp = await listenTcp(app(), { host: config.address ?? '0.0.0.0', port: config.http_port });
+  const host = listenHost(config.address, parts.underlay.current());
+  const tcp = await listenTcp(app(), { host, port: config.http_port });
   onClose(() => tcp.close());
 }
 

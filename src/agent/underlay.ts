@@ -99,6 +99,11 @@ export async function findUnderlay(kernel: Kernel, init: UnderlayInit): Promise<
   return { address, link: link.name, mtu: link.mtu };
 }
 
+/** Where to listen. An address that is not configured may change under a running agent, so all are listened on. */
+export function listenHost(configured: string | undefined, { address }: Underlay): string {
+  return configured ?? (address.family === 4 ? '0.0.0.0' : '::');
+}
+
 function noRoute(masters: readonly string[]): PortolanError {
   return new PortolanError(
     'unavailable',
