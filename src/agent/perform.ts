@@ -43,8 +43,12 @@ type KernelStep = Extract<Step, { do: 'kernel' }>;
 
 /** The run of kernel steps that starts at `from`: they go out together. */
 function kernelBatch(steps: readonly Step[], from: number): readonly KernelStep[] {
-  const end = steps.findIndex((step, at) => at >= from && step.do !== 'kernel');
-  const batch = steps.slice(from, end < 0 ? steps.length : end).filter((step) => step.do === 'kernel');
+  const batch: KernelStep[] = [];
+  for (let at = from; at < steps.length; at++) {
+    const step = steps[at];
+    if (step?.do !== 'kernel') break;
+    batch.push(step);
+  }
   return batch;
 }
 

@@ -9,21 +9,31 @@ import { assert } from './assert.ts';
 export type Family = 4 | 6;
 
 const width = (family: Family): number => (family === 4 ? 32 : 128);
+const HIGHEST = { 4: 0xffff_ffff, 6: (1n << 128n) - 1n } as const;
 
 export class IpAddress {
   readonly family: Family;
-  /** The address as an unsigned integer, network order. */
-  readonly value: bigint;
+  /**
+   * The address as an unsigned integer, network order: a number for IPv4, since addresses of thousands of nodes are
+   * compared and written again and again, a bigint for IPv6.
+   */
+  readonly bits: number | bigint;
   #text: string | undefined;
 
-  constructor(family: Family, value: bigint) {
-    assert(value >= 0n && value >> BigInt(width(family)) === 0n, `IPv${family} address within its width`);
+  constructor(family: Family, value: bigint | number) {
+    const bits = family === 4 ? Number(value) : BigInt(value);
+    assert(bits >= 0 && bits <= HIGHEST[family], 'an address within its width');
     this.family = family;
-    this.value = value;
+    this.bits = bits;
+  }
+
+  /** The address as an unsigned integer, network order. */
+  get value(): bigint {
+    return BigInt(this.bits);
   }
 
   toString(): string {
-    return (this.#text ??= this.family === 4 ? formatV4(this.value) : formatV6(this.value));
+    return (this.#text ??= typeof this.bits === 'number' ? formatV4(this.bits) : formatV6(this.bits));
   }
 
   toJSON(): string {
@@ -50,7 +60,7 @@ export class IpAddress {
   }
 
   equals(other: IpAddress): boolean {
-    return this.family === other.family && this.value === other.value;
+    return this.family === other.family && this.bits === other.bits;
   }
 
   static fromBytes(bytes: Uint8Array, offset = 0, length = bytes.length - offset): IpAddress {
@@ -71,8 +81,8 @@ export class Prefix {
       Number.isInteger(length) && length >= 0 && length <= width(address.family),
       'prefix length within the family',
     );
-    const hostBits = BigInt(width(address.family) - length);
-    this.network = new IpAddress(address.family, (address.value >> hostBits) << hostBits);
+    const bits = networkBits(address.bits, length);
+    this.network = bits === address.bits ? address : new IpAddress(address.family, bits);
     this.length = length;
   }
 
@@ -107,8 +117,7 @@ export class Prefix {
   }
 
   contains(address: IpAddress): boolean {
-    const hostBits = BigInt(width(this.family) - this.length);
-    return address.family === this.family && (address.value ^ this.network.value) >> hostBits === 0n;
+    return address.family === this.family && networkBits(address.bits, this.length) === this.network.bits;
   }
 
   /** True when the two share an address. */
@@ -140,6 +149,13 @@ export class Prefix {
     if (this.length === width(this.family)) return undefined;
     return [this.subnet(this.length + 1, 0), this.subnet(this.length + 1, 1)];
   }
+}
+
+/** An address without its host bits. */
+function networkBits(bits: number | bigint, length: number): number | bigint {
+  if (typeof bits === 'number') return length === 0 ? 0 : (bits & (-1 << (32 - length))) >>> 0;
+  const hostBits = BigInt(128 - length);
+  return (bits >> hostBits) << hostBits;
 }
 
 /** An interface's address with the length of its on-link prefix: `44.128.0.1/20`. */
@@ -185,7 +201,8 @@ export function parseInterfaceAddress(text: string): InterfaceAddress | undefine
 /** Parses `NETWORK/LENGTH`; `undefined` when malformed or when host bits are set. */
 export function parsePrefix(text: string): Prefix | undefined {
   const parsed = parseInterfaceAddress(text);
-  return parsed === undefined || !parsed.prefix.network.equals(parsed.address) ? undefined : parsed.prefix;
+  const found = parsed?.prefix;
+  return parsed === undefined || found?.network.equals(parsed.address) !== true ? undefined : found;
 }
 
 /** For constants in code and tests: throws where the parsers return `undefined`. */
@@ -210,12 +227,15 @@ export function interfaceAddress(text: string): InterfaceAddress {
 /** Order by family, then by value: for stable output. */
 export function compareIp(a: IpAddress, b: IpAddress): number {
   if (a.family !== b.family) return a.family - b.family;
-  return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
+  return a.bits < b.bits ? -1 : a.bits > b.bits ? 1 : 0;
 }
 
 export function comparePrefix(a: Prefix, b: Prefix): number {
   return compareIp(a.network, b.network) || a.length - b.length;
 }
+
+const ZERO = '0'.charCodeAt(0);
+const DOT = '.'.charCodeAt(0) - ZERO;
 
 function parseDecimal(text: string, max: number): number | undefined {
   if (!/^(0|[1-9][0-9]{0,2})$/.test(text)) return undefined;
@@ -223,17 +243,25 @@ function parseDecimal(text: string, max: number): number | undefined {
   return value <= max ? value : undefined;
 }
 
-function parseV4(text: string): bigint | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
-  // Records of thousands of nodes are parsed on every change: one bigint at the end, not one per byte.
+/** Records of thousands of nodes are read at a time: one pass over the characters, no pieces. */
+function parseV4(text: string): number | undefined {
   let value = 0;
-  for (const part of parts) {
-    const byte = parseDecimal(part, 255);
-    if (byte === undefined) return undefined;
-    value = value * 256 + byte;
+  let bytes = 0;
+  let byte: number | undefined;
+  for (let at = 0; at <= text.length; at++) {
+    const digit = at === text.length ? DOT : text.charCodeAt(at) - ZERO;
+    if (digit === DOT) {
+      if (byte === undefined) return undefined;
+      value = value * 256 + byte;
+      bytes++;
+      byte = undefined;
+    } else {
+      if (digit < 0 || digit > 9 || byte === 0) return undefined;
+      byte = (byte ?? 0) * 10 + digit;
+      if (byte > 255) return undefined;
+    }
   }
-  return BigInt(value);
+  return bytes === 4 ? value : undefined;
 }
 
 function parseV6(text: string): bigint | undefined {
@@ -259,7 +287,7 @@ function parseGroups(text: string, allowV4: boolean): number[] | undefined {
     if (allowV4 && i === parts.length - 1 && part.includes('.')) {
       const v4 = parseV4(part);
       if (v4 === undefined) return undefined;
-      groups.push(Number(v4 >> 16n), Number(v4 & 0xffffn));
+      groups.push(v4 >>> 16, v4 & 0xffff);
     } else {
       if (!/^[0-9a-f]{1,4}$/i.test(part)) return undefined;
       groups.push(Number.parseInt(part, 16));
@@ -268,8 +296,7 @@ function parseGroups(text: string, allowV4: boolean): number[] | undefined {
   return groups;
 }
 
-function formatV4(value: bigint): string {
-  const n = Number(value);
+function formatV4(n: number): string {
   return `${n >>> 24}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`;
 }
 

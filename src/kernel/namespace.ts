@@ -144,7 +144,7 @@ export class RealNamespace implements NetworkNamespace {
       deletions: () => this.#linkDeletions(),
       echoes: this.echoes,
     });
-    return run.perform(operations);
+    return this.echoes.whileProgramming(() => run.perform(operations));
   }
 
   async readSysctl(key: string): Promise<string | undefined> {

@@ -61,11 +61,16 @@ export function* planSliced(inventory: Inventory, observed: Observed): Generator
     links.removals,
   ];
   return {
-    steps: groups.flat(),
+    steps: concatenated(groups),
     faults: links.faults,
     lookAgain: links.lookAgain || addresses.lookAgain,
     strays: links.strays,
   };
+}
+
+/** `flat` looks at every element for being a list itself. */
+function concatenated(groups: readonly (readonly Step[])[]): readonly Step[] {
+  return ([] as readonly Step[]).concat(...groups);
 }
 
 interface Differ<T> {
@@ -99,9 +104,7 @@ function* diff<T>(
   }
   if (found.seen.size < desired.values.length)
     for (let at = 0; at < desired.values.length; at += SLICE) {
-      for (const value of desired.values.slice(at, at + SLICE))
-        if (!found.seen.has(value) && differ.possible(value))
-          found.make.push(makeStep(differ, value, undefined));
+      makeSlice(differ, desired.values.slice(at, at + SLICE), found);
       yield;
     }
   return found;
@@ -129,45 +132,61 @@ function compareSlice<T>(differ: Differ<T>, desired: Items<T>, slice: readonly T
   }
 }
 
+function makeSlice<T>(differ: Differ<T>, slice: readonly T[], { make, seen }: Found<T>): void {
+  for (const value of slice)
+    if ((seen.size === 0 || !seen.has(value)) && differ.possible(value))
+      make.push(makeStep(differ, value, undefined));
+}
+
 function makeStep<T>(differ: Differ<T>, value: T, was: string | undefined): Step {
-  const change = new ObjectChange(differ, value, was === undefined ? 'make' : 'correct', was);
-  return { do: 'kernel', operation: differ.make(value), change };
+  return new ObjectStep(differ, value, was === undefined ? 'make' : 'correct', was);
 }
 
 function removeStep<T>(differ: Differ<T>, value: T): Step {
-  return {
-    do: 'kernel',
-    operation: differ.remove(value),
-    change: new ObjectChange(differ, value, 'remove', undefined),
-  };
+  return new ObjectStep(differ, value, 'remove', undefined);
 }
 
-/** Its words are made when somebody asks: of thousands of changes a log line shows five. */
-class ObjectChange<T> implements Change {
-  readonly object: ObjectKind;
+/**
+ * One object for a step and what it is for, since there may be tens of thousands. Its words are made when somebody
+ * asks: of thousands of changes a log line shows five.
+ */
+class ObjectStep<T> implements Change {
+  readonly operation: KernelOperation;
   readonly action: Change['action'];
   readonly was: string | undefined;
-  readonly #kind: Kind<T>;
+  readonly #differ: Differ<T>;
   readonly #value: T;
 
   constructor(differ: Differ<T>, value: T, action: Change['action'], was: string | undefined) {
-    this.object = differ.object;
+    this.operation = action === 'remove' ? differ.remove(value) : differ.make(value);
     this.action = action;
     this.was = was;
-    this.#kind = differ.kind;
+    this.#differ = differ;
     this.#value = value;
   }
 
+  get do(): 'kernel' {
+    return 'kernel';
+  }
+
+  get change(): Change {
+    return this;
+  }
+
+  get object(): ObjectKind {
+    return this.#differ.object;
+  }
+
   get id(): string {
-    return `${this.object} ${this.#kind.key(this.#value)}`;
+    return `${this.object} ${this.#differ.kind.key(this.#value)}`;
   }
 
   get what(): string {
-    return this.#kind.words(this.#value);
+    return this.#differ.kind.words(this.#value);
   }
 
   get link(): string | undefined {
-    return this.#kind.link(this.#value);
+    return this.#differ.kind.link(this.#value);
   }
 }
 

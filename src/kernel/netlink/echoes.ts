@@ -25,9 +25,11 @@ export interface EchoListener {
 }
 
 export class Echoes {
-  readonly #expected = new Map<string, number>();
+  /** How many are expected, by the object's key. */
+  readonly #expected = { new: new Map<string, number>(), delete: new Map<string, number>() };
   readonly #doomed = new Set<string>();
   readonly #listeners = new Set<EchoListener>();
+  #runs = 0;
 
   /** Without a monitor nobody asks. */
   get active(): boolean {
@@ -36,7 +38,21 @@ export class Echoes {
 
   /** False when no echo is waited for. */
   get expecting(): boolean {
-    return this.#expected.size > 0;
+    return this.#expected.new.size > 0 || this.#expected.delete.size > 0;
+  }
+
+  /** True while many operations are under way: there is better to do than to read their echoes. */
+  get programming(): boolean {
+    return this.#runs > 0;
+  }
+
+  async whileProgramming<T>(run: () => Promise<T>): Promise<T> {
+    this.#runs++;
+    try {
+      return await run();
+    } finally {
+      this.#runs--;
+    }
   }
 
   add(listener: EchoListener): void {
@@ -61,20 +77,20 @@ export class Echoes {
 
   /** `object` by `EchoKeys`. */
   expect(change: 'new' | 'delete', object: string): void {
-    const key = `${change} ${object}`;
-    this.#expected.set(key, (this.#expected.get(key) ?? 0) + 1);
-    if (this.#expected.size <= MAX_EXPECTED) return;
-    const oldest = this.#expected.keys().next();
-    if (oldest.done !== true) this.#expected.delete(oldest.value);
+    const expected = this.#expected[change];
+    expected.set(object, (expected.get(object) ?? 0) + 1);
+    if (expected.size <= MAX_EXPECTED) return;
+    const oldest = expected.keys().next();
+    if (oldest.done !== true) expected.delete(oldest.value);
   }
 
   /** True, once per expectation, when this change is ours. */
   recognise(change: 'new' | 'delete', object: string): boolean {
-    const key = `${change} ${object}`;
-    const count = this.#expected.get(key);
+    const expected = this.#expected[change];
+    const count = expected.get(object);
     if (count === undefined) return false;
-    if (count === 1) this.#expected.delete(key);
-    else this.#expected.set(key, count - 1);
+    if (count === 1) expected.delete(object);
+    else expected.set(object, count - 1);
     return true;
   }
 
@@ -99,7 +115,8 @@ export class Echoes {
 
   /** After an overrun nobody knows which echoes were lost. */
   forget(): void {
-    this.#expected.clear();
+    this.#expected.new.clear();
+    this.#expected.delete.clear();
     this.#doomed.clear();
   }
 }

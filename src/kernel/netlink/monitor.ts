@@ -117,7 +117,8 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       if (event !== undefined) this.#call(event);
     });
     if (this.#overrun) this.#tellOverrun();
-    if (!this.#closed) this.#schedule(moreRoutes || moreNft ? 0 : POLL_MS);
+    const more = (moreRoutes || moreNft) && !this.#components.echoes.programming;
+    if (!this.#closed) this.#schedule(more ? 0 : POLL_MS);
   }
 
   /** True when there may be more. */

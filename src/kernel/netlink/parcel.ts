@@ -15,18 +15,17 @@ import type { Acknowledgement, NetlinkSocket } from './socket.ts';
 /** What became of an operation that the kernel refused. */
 export type Refused = (index: number, operation: PackedOperation, error: KernelError) => void;
 
-interface Packed {
-  readonly index: number;
-  readonly operation: PackedOperation;
-  /** What its echo is expected by; absent when the echo says that it is ours, or nobody listens. */
-  readonly echo: string | undefined;
-}
-
 export class Parcel {
   readonly #echoes: Echoes;
   readonly #keys = new EchoKeys();
   readonly #writer: MessageWriter;
-  #packed: Packed[] = [];
+  /** By number of the message: the operation, its place in the list it came in, and what its echo is expected by. */
+  readonly #operations: PackedOperation[] = [];
+  readonly #indexes: number[] = [];
+  readonly #expected: (string | undefined)[] = [];
+
+  readonly #keyOf = (buffer: Buffer, start: number, end: number): string | undefined =>
+    this.#keys.of(buffer, start, end);
 
   constructor(components: { readonly echoes: Echoes }, init: { readonly capacityBytes: number }) {
     this.#echoes = components.echoes;
@@ -39,32 +38,34 @@ export class Parcel {
 
   /** `index` is the operation's place in the list it came in; `linkIndex` that of its link, 0 = none. */
   pack(index: number, operation: PackedOperation, linkIndex: number): void {
-    encodeOperation(this.#writer, this.#packed.length + 1, operation, linkIndex);
-    this.#packed.push({ index, operation, echo: this.#expect(operation) });
+    const number = this.#operations.push(operation);
+    this.#indexes.push(index);
+    encodeOperation(this.#writer, number, operation, linkIndex);
+    this.#expected.push(this.#expect(operation));
   }
 
   /** Sends on the calling thread. */
   sendNow(socket: NetlinkSocket, refused: Refused): void {
-    if (this.#packed.length === 0) return;
+    if (this.#operations.length === 0) return;
     this.#writer.addFlags(NLM_F_ACK);
     this.#conclude(socket.exchange(this.#what, this.#writer), refused);
   }
 
   /** Sends on another thread; the parcel must not be touched meanwhile. */
   async send(socket: NetlinkSocket, refused: Refused): Promise<void> {
-    if (this.#packed.length === 0) return;
+    if (this.#operations.length === 0) return;
     this.#writer.addFlags(NLM_F_ACK);
     this.#conclude(await socket.exchangeAsync(this.#what, this.#writer), refused);
   }
 
   get #what(): string {
-    return `send ${this.#packed.length} operations to the kernel`;
+    return `send ${this.#operations.length} operations to the kernel`;
   }
 
   #expect(operation: PackedOperation): string | undefined {
     const change = echoWithoutPort(operation);
     if (change === undefined || !this.#echoes.active) return undefined;
-    const key = this.#writer.last((buffer, start, end) => this.#keys.of(buffer, start, end));
+    const key = this.#writer.last(this.#keyOf);
     if (key !== undefined) this.#echoes.expect(change, key);
     return key;
   }
@@ -72,14 +73,14 @@ export class Parcel {
   #conclude(answers: readonly Acknowledgement[], refused: Refused): void {
     if (answers.length === 0) throw kernelErrorOf(`${this.#what} (no acknowledgement)`, 'EIO');
     for (const { sequence, errno, detail } of answers) {
-      const packed = this.#packed[sequence - 1];
-      if (errno === 0 || packed === undefined) continue;
-      const { index, operation, echo } = packed;
+      const [operation, index] = [this.#operations[sequence - 1], this.#indexes[sequence - 1]];
+      if (errno === 0 || operation === undefined || index === undefined) continue;
+      const echo = this.#expected[sequence - 1];
       const change = echoWithoutPort(operation);
       if (echo !== undefined && change !== undefined) this.#echoes.unexpect(change, echo);
       refused(index, operation, kernelError(describeOperation(operation), errno, detail));
     }
-    this.#packed = [];
+    for (const list of [this.#operations, this.#indexes, this.#expected]) list.length = 0;
     this.#writer.reset();
   }
 }

@@ -44,9 +44,7 @@ export function encodeAddress(
 }
 
 function ifaddr(writer: MessageWriter, family: number, length: number, linkIndex: number): void {
-  writer.raw8(family);
-  writer.raw8(length);
-  writer.raw16(0);
+  writer.raw8x4(family, length, 0, 0);
   writer.raw32(linkIndex);
 }
 

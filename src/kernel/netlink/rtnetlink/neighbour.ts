@@ -34,13 +34,9 @@ export function ndmsg(
   writer: MessageWriter,
   header: { readonly family: number; readonly index: number; readonly state: number; readonly flags: number },
 ): void {
-  writer.raw8(header.family);
-  writer.raw8(0);
-  writer.raw16(0);
+  writer.raw32(header.family);
   writer.raw32(header.index);
-  writer.raw16(header.state);
-  writer.raw8(header.flags);
-  writer.raw8(0);
+  writer.raw32(header.state | (header.flags << 16));
 }
 
 export function encodeNeighbour(

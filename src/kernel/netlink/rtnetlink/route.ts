@@ -47,14 +47,8 @@ interface RouteHeader {
 }
 
 function rtmsg(writer: MessageWriter, header: RouteHeader): void {
-  writer.raw8(header.family);
-  writer.raw8(header.length);
-  writer.raw8(0);
-  writer.raw8(0);
-  writer.raw8(header.table < 256 ? header.table : 0);
-  writer.raw8(header.protocol);
-  writer.raw8(header.scope);
-  writer.raw8(header.type);
+  writer.raw8x4(header.family, header.length, 0, 0);
+  writer.raw8x4(header.table < 256 ? header.table : 0, header.protocol, header.scope, header.type);
   writer.raw32(header.flags);
 }
 
@@ -127,7 +121,7 @@ export class RouteDecoder {
     if (family !== AF_INET && family !== AF_INET6) return undefined;
     if (buffer.readUInt8(start + 7) !== RTN_UNICAST || (flags & RTM_F_CLONED) !== 0) return undefined;
     const attributes = this.#attributes.parse(buffer, start + RTMSG_BYTES, end);
-    const destination = attributes.ip(RTA_DST) ?? new IpAddress(family === AF_INET ? 4 : 6, 0n);
+    const destination = attributes.ip(RTA_DST) ?? new IpAddress(family === AF_INET ? 4 : 6, 0);
     if ((destination.family === 4) !== (family === AF_INET) || length > (family === AF_INET ? 32 : 128))
       return undefined;
     const hop = this.#firstHop(buffer, flags);
