@@ -31,18 +31,26 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
   let ending = false;
   let changing: Promise<void> | undefined;
 
+  /** Heard of while a session opens: a node that was away learns first of all what has become of it. */
+  let removed = false;
+
   const begin = async (): Promise<void> => {
+    removed = false;
     session = await openSession({ ...components, journal }, { config, onRemoved });
   };
   const startOver = async (): Promise<void> => {
-    log.warn('The cluster has removed this node: it gives up its block and joins anew');
-    const old = session;
-    await old?.close();
-    await old?.forget();
-    await rotateIdentity({ journal, random });
-    if (!ending) await begin();
+    do {
+      log.warn('The cluster has removed this node: it gives up its block and joins anew');
+      const old = session;
+      session = undefined;
+      await old?.close();
+      await old?.forget();
+      await rotateIdentity({ journal, random });
+      if (!ending) await begin();
+    } while (removed && !ending);
   };
   const onRemoved = (): void => {
+    removed = true;
     if (ending || session === undefined) return;
     changing ??= startOver()
       .catch((error: unknown) => {
@@ -55,6 +63,7 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
 
   try {
     await begin();
+    if (removed) onRemoved();
   } catch (error) {
     await journal.close();
     throw error;

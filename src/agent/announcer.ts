@@ -19,6 +19,8 @@ export interface AnnouncerInit {
   /** `undefined` while nothing is granted. */
   grantEpoch(): number | undefined;
   attachments(): readonly Endpoint[];
+  /** The cluster has removed this node. */
+  removed(): boolean;
 }
 
 export class Announcer {
@@ -41,10 +43,15 @@ export class Announcer {
 
   /** Resolves when it is on this node's disk; the others hear of it at the same time. */
   async place(): Promise<void> {
-    const record = this.#init.nodeRecord();
-    await this.#publisher.node(record);
-    const epoch = this.#init.grantEpoch();
-    if (epoch !== undefined) await this.#publisher.overlays(this.#init.overlays(), record.address, epoch);
+    try {
+      const record = this.#init.nodeRecord();
+      await this.#publisher.node(record);
+      const epoch = this.#init.grantEpoch();
+      if (epoch !== undefined) await this.#publisher.overlays(this.#init.overlays(), record.address, epoch);
+    } catch (error) {
+      // Nobody listens to a removed node; its session is about to end for that.
+      if (!this.#init.removed()) throw error;
+    }
   }
 
   placeSoon(): void {
@@ -70,8 +77,8 @@ export class Announcer {
   }
 
   #endpoints(source: Endpoint['source'], endpoints: readonly Endpoint[]): void {
-    this.#publisher
-      .endpoints(source, endpoints)
-      .catch((error: unknown) => this.#log.error('Cannot publish endpoints', { source, error }));
+    this.#publisher.endpoints(source, endpoints).catch((error: unknown) => {
+      if (!this.#init.removed()) this.#log.error('Cannot publish endpoints', { source, error });
+    });
   }
 }

@@ -105,6 +105,11 @@ export class Attachments {
     return this.#records.endpoints();
   }
 
+  /** Whether the interface is attached, or about to be. */
+  has(interfaceOf: { readonly container: string; readonly ifname: string }): boolean {
+    return this.#records.get(attachmentId(interfaceOf)) !== undefined;
+  }
+
   add(request: CniRequest): Promise<CniResult> {
     return this.#lock.run(request.container, () => this.#add(request));
   }

@@ -15,8 +15,10 @@ import { openContainers, type Containers } from './containers.ts';
 
 let directory = '';
 const opened: Containers[] = [];
+/** Containers whose attachment the host has forgotten. */
+const forgotten = new Set<string>();
 
-/** Answers like a plug-in, notes its calls, and fails while there is a file `fail-<COMMAND>`. */
+/** Answers like a plug-in with what is in `address`, notes its calls, and fails while there is `fail-<COMMAND>`. */
 const plugin = `#!/bin/sh
 here=$(dirname "$0")
 echo "$CNI_COMMAND $CNI_CONTAINERID" >> "$here/calls"
@@ -25,7 +27,7 @@ if [ -e "$here/fail-$CNI_COMMAND" ]; then
   echo '{"code":11,"msg":"told to fail"}'
   exit 1
 fi
-echo '{"cniVersion":"1.0.0","ips":[{"address":"9.0.1.2/25"}]}'
+echo "{\\"cniVersion\\":\\"1.0.0\\",\\"ips\\":[{\\"address\\":\\"$(cat "$here/address")\\"}]}"
 `;
 
 const open = async (): Promise<Containers> => {
@@ -36,6 +38,7 @@ const open = async (): Promise<Containers> => {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      attached: ({ container }) => !forgotten.delete(container),
     },
   );
   opened.push(containers);
@@ -78,6 +81,7 @@ async function remains(): Promise<readonly string[]> {
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-containers-'));
   await mkdir(join(directory, 'cni'));
+  await writeFile(join(directory, 'address'), '9.0.1.2/25');
   await writeFile(join(directory, 'portolan-cni'), plugin, { mode: 0o755 });
   const others = { cniVersion: '1.0.0', name: 'another', plugins: [{ type: 'bridge' }] };
   await writeFile(join(directory, 'cni', '00-another.conflist'), JSON.stringify(others));
@@ -132,6 +136,21 @@ describe('native containers', () => {
     await expect(second.remove('web', { force: false })).rejects.toMatchObject({ code: 'conflict' });
     await second.remove('web', { force: true });
     expect(await remains()).toEqual([]);
+  });
+
+  it('are given other addresses when their host has forgotten the old ones, at once or when that works', async () => {
+    const containers = await open();
+    const { id } = await run(containers, 'exec busybox sleep 1000', 'web');
+    const addresses = async (): Promise<readonly string[]> => (await containers.inspect('web')).addresses;
+    await writeFile(join(directory, 'address'), '9.0.7.2/25');
+    await writeFile(join(directory, 'fail-ADD'), '');
+    forgotten.add(id);
+    await expect.poll(addresses).toEqual([]);
+    await rm(join(directory, 'fail-ADD'));
+    await expect.poll(addresses).toEqual(['9.0.7.2/25']);
+    const hosts = execFileSync('runc', ['--root', containers.runcRoot, 'exec', id, 'cat', '/etc/hosts']);
+    expect(hosts.toString()).toContain('9.0.7.2\tweb');
+    expect(hosts.toString()).not.toContain('9.0.1.2');
   });
 
   it('are found by id, name or the beginning of an id, and by nothing else', async () => {

@@ -11,24 +11,21 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
-import { parseInterfaceAddress } from '../base/ip.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import { PLUGIN_TYPE } from '../cni/config.ts';
 import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
 import { containerCgroup, removeContainerCgroups } from '../runtime/cgroup.ts';
-import {
-  cniAdd,
-  cniDelete,
-  defaultPluginDirectories,
-  readConflists,
-  type Attachment,
-  type CniRuntimeInit,
-  type Conflist,
-} from '../runtime/cni-runtime.ts';
+import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
 import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
-import { createNetns, mountRootfs, removeNetns, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
+import {
+  createNetns,
+  mountRootfs,
+  removeNetns,
+  rewriteHosts,
+  rootfsPaths,
+  unmountRootfs,
+} from '../runtime/rootfs.ts';
 import {
   containerPaths,
   deleteContainer,
@@ -37,10 +34,10 @@ import {
   startContainer,
   type ContainerPaths,
 } from '../runtime/runc.ts';
+import { bareAddresses, ContainerNetwork, IFNAME } from './container-network.ts';
 import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
 
 export const MAX_CONTAINERS = 4096;
-const IFNAME = 'eth0';
 const SWEEP_MS = 2_000;
 
 export interface ContainersComponents {
@@ -55,6 +52,8 @@ export interface ContainersInit {
   readonly cniDir: string;
   /** Absent = where distributions put CNI plug-ins. */
   readonly pluginDirectories?: readonly string[];
+  /** False = the host has forgotten the attachment, as a node does that gave up its block. */
+  attached(interfaceOf: { readonly container: string; readonly ifname: string }): boolean;
 }
 
 export interface Containers {
@@ -84,7 +83,7 @@ class NativeContainers implements Containers {
   readonly #components: ContainersComponents;
   readonly #init: ContainersInit;
   readonly #root: string;
-  readonly #cni: CniRuntimeInit;
+  readonly #network: ContainerNetwork;
   readonly #records = new Map<string, ContainerRecord>();
   /** Containers of which only the removal is left, because it has failed so far. */
   readonly #broken = new Set<string>();
@@ -99,10 +98,13 @@ class NativeContainers implements Containers {
     this.#init = init;
     this.#root = join(init.stateDir, 'containers');
     this.runcRoot = join(init.runDir, 'runc');
-    this.#cni = {
-      env: { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') },
-      pluginDirectories: init.pluginDirectories ?? defaultPluginDirectories,
-    };
+    this.#network = new ContainerNetwork({
+      cniDir: init.cniDir,
+      cni: {
+        env: { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') },
+        pluginDirectories: init.pluginDirectories ?? defaultPluginDirectories,
+      },
+    });
   }
 
   async recover(): Promise<void> {
@@ -166,7 +168,7 @@ class NativeContainers implements Containers {
   }
 
   async #draft(id: string, request: ContainerRequest): Promise<ContainerRecord> {
-    const conflist = await this.#conflist(request.network);
+    const conflist = await this.#network.conflist(request.network);
     const name = request.name ?? id;
     const holder = [...this.#records.values()].find((each) => each.name === name);
     if (holder !== undefined)
@@ -187,35 +189,17 @@ class NativeContainers implements Containers {
     };
   }
 
-  async #conflist(network: string | undefined): Promise<Conflist> {
-    const lists = await readConflists(this.#init.cniDir);
-    // Without a name it must be an overlay: other runtimes keep their own networks in the same directory.
-    const isOverlay = (list: Conflist): boolean => list.plugins.some((plugin) => plugin.type === PLUGIN_TYPE);
-    const found = lists.find((list) => (network === undefined ? isOverlay(list) : list.name === network));
-    if (found !== undefined) return found;
-    const names = lists
-      .filter(isOverlay)
-      .map((list) => list.name)
-      .join(', ');
-    throw new PortolanError('not-found', `Cannot find the network "${network ?? '(first)'}" on this host`, {
-      field: 'network',
-      remedy: names === '' ? 'wait until the agent has its blocks' : `choose one of ${names}`,
-    });
-  }
-
   /** The record goes to disk before the first thing is made, and again when there is more to undo. */
   async #create(record: ContainerRecord): Promise<void> {
     const directory = join(this.#root, record.id);
     await mkdir(directory, { mode: 0o700 });
     await writeRecord(directory, record);
     await createNetns(record.netns);
-    const result = await cniAdd(record.conflist as Conflist, this.#attachment(record), this.#cni);
-    record.result = result as ContainerRecord['result'];
-    record.addresses = result.ips.map((ip) => ip.address);
+    await this.#network.attach(record);
     await writeRecord(directory, record);
     await mountRootfs(rootfsPaths(directory), {
       hostname: record.name,
-      addresses: record.addresses.map(bare),
+      addresses: bareAddresses(record),
     });
     await this.#writeBundle(directory, record);
     record.process = await startContainer(this.#paths(record.id));
@@ -236,12 +220,6 @@ class NativeContainers implements Containers {
       hidden: [this.#init.stateDir, '/etc/portolan'],
     });
     await writeFile(join(directory, 'config.json'), JSON.stringify(config));
-  }
-
-  #attachment(record: ContainerRecord): Attachment {
-    const { netns, request } = record;
-    const { ports, labels } = request;
-    return { containerId: record.id, containerName: record.name, netns, ifname: IFNAME, ports, labels };
   }
 
   #paths(id: string): ContainerPaths {
@@ -328,10 +306,9 @@ class NativeContainers implements Containers {
     await rm(directory, { recursive: true, force: true });
   }
 
-  /** Gives its addresses back. DEL is idempotent, so it also follows an ADD that nobody saw the end of. */
+  /** Gives its addresses back. */
   async #release(record: ContainerRecord): Promise<void> {
-    const list = record.conflist as Conflist;
-    await cniDelete(list, this.#attachment(record), record.result, this.#cni);
+    await this.#network.detach(record);
     await removeNetns(record.netns);
   }
 
@@ -346,18 +323,50 @@ class NativeContainers implements Containers {
   async #sweep(): Promise<void> {
     for (const id of this.#broken) await this.#alone(id, () => this.#discard(id, this.#records.get(id)));
     for (const record of this.#records.values()) {
-      if (this.#turns.has(record.id) || record.result === undefined || record.process === undefined) continue;
-      if (record.boot === this.#boot && isRunning(record.process)) continue;
-      await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
-        this.#failed(record.id, error),
-      );
+      if (this.#turns.has(record.id) || record.process === undefined) continue;
+      if (record.boot === this.#boot && isRunning(record.process)) await this.#keepAttached(record);
+      else if (record.result !== undefined)
+        await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
+          this.#failed(record.id, error),
+        );
     }
+  }
+
+  /** A container whose addresses became somebody else's gets others. */
+  async #keepAttached(record: ContainerRecord): Promise<void> {
+    if (record.result !== undefined && this.#init.attached({ container: record.id, ifname: IFNAME })) return;
+    const was = record.addresses;
+    const fields = { container: record.id, name: record.name };
+    try {
+      await this.#alone(record.id, () => this.#attachAgain(record));
+      this.#components.log.warn('Container was given other addresses', {
+        ...fields,
+        was,
+        addresses: record.addresses,
+      });
+    } catch (error) {
+      if (was.length > 0)
+        this.#components.log.warn('Container has no network until it can be attached again', {
+          ...fields,
+          was,
+          error,
+        });
+    }
+  }
+
+  async #attachAgain(record: ContainerRecord): Promise<void> {
+    const directory = join(this.#root, record.id);
+    delete record.result;
+    record.addresses = [];
+    await writeRecord(directory, record);
+    record.conflist = (await this.#network.conflist(record.network)) as ContainerRecord['conflist'];
+    await this.#network.attach(record);
+    await writeRecord(directory, record);
+    await rewriteHosts(rootfsPaths(directory), { hostname: record.name, addresses: bareAddresses(record) });
   }
 
   async #ended(record: ContainerRecord): Promise<void> {
     await this.#release(record);
-    delete record.result;
-    record.addresses = [];
     await writeRecord(join(this.#root, record.id), record);
     this.#components.log.info('Container has ended', { container: record.id, name: record.name });
   }
@@ -374,8 +383,4 @@ class NativeContainers implements Containers {
     this.#timer?.cancel();
     return Promise.resolve();
   }
-}
-
-function bare(text: string): string {
-  return String(parseInterfaceAddress(text)?.address ?? text);
 }

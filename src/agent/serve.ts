@@ -52,7 +52,12 @@ async function serveApis(
   };
   const containers = await openContainers(
     { log: log.child('containers'), clock, random },
-    { stateDir: config.state_dir, runDir: config.run_dir, cniDir: config.cni_dir },
+    {
+      stateDir: config.state_dir,
+      runDir: config.run_dir,
+      cniDir: config.cni_dir,
+      attached: (interfaceOf) => parts.attachments.has(interfaceOf),
+    },
   );
   onClose(() => containers.close());
   const local = app();

@@ -120,6 +120,8 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
   later.announcer = announcer;
   await begin(components, config, parts, bringAbout, onClose);
   announcer.attachmentsSoon();
+  // As known from the disk, of which nobody tells.
+  if (membership.records.removed().has(membership.node)) init.onRemoved();
   return parts;
 }
 
@@ -156,7 +158,7 @@ function openAnnouncer(
   dataplane: Dataplane,
 ): Announcer {
   const { clock, log } = components;
-  const { exchange, node, name, underlay, grants } = membership;
+  const { exchange, node, name, underlay, grants, records } = membership;
   const publisher = createPublisher({ exchange }, { node });
   return new Announcer(
     { publisher, clock, log },
@@ -171,6 +173,7 @@ function openAnnouncer(
       overlays: () => dataplane.states.usable(),
       grantEpoch: () => grants.current()?.epoch,
       attachments: () => dataplane.attachments.list(),
+      removed: () => records.removed().has(node),
     },
   );
 }

@@ -44,6 +44,11 @@ export async function mountRootfs(paths: RootfsPaths, files: RootfsFiles): Promi
   });
 }
 
+/** In a root that is mounted: through the mount, for the same reason. */
+export async function rewriteHosts(paths: RootfsPaths, files: RootfsFiles): Promise<void> {
+  await writeFile(join(paths.merged, 'etc', 'hosts'), hostsFile(files));
+}
+
 export function hostsFile(files: RootfsFiles): string {
   const own = files.addresses.map((address) => `${address}\t${files.hostname}\n`);
   return `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n${own.join('')}`;
