@@ -28,7 +28,7 @@ interface Instruction {
   readonly code: number;
   readonly value: number;
   /** Instructions to skip when the comparison holds, and when it does not. */
-  readonly then?: number;
+  readonly onTrue?: number;
   readonly otherwise?: number;
 }
 
@@ -40,7 +40,7 @@ export function ownFilter(portIds: Iterable<number>): Uint8Array {
     // Links are the only types below addresses.
     { code: JUMP_IF_AT_LEAST, value: RTM_NEWADDR, otherwise: ports.length + 1 },
     { code: LOAD_WORD, value: PORT_OFFSET },
-    ...ports.map((port, at) => ({ code: JUMP_IF_EQUAL, value: swapped(port), then: ports.length - at })),
+    ...ports.map((port, at) => ({ code: JUMP_IF_EQUAL, value: swapped(port), onTrue: ports.length - at })),
     { code: RETURN, value: PASS },
     { code: RETURN, value: DROP },
   ]);
@@ -55,10 +55,10 @@ function swapped(value: number): number {
 /** struct sock_filter: code, two jumps, value. */
 function assemble(program: readonly Instruction[]): Uint8Array {
   const bytes = Buffer.alloc(program.length * INSTRUCTION_BYTES);
-  for (const [at, { code, value, then = 0, otherwise = 0 }] of program.entries()) {
+  for (const [at, { code, value, onTrue = 0, otherwise = 0 }] of program.entries()) {
     const offset = at * INSTRUCTION_BYTES;
     bytes.writeUInt16LE(code, offset);
-    bytes.writeUInt8(then, offset + 2);
+    bytes.writeUInt8(onTrue, offset + 2);
     bytes.writeUInt8(otherwise, offset + 3);
     bytes.writeUInt32LE(value, offset + 4);
   }
