@@ -12,6 +12,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          sequence: { groupOrder: 0 },
           include: ['src/**/*.test.ts', 'sim/**/*.test.ts', 'test/house/**/*.test.ts'],
           exclude: ['**/*.kernel.test.ts'],
           testTimeout: 20_000,
@@ -21,6 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'kernel',
+          sequence: { groupOrder: 1 },
           include: ['src/**/*.kernel.test.ts', 'test/kernel/**/*.test.ts'],
           maxWorkers: 2,
           pool: 'forks',
@@ -30,6 +32,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
           fileParallelism: false,
           pool: 'forks',
