@@ -148,9 +148,10 @@ describe('native containers', () => {
     await expect.poll(addresses).toEqual([]);
     await rm(join(directory, 'fail-ADD'));
     await expect.poll(addresses).toEqual(['9.0.7.2/25']);
-    const hosts = execFileSync('runc', ['--root', containers.runcRoot, 'exec', id, 'cat', '/etc/hosts']);
-    expect(hosts.toString()).toContain('9.0.7.2\tweb');
-    expect(hosts.toString()).not.toContain('9.0.1.2');
+    const hosts = (): string =>
+      execFileSync('runc', ['--root', containers.runcRoot, 'exec', id, 'cat', '/etc/hosts']).toString();
+    await expect.poll(hosts).toContain('9.0.7.2\tweb');
+    expect(hosts()).not.toContain('9.0.1.2');
   });
 
   it('are found by id, name or the beginning of an id, and by nothing else', async () => {
