@@ -17,7 +17,7 @@ export interface Agent {
 
 const WHAT = "this node's identity, its address blocks and the addresses of its containers";
 const RECOVERY =
-  'restore it from a backup, or move it away and restart: the agent registers anew with a new block; running containers keep working until then';
+  'restart: the agent registers anew with a new block; running containers keep working until then';
 
 export type AgentComponents = Omit<SessionComponents, 'journal'>;
 

@@ -46,7 +46,7 @@ export class GrantKeeper {
         {
           field: 'masters',
           remedy:
-            'name the masters of its own cluster, or run `portolan uninstall` first to make it join another',
+            'name the masters of its own cluster, or run `portolan uninstall --purge` first to make it join another',
         },
       );
     await this.#journal.write({ [GRANT_KEY]: update });

@@ -77,7 +77,8 @@ async function openState(log: Log, config: AgentConfig, purge: boolean): Promise
   const path = join(config.state_dir, 'agent.journal');
   if (!existsSync(path)) return memoryJournal();
   try {
-    return await openJournal({ log }, { path, what: "this host's former settings" });
+    const recovery = 'run this again, or add --purge: sysctls stay as they are then';
+    return await openJournal({ log }, { path, what: "this host's former settings", recovery });
   } catch (error) {
     if (error instanceof PortolanError && error.code === 'corrupt' && purge) return memoryJournal();
     throw error instanceof PortolanError && error.code === 'conflict' ? running() : error;

@@ -26,7 +26,7 @@ export function openMasterExchange(
     const journal = await openJournal(components, {
       path: init.path,
       what: "the master's copy of the cluster's records",
-      recovery: 'move it away and start again: agents and the store tell everything anew',
+      recovery: 'start again: agents and the store tell everything anew',
     });
     try {
       const node = await openIdentity({ journal, random: components.random });
