@@ -56,7 +56,7 @@ class FileJournal implements Journal {
   #liveBytes = 0;
   #waiting: { resolve(): void; reject(error: unknown): void }[] = [];
   #flushing: Promise<void> | undefined;
-  #scheduled: NodeJS.Immediate | undefined;
+  #scheduled = false;
   #lazy: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -100,11 +100,14 @@ class FileJournal implements Journal {
       return Promise.reject(error as Error);
     }
     const written = new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    // All writes of this turn of the event loop go into the group that the turn's end starts.
-    this.#scheduled ??= setImmediate(() => {
-      this.#scheduled = undefined;
-      void this.#flush();
-    });
+    // What is written before the disk is asked goes with it; what comes while it works is the next group.
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      queueMicrotask(() => {
+        this.#scheduled = false;
+        if (!this.#closed) void this.#flush();
+      });
+    }
     return written;
   }
 
@@ -117,7 +120,6 @@ class FileJournal implements Journal {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
     await this.#flushing;
     if (this.#file === undefined || this.#dirty.size > 0 || this.#waiting.length > 0) await this.#flush();
     clearTimeout(this.#lazy);

@@ -9,6 +9,7 @@
  * Review notes: a crash between the two steps leaves links in GROUP_DOOMED, which the next removal by group takes
  * along: they were doomed.
  */
+import { sleep } from '../../base/clock.ts';
 import { kernelError } from '../errno.ts';
 import { GROUP_DOOMED, type KernelError } from '../types.ts';
 import { MessageWriter } from './message.ts';
@@ -23,6 +24,8 @@ interface Doomed {
 
 /** What a link is in that cannot be removed after all: left doomed, it would spoil every later removal by group. */
 const NO_GROUP = 0;
+/** While links go in a crowd: those that wait for the end of one removal ask for the next within this. */
+const CROWD_GATHER_MS = 4;
 /** Groups are marked with one send, which must stay short. */
 const MAX_GROUP = 128;
 
@@ -31,6 +34,8 @@ export class LinkDeletions {
   readonly #writer = new MessageWriter(1024);
   #queue: Doomed[] = [];
   #running = false;
+  /** The last removal took several. */
+  #crowd = false;
 
   /** `socket` is for this alone. */
   constructor(components: { readonly socket: NetlinkSocket }) {
@@ -48,15 +53,17 @@ export class LinkDeletions {
   async #run(): Promise<void> {
     this.#running = true;
     // Others that want a link removed in this turn share the wait.
-    await nextTurn();
+    await (this.#crowd ? sleep(CROWD_GATHER_MS) : nextTurn());
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, MAX_GROUP);
+      this.#crowd = batch.length > 1;
       try {
         if (batch.length === 1) await this.#deleteEach(batch);
         else await this.#deleteGroup(batch);
       } catch (error) {
         for (const doomed of batch) doomed.failed(error);
       }
+      if (this.#crowd) await sleep(CROWD_GATHER_MS);
     }
     this.#running = false;
   }

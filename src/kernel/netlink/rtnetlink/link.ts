@@ -38,6 +38,8 @@ const IFLA_AF_SPEC = 26;
 const IFLA_GROUP = 27;
 const IFLA_NET_NS_FD = 28;
 const IFLA_EXT_MASK = 29;
+const IFLA_NUM_TX_QUEUES = 31;
+const IFLA_NUM_RX_QUEUES = 32;
 const IFLA_PROP_LIST = 52;
 const IFLA_ALT_IFNAME = 53;
 const IFLA_INFO_KIND = 1;
@@ -111,12 +113,22 @@ export function encodeLinkAdd(
   writer.begin(RTM_NEWLINK, SET | NLM_F_CREATE | NLM_F_EXCL, sequence);
   ifinfo(writer, upFlags(settings));
   writer.attributeString(IFLA_IFNAME, name);
+  if (link.kind === 'veth') encodeOneQueue(writer);
   commonAttributes(writer, settings, references);
   const info = writer.beginNest(IFLA_LINKINFO);
   writer.attributeString(IFLA_INFO_KIND, link.kind);
   encodeKind(writer, link, references);
   writer.endNest(info);
   writer.end();
+}
+
+/**
+ * The kernel's default is a queue for each possible CPU, with its objects in sysfs: a third of the time that making a
+ * pair takes on two CPUs, and most of it on large hosts. A veth's transmission takes no lock, so one loses nothing.
+ */
+function encodeOneQueue(writer: MessageWriter): void {
+  writer.attributeU32(IFLA_NUM_TX_QUEUES, 1);
+  writer.attributeU32(IFLA_NUM_RX_QUEUES, 1);
 }
 
 function encodeKind(writer: MessageWriter, link: NewLink, references: LinkReferences): void {
@@ -132,6 +144,7 @@ function encodeKind(writer: MessageWriter, link: NewLink, references: LinkRefere
     const peer = writer.beginNest(VETH_INFO_PEER);
     ifinfo(writer, {});
     writer.attributeString(IFLA_IFNAME, link.peer.name);
+    encodeOneQueue(writer);
     if (link.peer.mtu !== undefined) writer.attributeU32(IFLA_MTU, link.peer.mtu);
     if (link.peer.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, link.peer.mac);
     if (references.namespaceFd !== undefined) writer.attributeU32(IFLA_NET_NS_FD, references.namespaceFd);
