@@ -113,12 +113,22 @@ describe('dockerNetworkPlan', () => {
   });
 
   test('makes its own network anew while nobody uses it, and refuses when somebody does', () => {
+    const moved = { ...dcos, subnets: [prefix('9.0.7.128/25')] };
+    expect(dockerNetworkPlan(moved, ours, debian)).toMatchObject({ do: 'recreate' });
+    expect(dockerNetworkPlan(moved, { ...ours, attachments: [attachment] }, debian).do).toBe('refuse');
+  });
+
+  test('keeps its own network while somebody uses it and only the MTU is another by now', () => {
     const wider = { ...dcos, mtu: 1400 };
     expect(dockerNetworkPlan(wider, ours, debian)).toMatchObject({
       do: 'recreate',
       differs: ['com.docker.network.driver.mtu is 1450, not 1400'],
     });
-    expect(dockerNetworkPlan(wider, { ...ours, attachments: [attachment] }, debian).do).toBe('refuse');
+    expect(dockerNetworkPlan(wider, { ...ours, attachments: [attachment] }, debian)).toEqual({
+      do: 'keep',
+      remark:
+        'com.docker.network.driver.mtu is 1450, not 1400: it is made anew when no container is on it any more',
+    });
     expect(dockerNetworkPlan(wider, { ...ours, labels: { portolan: 'other' } }, debian).do).toBe('refuse');
   });
 

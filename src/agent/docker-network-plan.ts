@@ -23,7 +23,8 @@ export interface DockerNetworkWish {
 }
 
 export type DockerNetworkPlan =
-  | { readonly do: 'keep' }
+  /** With a remark where it serves, and will be made anew when nobody uses it. */
+  | { readonly do: 'keep'; readonly remark?: string }
   | { readonly do: 'create'; readonly spec: DockerNetworkSpec }
   /** It is ours, it does not fit and nobody uses it. */
   | { readonly do: 'recreate'; readonly spec: DockerNetworkSpec; readonly differs: readonly string[] }
@@ -56,8 +57,14 @@ export function dockerNetworkPlan(
   if (existing === undefined) return { do: 'create', spec };
   const differs = differences(spec, existing);
   if (differs.length === 0) return { do: 'keep' };
-  if (existing.labels[DOCKER_LABEL] === wish.name && existing.attachments.length === 0)
-    return { do: 'recreate', spec, differs };
+  const isOurs = existing.labels[DOCKER_LABEL] === wish.name;
+  if (isOurs && existing.attachments.length === 0) return { do: 'recreate', spec, differs };
+  // The underlay's MTU has changed under running containers: path MTU discovery serves them meanwhile.
+  if (isOurs && differs.length === 1 && differs[0]?.startsWith(`${MTU} `) === true)
+    return {
+      do: 'keep',
+      remark: `${differs[0]}: it is made anew when no container is on it any more`,
+    };
   return {
     do: 'refuse',
     message: `Cannot use Docker network "${wish.name}": ${differs.join('; ')}: remove it with "docker network rm ${wish.name}", then it is created anew`,

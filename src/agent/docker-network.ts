@@ -262,7 +262,8 @@ class Networks implements DockerNetworks {
       const existing = await docker.network(wish.name);
       const plan = dockerNetworkPlan(wish, existing, version);
       if (plan.do === 'keep') {
-        this.#note({ name: wish.name, state: 'ok' });
+        const { remark } = plan;
+        this.#note({ name: wish.name, state: 'ok', ...(remark === undefined ? {} : { message: remark }) });
         return existing;
       }
       if (plan.do === 'refuse' || plan.do === 'unsupported') {
@@ -292,10 +293,10 @@ class Networks implements DockerNetworks {
     const before = this.#states.get(status.name);
     this.#states.set(status.name, status);
     if (status.message !== undefined && status.message !== before?.message)
-      this.#log.warn('an overlay is not offered to Docker', {
-        network: status.name,
-        reason: status.message,
-      });
+      this.#log.warn(
+        status.state === 'ok' ? 'a Docker network is kept as it is' : 'an overlay is not offered to Docker',
+        { network: status.name, reason: status.message },
+      );
     if (status.state === 'ok' && before?.state === 'failed')
       this.#log.info('a Docker network fits again', { network: status.name });
   }

@@ -27,7 +27,7 @@ import { createHost, hostExists } from './host.ts';
 import { LAB_ROOT, hostPaths, labPaths, type HostPaths } from './paths.ts';
 import { checkLabName, defaultLabOptions, findHost, planHosts, type LabOptions } from './plan.ts';
 import { powerOff } from './power.ts';
-import { readAgentStatus, waitUntilReady } from './readiness.ts';
+import { waitUntilReady } from './readiness.ts';
 import { readLabState, requireLabState, writeLabState, type LabHost, type LabState } from './state.ts';
 import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
 
@@ -225,8 +225,14 @@ async function ready(state: LabState, say: Say): Promise<void> {
   const hosts = state.hosts.filter((host) => host.wanted && !state.partition.includes(host.name));
   await waitUntilReady(state.name, hosts, {
     timeoutMs: READY_TIMEOUT_MS,
+    masterless: isMasterless(state),
     onReady: (host) => say(`${host} is ready`),
   });
+}
+
+/** Without a master an agent lives on its stored grant; it is ready when its own kernel is. */
+function isMasterless({ hosts, partition }: LabState): boolean {
+  return !hosts.some((host) => host.role === 'master' && host.wanted && !partition.includes(host.name));
 }
 
 /** Ends the host's daemons, gracefully or not; its containers and its namespaces stay. */
@@ -267,22 +273,9 @@ async function bringUp(state: LabState, host: LabHost, say: Say): Promise<void> 
   host.wanted = true;
   await ensureHosts(state, [host], () => undefined);
   await startHosts(state, [host], say);
-  const up = state.hosts.filter((each) => each.role === 'master' && each.wanted).length > 0;
-  // Without a master an agent lives on its stored grant; it is ready when its own kernel is.
-  if (up) await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS });
-  else await waitForAgent(state.name, host.name);
+  const masterless = isMasterless(state) || state.partition.includes(host.name);
+  await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS, masterless });
   say(`${host.name} is ready`);
-}
-
-async function waitForAgent(lab: string, host: string): Promise<void> {
-  const end = performance.now() + READY_TIMEOUT_MS;
-  while ((await readAgentStatus(lab, host))?.applied !== true) {
-    if (performance.now() > end)
-      throw new PortolanError('unavailable', `Cannot get host "${host}" ready`, {
-        remedy: `see ${hostPaths(lab, host).log}/agent.log`,
-      });
-    await sleep(POLL_MS);
-  }
 }
 
 function changeHost(

@@ -53,10 +53,15 @@ export async function knownNodes(lab: string, host: string): Promise<readonly st
 }
 
 /** Why a host is not ready, in words; `undefined` when it is. */
-async function lacks(lab: string, host: string, expected: readonly string[]): Promise<string | undefined> {
+async function lacks(
+  lab: string,
+  host: string,
+  expected: readonly string[],
+  masterless: boolean,
+): Promise<string | undefined> {
   const status = await readAgentStatus(lab, host);
   if (status === undefined) return 'its agent does not answer';
-  if (!status.registered) return 'its agent is not registered';
+  if (!status.registered && !masterless) return 'its agent is not registered';
   const known = new Set(await knownNodes(lab, host));
   const unknown = expected.filter((name) => !known.has(name));
   if (unknown.length > 0) return `it does not know ${unknown.join(', ')}`;
@@ -68,14 +73,19 @@ async function lacks(lab: string, host: string, expected: readonly string[]): Pr
 export async function waitUntilReady(
   lab: string,
   hosts: readonly LabHost[],
-  options: { readonly timeoutMs: number; readonly onReady?: (host: string) => void },
+  options: {
+    readonly timeoutMs: number;
+    /** No master runs that they could register with. */
+    readonly masterless: boolean;
+    readonly onReady?: (host: string) => void;
+  },
 ): Promise<void> {
   const expected = hosts.map((host) => host.name);
   const end = performance.now() + options.timeoutMs;
   await Promise.all(
     hosts.map(async (host) => {
       for (;;) {
-        const lack = await lacks(lab, host.name, expected);
+        const lack = await lacks(lab, host.name, expected, options.masterless);
         if (lack === undefined) break;
         if (performance.now() > end)
           throw new PortolanError('unavailable', `Cannot get host "${host.name}" ready: ${lack}`, {
