@@ -10,6 +10,7 @@ import type { CniRequest } from '../cni/request.ts';
 import type { CniResult } from '../cni/result.ts';
 import type { Endpoint } from '../model/endpoint.ts';
 import type { Allocated } from './attachments-addresses.ts';
+import { mtuFor } from './attachments-mtu.ts';
 import type { NetworkView } from './attachments-network.ts';
 import { hostLinkName, macOfAddress, type AttachmentRecord } from './attachments-record.ts';
 import { containerRoutes } from './attachments-wiring.ts';
@@ -41,7 +42,8 @@ export function planAttachment(request: CniRequest, input: PlanInput): Attachmen
     gateways: allocated.map(({ gateway }) => gateway.toString()),
     mac: config.mac ?? macOfAddress(first, 'container'),
     hostMac: macOfAddress(first, 'host'),
-    mtu: Math.min(config.mtu ?? view.mtu, view.mtu),
+    mtu: mtuFor(config.mtu, view),
+    ...(config.mtu === undefined ? {} : { mtuLimit: config.mtu }),
     metric: 0,
     routes: extraRoutes(request, allocated),
     ports: [...config.ports],

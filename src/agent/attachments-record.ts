@@ -26,6 +26,8 @@ export const attachmentRecord = z.strictObject({
   mac: macText,
   hostMac: macText,
   mtu: z.int(),
+  /** What its configuration allows at most. */
+  mtuLimit: z.int().optional(),
   /** Metric of its default routes: not 0 where the container had a default route already. */
   metric: z.int(),
   routes: z.array(z.strictObject({ destination: prefixText, gateway: ipText })),

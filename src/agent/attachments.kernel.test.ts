@@ -21,6 +21,7 @@ afterAll(async () => {
 });
 afterEach(async () => {
   bed.notReady = undefined;
+  bed.mtu = MTU;
   for (const { container, ifname, network } of service.list())
     await callCni(service, 'DEL', { container, ifname, network, netns: '' });
   expect(await bed.leftovers()).toEqual({ links: [], elements: [] });
@@ -285,6 +286,48 @@ describe('port mappings', () => {
     bed.removeContainer(one);
     const leftover = (await bed.leftovers()).links;
     await bed.kernel.apply(leftover.map((name) => ({ do: 'link-delete', name })));
+  });
+});
+
+describe('the MTU of what is attached', () => {
+  const mtuOf = (shown: string): string | undefined => / mtu (\d+) /.exec(shown)?.[1];
+
+  test('follows the network under running containers, down and up, but never past what a configuration allows', async () => {
+    const [plain, limited] = [bed.container(), bed.container()];
+    const result = await add({ container: plain });
+    const config = { mtu: 1300 };
+    await add({ container: limited, config });
+    const mtus = async (): Promise<readonly (string | undefined)[]> => {
+      const links = await bed.kernel.links();
+      const host = service.list().map(({ container, ifname }) => {
+        const alias = `portolan:${container}/${ifname}`;
+        return String(links.find((link) => link.alias === alias)?.mtu);
+      });
+      const inside = [plain, limited].map((container) =>
+        mtuOf(bed.inside(container, 'ip', 'link', 'show', 'eth0')),
+      );
+      return [...host, ...inside];
+    };
+    for (const [mtu, expected] of [
+      [1250, ['1250', '1250']],
+      [1350, ['1350', '1300']],
+      [MTU, [String(MTU), '1300']],
+    ] as const) {
+      bed.mtu = mtu;
+      await service.fitMtus();
+      expect(await mtus()).toEqual([...expected, ...expected]);
+    }
+    const prevResult = { ...result };
+    expect((await call('CHECK', { container: plain, config: { prevResult } })).exitCode).toBe(0);
+  });
+
+  test('is left as it is when the container has gone', async () => {
+    const container = bed.container();
+    await add({ container });
+    bed.removeContainer(container);
+    bed.mtu = 1250;
+    await service.fitMtus();
+    expect(service.list()).toHaveLength(1);
   });
 });
 

@@ -22,6 +22,7 @@ import type { Attachment } from '../overlay/desired.ts';
 import type { Journal } from '../store/types.ts';
 import { AttachmentAddresses } from './attachments-addresses.ts';
 import { KeyedLock } from './attachments-lock.ts';
+import { mtuFor, setMtu } from './attachments-mtu.ts';
 import type { NetworkView } from './attachments-network.ts';
 import { addPorts, missingPorts, PortClaims, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
 import { disagreements, planAttachment, resultOf } from './attachments-plan.ts';
@@ -197,6 +198,28 @@ export class Attachments {
     for (const record of this.#records.records())
       if (!this.#lock.held(record.container) && (await this.#isLost(record))) lost.push(record);
     await this.#undoAll(lost, 'its namespace is gone, and no DEL came');
+  }
+
+  /** What is attached follows the MTU of its network. */
+  async fitMtus(): Promise<void> {
+    for (const record of this.#records.records())
+      await this.#lock.run(record.container, () => this.#fitMtu(attachmentId(record)));
+  }
+
+  async #fitMtu(id: string): Promise<void> {
+    const record = this.#records.get(id);
+    const view = record === undefined ? undefined : this.#init.network(record.network);
+    if (record?.state !== 'ready' || view === undefined) return;
+    const mtu = mtuFor(record.mtuLimit, view);
+    if (mtu === record.mtu) return;
+    const fields = { container: record.container, ifname: record.ifname, was: record.mtu, mtu };
+    try {
+      await setMtu(this.#kernel, record, mtu);
+      this.#keep({ ...record, mtu });
+      this.#log.info('the MTU of an attachment follows its network', fields);
+    } catch (error) {
+      this.#log.warn('could not change the MTU of an attachment', { ...fields, error });
+    }
   }
 
   /** The node has lost its blocks: its containers' addresses may be somebody else's by now. */

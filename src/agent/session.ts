@@ -87,6 +87,7 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
       onUnderlay: () => {
         later.parts?.refresh('the underlay changed');
         later.announcer?.placeSoon();
+        void later.parts?.attachments.fitMtus();
       },
     },
     onClose,
@@ -142,6 +143,7 @@ async function begin(
     });
   }
   await parts.attachments.recover();
+  await parts.attachments.fitMtus();
   parts.attachments.start();
   onClose(() => parts.attachments.close());
   parts.docker?.start();

@@ -45,6 +45,8 @@ export class CniBed {
   /** How often the reconciler was asked for. */
   rounds = 0;
   notReady: NetworkView['notReady'];
+  /** Of all networks: as the underlay allows. */
+  mtu = MTU;
 
   private constructor(prefixOfNames: string) {
     this.name = `${prefixOfNames}-${process.pid}-h`;
@@ -110,7 +112,7 @@ export class CniBed {
           },
         },
       },
-      { mtu: MTU, ipv6: true },
+      { mtu: this.mtu, ipv6: true },
     );
     return view && { ...view, ...(this.notReady === undefined ? {} : { notReady: this.notReady }) };
   }
