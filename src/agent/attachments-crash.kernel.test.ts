@@ -50,6 +50,8 @@ class Fuse {
   }
 }
 
+const synchronous: ReadonlySet<string | symbol> = new Set(['close', 'get', 'entries', 'portPerhapsInUse']);
+
 /** Wraps every asynchronous method of the object, and the objects that `openNamespace` gives. */
 function fused<T extends object>(target: T, fuse: Fuse): T {
   return new Proxy(target, {
@@ -58,7 +60,7 @@ function fused<T extends object>(target: T, fuse: Fuse): T {
       if (name === 'nft') return fused(value as object, fuse);
       if (typeof value !== 'function') return value;
       const method = value.bind(object) as (...args: unknown[]) => unknown;
-      if (name === 'close' || name === 'get' || name === 'entries') return method;
+      if (synchronous.has(name)) return method;
       if (name === 'writeLazily')
         // What was never flushed is lost in a crash: the worst case is that it never is.
         return () => undefined;
