@@ -57,15 +57,18 @@ export async function openDataplane(
       settled: () => reconciler.settle().then(() => undefined),
     },
   );
-  const desired = new DesiredStateCache({
-    node,
-    network: config.network_config,
-    grant: () => grants.current(),
-    records: () => records.overlays(),
-    removed: () => records.removed(),
-    underlay: () => underlay.current(),
-    attachments: () => attachments.desired(),
-  });
+  const desired = new DesiredStateCache(
+    { clock },
+    {
+      node,
+      network: config.network_config,
+      grant: () => grants.current(),
+      records: () => records.overlays(),
+      removed: () => records.removed(),
+      underlay: () => underlay.current(),
+      attachments: () => attachments.desired(),
+    },
+  );
   const reconciler = createReconciler(
     {
       kernel,

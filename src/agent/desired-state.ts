@@ -2,12 +2,16 @@
  * The desired kernel state, compiled once per change.
  *
  * The reconciler asks in every round; it is given the same object until something the state depends on has changed.
+ * Thousands of nodes are compiled in slices: what changes meanwhile is in the next state, and the round that a change
+ * asks for asks again.
  */
+import type { Clock } from '../base/clock.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig } from '../model/overlay.ts';
-import { compile } from '../overlay/compile.ts';
-import type { Attachment, DesiredState, Grant, NodeOverlayRecord } from '../overlay/desired.ts';
+import { compileSliced } from '../overlay/compile.ts';
+import type { Attachment, CompileInput, DesiredState, Grant, NodeOverlayRecord } from '../overlay/desired.ts';
 import { RecordParser } from '../overlay/record-parser.ts';
+import { inSlices } from './slices.ts';
 import type { Underlay } from './underlay.ts';
 
 export interface DesiredStateInit {
@@ -22,35 +26,43 @@ export interface DesiredStateInit {
 }
 
 export class DesiredStateCache {
+  readonly #clock: Clock;
   readonly #init: DesiredStateInit;
   readonly #parser = new RecordParser();
   #compiled: DesiredState | undefined;
+  #changes = 0;
 
-  constructor(init: DesiredStateInit) {
+  constructor(components: { readonly clock: Clock }, init: DesiredStateInit) {
+    this.#clock = components.clock;
     this.#init = init;
   }
 
   /** Something it depends on has changed. */
   invalidate(): void {
+    this.#changes++;
     this.#compiled = undefined;
   }
 
-  current(): DesiredState | undefined {
+  async current(): Promise<DesiredState | undefined> {
     const underlay = this.#init.underlay();
     if (underlay === undefined) return undefined;
+    if (this.#compiled !== undefined) return this.#compiled;
+    const changes = this.#changes;
+    const state = await inSlices({ clock: this.#clock }, compileSliced(this.#input(underlay), this.#parser));
+    if (changes === this.#changes) this.#compiled = state;
+    return state;
+  }
+
+  #input(underlay: Underlay): CompileInput {
     const { node, network } = this.#init;
-    this.#compiled ??= compile(
-      {
-        node,
-        grant: this.#init.grant(),
-        records: this.#init.records(),
-        removed: this.#init.removed(),
-        underlay,
-        attachments: this.#init.attachments(),
-        network,
-      },
-      this.#parser,
-    );
-    return this.#compiled;
+    return {
+      node,
+      grant: this.#init.grant(),
+      records: this.#init.records(),
+      removed: this.#init.removed(),
+      underlay,
+      attachments: this.#init.attachments(),
+      network,
+    };
   }
 }

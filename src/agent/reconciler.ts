@@ -37,6 +37,8 @@ const PASSES_MAX = 4;
 const LOOKS_MAX = 5;
 /** A stray veth is removed when it is still one after this: attachments come and go in milliseconds. */
 const STRAY_MS = 1_000;
+/** Containers come in crowds; a port that somebody else changes is put back a little later than other things. */
+const PORT_GATHER_MS = 300;
 /** Event texts kept for the log line of the repair they cause. */
 const EVENTS_MAX = 5;
 
@@ -49,12 +51,15 @@ export interface ReconcilerComponents {
   readonly sysctls?: Pick<SysctlMemory, 'ensure' | 'restore'>;
 }
 
+type MaybePromise<T> = T | Promise<T>;
+type Desired = () => MaybePromise<DesiredState | undefined>;
+
 export interface ReconcilerInit {
   /**
    * What the kernel should hold now; `undefined` until that is known, and then nothing is written. Asked for in every
    * round: give the same object while nothing has changed, since what is derived from it is kept.
    */
-  desired(): DesiredState | undefined;
+  desired(): MaybePromise<DesiredState | undefined>;
   /** @default 60,000 */
   readonly sweepMs?: number;
   /** Every kernel event that somebody else caused, whether it concerns what is ours or not. */
@@ -103,7 +108,7 @@ export function createReconciler(components: ReconcilerComponents, init: Reconci
 
 class KernelReconciler implements Reconciler {
   readonly #components: ReconcilerComponents;
-  readonly #desired: () => DesiredState | undefined;
+  readonly #desired: Desired;
   readonly #onForeignEvent: (event: KernelEvent) => void;
   readonly #table: TableMemory;
   readonly #rounds: Rounds<RoundReport>;
@@ -179,7 +184,14 @@ class KernelReconciler implements Reconciler {
     this.#onForeignEvent(event);
     if (!concerns(event, this.#settled)) return;
     if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);
-    this.#rounds.soon(`${event.object} ${event.change}`);
+    this.#rounds.soon(`${event.object} ${event.change}`, this.#isPort(event) ? PORT_GATHER_MS : undefined);
+  }
+
+  /** A container's port that changes: mostly its own coming up, told by the kernel after we have done everything. */
+  #isPort({ object, change, link }: KernelEvent): boolean {
+    return (
+      object === 'link' && change === 'new' && link !== undefined && this.#settled?.ports.has(link) === true
+    );
   }
 
   async #round(reason: string): Promise<{ report: RoundReport; failed: boolean }> {
@@ -198,7 +210,7 @@ class KernelReconciler implements Reconciler {
   }
 
   /** Looks, plans and performs until the kernel drops nothing more in answer. */
-  async #passes(desired: () => DesiredState | undefined): Promise<Passes> {
+  async #passes(desired: Desired): Promise<Passes> {
     let passes = nothingDone;
     for (let count = 0; count < PASSES_MAX; count++) {
       const seen = await this.#look(desired);
@@ -208,7 +220,7 @@ class KernelReconciler implements Reconciler {
       const { kernel, sysctls } = this.#components;
       const failures = await perform({ kernel, sysctls, table: this.#table }, inventory.state, plan.steps);
       const changes = plan.steps.map(({ change }) => change);
-      passes = { inventory, changes: [...passes.changes, ...changes], failures, faults: plan.faults };
+      passes = { inventory, changes: passes.changes.concat(changes), failures, faults: plan.faults };
       const unconfirmed = [...plan.strays].some((index) => !this.#strays.has(index));
       this.#strays = plan.strays;
       if (unconfirmed) this.#rounds.later('stray devices', STRAY_MS);
@@ -221,16 +233,14 @@ class KernelReconciler implements Reconciler {
    * The kernel first, the desired state last: an attachment is desired before its veth and its host ports are made, and
    * until they are unmade, so what is seen and not desired is nobody's.
    */
-  async #look(
-    desired: () => DesiredState | undefined,
-  ): Promise<{ inventory: Inventory; observed: Observed } | undefined> {
+  async #look(desired: Desired): Promise<{ inventory: Inventory; observed: Observed } | undefined> {
     const { kernel } = this.#components;
-    let state = desired();
+    let state = await desired();
     for (let attempt = 0; state !== undefined; attempt++) {
       const looked = this.#inventoryOf(state);
       const table = await this.#table.observe(state.table);
       const observed = await observe(kernel, await kernel.links(), looked, table, this.#strays);
-      state = desired();
+      state = await desired();
       if (state !== undefined && (sameScope(state, looked.state) || attempt === LOOKS_MAX))
         return { inventory: this.#inventoryOf(state), observed };
     }

@@ -6,8 +6,8 @@
  */
 import type { Counter } from '../base/metrics.ts';
 import type { Log } from '../base/log.ts';
-import { SLICE } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
+import { SLICE } from '../overlay/slice.ts';
 import type { Change, ObjectKind } from '../overlay/step.ts';
 import { addressWords, fdbWords, neighbourWords, routeWords, ruleWords } from '../overlay/words.ts';
 

@@ -9,11 +9,13 @@ export async function inSlices<T>(
   { clock }: { readonly clock: Clock },
   work: Generator<undefined, T>,
 ): Promise<T> {
+  // What went before and what comes after has its own share of a turn.
+  await setImmediate();
   for (let since = clock.nowMs(); ;) {
     const step = work.next();
-    if (step.done === true) return step.value;
-    if (clock.nowMs() - since < TURN_MS) continue;
+    if (step.done !== true && clock.nowMs() - since < TURN_MS) continue;
     await setImmediate();
+    if (step.done === true) return step.value;
     since = clock.nowMs();
   }
 }

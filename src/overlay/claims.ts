@@ -4,12 +4,14 @@
  * Two live holders of one block or VTEP are impossible while records come from one committed store; they meet here
  * only when one of them is stale (a node cut off while its block was given away, a restored backup). The grant's
  * fencing epoch decides: the higher is the true one. Equal epochs, which no master gives, fall to the lower node id,
- * so that every node decides alike.
+ * so that every node decides alike. That order, oldest first, is also the order of the result, which therefore does not
+ * depend on the order of the records.
  */
 import type { IpAddress, Prefix } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
 import type { NodeId } from '../model/names.ts';
 import type { NodeOverlayRecord, VoidClaim } from './desired.ts';
+import { SLICE } from './slice.ts';
 import type { ParsedRecord, RecordParser } from './record-parser.ts';
 
 /** A remote node as the kernel has to know it. */
@@ -54,18 +56,32 @@ interface Claimant {
   readonly records: readonly ParsedRecord[];
 }
 
-/** Decides all claims; the result does not depend on the order of the records. */
-export function resolveClaims(
+/** IPv4 by its number: text of thousands of nodes would be made and hashed for nothing. */
+type Key = number | string;
+
+/** Who holds what so far. */
+interface Held {
+  readonly vteps: Map<Key, NodeId>;
+  readonly macs: Map<Mac, NodeId>;
+  readonly blocks: Map<Key, NodeId>;
+  readonly agents: Map<Key, NodeId>;
+}
+
+/** Decides all claims, in slices; the result does not depend on the order of the records. */
+export function* resolveClaims(
   own: OwnClaim,
   records: readonly NodeOverlayRecord[],
   removed: ReadonlySet<NodeId>,
   parser: RecordParser,
-): Claims {
-  const held = new Map<string, NodeId>();
+): Generator<undefined, Claims> {
+  const held: Held = { vteps: new Map(), macs: new Map(), blocks: new Map(), agents: new Map() };
   const voided: VoidClaim[] = [];
   const lost: OwnLoss[] = [];
   const remotes: RemoteNode[] = [];
-  for (const claimant of [...gather(own, records, removed, parser)].sort(newestFirst)) {
+  const claimants = yield* gather(own, records, removed, parser);
+  let count = 0;
+  for (const claimant of claimants.sort(newestFirst)) {
+    if (count++ % SLICE === 0) yield;
     if (claimant.node === own.node) lost.push(...claimOwn(held, own));
     else {
       const remote = claimRemote(held, own, claimant, (reason) =>
@@ -74,88 +90,101 @@ export function resolveClaims(
       if (remote !== undefined) remotes.push(remote);
     }
   }
-  remotes.sort((a, b) => (a.node < b.node ? -1 : 1));
-  return { remotes, voided, lost };
+  return { remotes: remotes.reverse(), voided, lost };
 }
 
 function newestFirst(a: Claimant, b: Claimant): number {
   return b.epoch - a.epoch || (a.node < b.node ? -1 : 1);
 }
 
-function gather(
+function* gather(
   own: OwnClaim,
   records: readonly NodeOverlayRecord[],
   removed: ReadonlySet<NodeId>,
   parser: RecordParser,
-): Iterable<Claimant> {
+): Generator<undefined, Claimant[]> {
   const byNode = new Map<NodeId, { node: NodeId; epoch: number; records: ParsedRecord[] }>();
   byNode.set(own.node, { node: own.node, epoch: own.epoch, records: [] });
+  let count = 0;
   for (const { node, record } of records) {
+    if (count++ % SLICE === 0) yield;
     if (node === own.node || removed.has(node)) continue;
     const claimant = byNode.get(node);
     if (claimant === undefined)
       byNode.set(node, { node, epoch: record.grant_epoch, records: [parser.parse(record)] });
     else {
       claimant.records.push(parser.parse(record));
+      claimant.records.sort((a, b) => (a.record.overlay < b.record.overlay ? -1 : 1));
       claimant.epoch = Math.max(claimant.epoch, record.grant_epoch);
     }
   }
-  for (const claimant of byNode.values())
-    claimant.records.sort((a, b) => (a.record.overlay < b.record.overlay ? -1 : 1));
-  return byNode.values();
+  return [...byNode.values()];
 }
 
-function claimOwn(held: Map<string, NodeId>, own: OwnClaim): readonly OwnLoss[] {
+function addressKey(address: IpAddress): Key {
+  return typeof address.bits === 'number' ? address.bits : String(address);
+}
+
+/** Below 2^38: exact. */
+function blockKey({ network, length }: Prefix): Key {
+  return typeof network.bits === 'number' ? network.bits * 64 + length : `${String(network)}/${length}`;
+}
+
+function claimOwn(held: Held, own: OwnClaim): readonly OwnLoss[] {
   const lost: OwnLoss[] = [];
-  for (const key of [...own.vteps.map(String), own.mac]) {
-    const holder = held.get(key);
-    if (holder === undefined) held.set(key, own.node);
-    else lost.push({ overlay: undefined, what: `VTEP ${key}`, holder });
-  }
-  for (const { overlay, subnet } of own.blocks) {
-    const holder = held.get(String(subnet));
-    if (holder === undefined) held.set(String(subnet), own.node);
-    else lost.push({ overlay, what: `subnet ${String(subnet)}`, holder });
-  }
+  const claim = <K>(map: Map<K, NodeId>, key: K, overlay: string | undefined, what: string): void => {
+    const holder = map.get(key);
+    if (holder === undefined) map.set(key, own.node);
+    else lost.push({ overlay, what, holder });
+  };
+  for (const vtep of own.vteps) claim(held.vteps, addressKey(vtep), undefined, `VTEP ${String(vtep)}`);
+  claim(held.macs, own.mac, undefined, `VTEP ${own.mac}`);
+  for (const { overlay, subnet } of own.blocks)
+    claim(held.blocks, blockKey(subnet), overlay, `subnet ${String(subnet)}`);
   return lost;
 }
 
 function claimRemote(
-  held: Map<string, NodeId>,
+  held: Held,
   own: OwnClaim,
-  claimant: Claimant,
+  { node, records }: Claimant,
   refuse: (reason: string) => void,
 ): RemoteNode | undefined {
-  const place = placeOf(claimant.records);
-  if (typeof place === 'string') {
-    refuse(place);
+  const place = placeOf(records);
+  const objection = typeof place === 'string' ? place : (objectionTo(place, own) ?? takenBy(held, place));
+  if (typeof place === 'string' || objection !== undefined) {
+    refuse(objection ?? '');
     return undefined;
   }
-  if (place.agent.family !== own.agent.family) {
-    refuse(`its address ${String(place.agent)} is of another family than this node's ${String(own.agent)}`);
-    return undefined;
-  }
-  // An earlier identity of this very host: sending to it would be sending to ourselves.
-  if (place.agent.equals(own.agent)) {
-    refuse(`its address ${String(place.agent)} is this node's own`);
-    return undefined;
-  }
-  const keys = [place.vtep, ...(place.vtep6 === undefined ? [] : [place.vtep6])].map(String);
-  const taken = [...keys, place.mac].find((key) => held.has(key));
-  if (taken !== undefined) {
-    refuse(`VTEP ${taken} is held by ${held.get(taken) ?? ''} with a newer grant`);
-    return undefined;
-  }
-  for (const key of [...keys, place.mac]) held.set(key, claimant.node);
-  return {
-    node: claimant.node,
-    ...place,
-    subnets: claimSubnets(held, own, claimant, refuse),
-    ownsAgentAddress: claimOnce(held, `agent ${String(place.agent)}`, claimant.node),
-  };
+  const { vtep, vtep6, mac, agent } = place;
+  held.vteps.set(addressKey(vtep), node);
+  if (vtep6 !== undefined) held.vteps.set(addressKey(vtep6), node);
+  held.macs.set(mac, node);
+  const subnets = claimSubnets(held, own, node, records, refuse);
+  const ownsAgentAddress = claimOnce(held.agents, addressKey(agent), node);
+  return { node, vtep, vtep6, mac, agent, subnets, ownsAgentAddress };
 }
 
-function claimOnce(held: Map<string, NodeId>, key: string, node: NodeId): boolean {
+function objectionTo({ agent }: Place, own: OwnClaim): string | undefined {
+  if (agent.family !== own.agent.family)
+    return `its address ${String(agent)} is of another family than this node's ${String(own.agent)}`;
+  // An earlier identity of this very host: sending to it would be sending to ourselves.
+  return agent.equals(own.agent) ? `its address ${String(agent)} is this node's own` : undefined;
+}
+
+function takenBy({ vteps, macs }: Held, { vtep, vtep6, mac }: Place): string | undefined {
+  const holders = [
+    { what: vtep, holder: vteps.get(addressKey(vtep)) },
+    { what: vtep6, holder: vtep6 === undefined ? undefined : vteps.get(addressKey(vtep6)) },
+    { what: mac, holder: macs.get(mac) },
+  ];
+  const taken = holders.find(({ holder }) => holder !== undefined);
+  return taken === undefined
+    ? undefined
+    : `VTEP ${String(taken.what)} is held by ${taken.holder ?? ''} with a newer grant`;
+}
+
+function claimOnce<K>(held: Map<K, NodeId>, key: K, node: NodeId): boolean {
   if (held.has(key)) return false;
   held.set(key, node);
   return true;
@@ -182,21 +211,22 @@ function placeOf(records: readonly ParsedRecord[]): Place | string {
 }
 
 function claimSubnets(
-  held: Map<string, NodeId>,
+  { blocks: held }: Held,
   own: OwnClaim,
-  claimant: Claimant,
+  node: NodeId,
+  records: readonly ParsedRecord[],
   refuse: (reason: string) => void,
 ): readonly Prefix[] {
   const subnets: Prefix[] = [];
-  for (const { record, blocks } of claimant.records)
+  for (const { record, blocks } of records)
     for (const { subnet, space } of blocks) {
       // A block outside its overlay would take over routes that are not the overlay's to have.
       if (space === undefined || subnet.length < space.length || !space.contains(subnet.network))
         refuse(`subnet ${String(subnet)} lies outside overlay "${record.overlay}"`);
       else if (subnet.contains(own.agent))
         refuse(`subnet ${String(subnet)} contains this node's address ${String(own.agent)}`);
-      else if (!claimOnce(held, String(subnet), claimant.node))
-        refuse(`subnet ${String(subnet)} is held by ${held.get(String(subnet)) ?? ''} with a newer grant`);
+      else if (!claimOnce(held, blockKey(subnet), node))
+        refuse(`subnet ${String(subnet)} is held by ${held.get(blockKey(subnet)) ?? ''} with a newer grant`);
       else subnets.push(subnet);
     }
   return subnets;

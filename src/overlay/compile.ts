@@ -21,25 +21,34 @@ import type { Bridge, Local } from './grant.ts';
 import { attachmentAlias, bridgeAlias, bridgeMac, VTEP_ALIAS } from './marks.ts';
 import { RecordParser } from './record-parser.ts';
 import { remoteObjects } from './remotes.ts';
+import { drain } from './slice.ts';
 import { sysctls } from './sysctls.ts';
 import { compileTable } from './table.ts';
 
 /** Before the main table (32766) and before the rules VPN clients put right above it. */
 export const RULE_PRIORITY = 4242;
 
-/** `parser` remembers records between compilations. */
-export function compile(input: CompileInput, parser = new RecordParser()): DesiredState {
+export function compile(input: CompileInput): DesiredState {
+  return drain(compileSliced(input, new RecordParser()));
+}
+
+/** As `compile`, in slices; `parser` remembers records between compilations. */
+export function* compileSliced(
+  input: CompileInput,
+  parser: RecordParser,
+): Generator<undefined, DesiredState> {
   const { grant } = input;
   if (grant === undefined || grant.overlays.length === 0)
     return { ...nothingDesired, ports: ports(input, []) };
   const local = parseGrant(input, grant);
-  const claims = resolveClaims(ownClaim(input, grant, local), input.records, input.removed, parser);
+  const claims = yield* resolveClaims(ownClaim(input, grant, local), input.records, input.removed, parser);
+  const remote = yield* remoteObjects(local, claims);
   return {
     sysctls: sysctls(input, local),
     links: links(input, local),
     ports: ports(input, local.bridges),
     addresses: addresses(local),
-    ...remoteObjects(local, claims),
+    ...remote,
     rules: overlaySpaces4(input, local).map(hostsRule),
     table: compileTable(input, local),
     overlays: local.overlays,

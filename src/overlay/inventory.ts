@@ -1,18 +1,13 @@
 /**
  * A desired state laid out for comparison: maps by key, made once per desired state and not once per round.
  *
- * Work over all objects is done by generators that yield now and then: whoever has an event loop to care for runs them in
- * slices, everyone else by `drain`.
- *
  * A key is what the kernel identifies an object by (a route: table, destination, metric); the words are the whole
  * object, so that equal words mean nothing to do.
  */
 import type { Address, FdbEntry, Neighbour, Route, Rule } from '../kernel/types.ts';
 import type { DesiredLink, DesiredPort, DesiredState } from './desired.ts';
+import { drain, SLICE } from './slice.ts';
 import { addressWords, fdbWords, neighbourWords, routeWords, ruleWords } from './words.ts';
-
-/** How many objects are dealt with between two `yield`s: well under a millisecond. */
-export const SLICE = 250;
 
 /** Objects of one kind, laid out when they are first compared: an empty kernel needs no look-ups. */
 export class Items<T> {
@@ -46,14 +41,6 @@ export class Items<T> {
   /** The object of just these words: what is as it should be is found by one text and one look-up. */
   same(words: string): T | undefined {
     return this.#byWords.get(words);
-  }
-}
-
-/** Runs sliced work to its end at once. */
-export function drain<T>(work: Generator<undefined, T>): T {
-  for (;;) {
-    const step = work.next();
-    if (step.done === true) return step.value;
   }
 }
 

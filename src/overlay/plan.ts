@@ -11,20 +11,12 @@
 import type { Address, FdbEntry, KernelOperation } from '../kernel/types.ts';
 import { PROTOCOL_PORTOLAN } from '../kernel/types.ts';
 import type { DesiredState, DesiredSysctl } from './desired.ts';
-import {
-  addressKind,
-  drain,
-  fdbKind,
-  neighbourKind,
-  routeKind,
-  ruleKind,
-  SLICE,
-  takeInventory,
-} from './inventory.ts';
+import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind, takeInventory } from './inventory.ts';
 import type { Inventory, Items, Kind } from './inventory.ts';
 import { planLinks } from './plan-links.ts';
 import type { LinkPlan } from './plan-links.ts';
 import { planTable } from './plan-table.ts';
+import { drain, SLICE } from './slice.ts';
 import type { Change, ObjectKind, Observed, Plan, Step } from './step.ts';
 
 export function plan(desired: DesiredState, observed: Observed): Plan {

@@ -20,32 +20,46 @@ export interface ParsedRecord {
   readonly blocks: readonly { readonly subnet: Prefix; readonly space: Prefix | undefined }[];
 }
 
+/** Spaces remembered; a cluster has a handful. */
+const MAX_SPACES = 1_024;
+
 export class RecordParser {
   readonly #known = new WeakMap<OverlayRecord, ParsedRecord>();
+  readonly #spaces = new Map<string, Prefix | undefined>();
 
   parse(record: OverlayRecord): ParsedRecord {
     const known = this.#known.get(record);
     if (known !== undefined) return known;
-    const parsed = parseRecord(record);
+    const parsed = this.#parse(record);
     this.#known.set(record, parsed);
     return parsed;
   }
-}
 
-function parseRecord(record: OverlayRecord): ParsedRecord {
-  const { vtep_ip6 } = record;
-  return {
-    record,
-    vtep: parseInterfaceAddress(record.vtep_ip)?.address,
-    vtep6: vtep_ip6 === undefined ? undefined : parseInterfaceAddress(vtep_ip6)?.address,
-    mac: parseMac(record.vtep_mac),
-    agent: parseIp(record.agent_ip),
-    blocks: [...block(record.subnet, record.space), ...block(record.subnet6, record.space6)],
-  };
-}
+  #parse(record: OverlayRecord): ParsedRecord {
+    const { vtep_ip6, subnet, subnet6, space, space6 } = record;
+    return {
+      record,
+      vtep: parseInterfaceAddress(record.vtep_ip)?.address,
+      vtep6: vtep_ip6 === undefined ? undefined : parseInterfaceAddress(vtep_ip6)?.address,
+      mac: parseMac(record.vtep_mac),
+      agent: parseIp(record.agent_ip),
+      blocks: [...this.#block(subnet, space), ...this.#block(subnet6, space6)],
+    };
+  }
 
-function block(subnetText: string | undefined, spaceText: string | undefined): ParsedRecord['blocks'] {
-  const subnet = subnetText === undefined ? undefined : parsePrefix(subnetText);
-  const space = spaceText === undefined ? undefined : parsePrefix(spaceText);
-  return subnet === undefined ? [] : [{ subnet, space }];
+  #block(subnetText: string | undefined, space: string | undefined): ParsedRecord['blocks'] {
+    const subnet = subnetText === undefined ? undefined : parsePrefix(subnetText);
+    return subnet === undefined
+      ? []
+      : [{ subnet, space: space === undefined ? undefined : this.#space(space) }];
+  }
+
+  /** The same for all nodes of an overlay. */
+  #space(text: string): Prefix | undefined {
+    if (this.#spaces.has(text)) return this.#spaces.get(text);
+    if (this.#spaces.size >= MAX_SPACES) this.#spaces.clear();
+    const space = parsePrefix(text);
+    this.#spaces.set(text, space);
+    return space;
+  }
 }
