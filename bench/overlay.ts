@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bench, Row } from './support/report.ts';
-import { cleanUp, namespace, root, run, temporaryFolder } from './support/run.ts';
+import { cleanUp, namespace, nodeFlags, root, run, temporaryFolder } from './support/run.ts';
 import { median } from './support/stats.ts';
 
 const NAMESPACE = 'benchovl';
@@ -93,7 +93,14 @@ async function inFreshNamespace<T>(work: () => Promise<T>): Promise<T> {
 
 async function reconcile(nodes: number): Promise<Child> {
   const child = join(root, 'dist-bench', 'bench', 'overlay-child.js');
-  const argv = [`--net=/run/netns/${NAMESPACE}`, '--', process.execPath, child, String(nodes)];
+  const argv = [
+    `--net=/run/netns/${NAMESPACE}`,
+    '--',
+    process.execPath,
+    ...nodeFlags(),
+    child,
+    String(nodes),
+  ];
   const result = JSON.parse((await run('nsenter', argv)).stdout) as Child;
   if (result.failures > 0) throw new Error(`${result.failures} objects could not be programmed`);
   return result;

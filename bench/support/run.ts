@@ -1,6 +1,6 @@
 /** Running commands for benches: output kept, failure thrown with what the command said. */
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,12 @@ import { fileURLToPath } from 'node:url';
 /** The checkout; compiled benches live two folders below it. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 export const portolan = join(root, 'bin', 'portolan');
+
+/** What `bin/portolan` gives to Node. */
+export function nodeFlags(): readonly string[] {
+  const flags = /^exec node (.*) "\$root/m.exec(readFileSync(portolan, 'utf8'))?.[1];
+  return flags === undefined ? [] : flags.split(' ');
+}
 
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 

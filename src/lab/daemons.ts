@@ -65,16 +65,14 @@ export async function writeFiles(host: HostPaths, files: ReadonlyMap<string, str
   });
 }
 
-/** Starts a daemon that outlives this process. nsenter execs in place, so the child is the daemon. */
+/**
+ * Starts a daemon that outlives this process, as systemd would: by `bin/portolan`, which knows what Node is to be told.
+ * nsenter and the script exec in place, so the child is the daemon.
+ */
 export async function startDaemon(host: HostPaths, kind: DaemonKind): Promise<LabProcess> {
-  const argv = [
-    ...enterHost(host),
-    process.execPath,
-    mainProgram(),
-    kind,
-    '--config',
-    `/etc/portolan/${kind}.yaml`,
-  ];
+  mainProgram();
+  const program = join(packageRoot, 'bin', 'portolan');
+  const argv = [...enterHost(host), program, kind, '--config', `/etc/portolan/${kind}.yaml`];
   return { host: host.name, kind, ...(await startDetached(argv, join(host.log, `${kind}.log`))) };
 }
 
