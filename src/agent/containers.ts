@@ -7,33 +7,26 @@
  * outlives the agent, not the host's boot.
  * Review notes: a new thing made in `create` is undone in `destroy`, which must be harmless when the thing is not there.
  */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
-import { containerCgroup, removeContainerCgroups } from '../runtime/cgroup.ts';
+import { containerCgroup } from '../runtime/cgroup.ts';
 import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
 import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
-import {
-  createNetns,
-  mountRootfs,
-  removeNetns,
-  rewriteHosts,
-  rootfsPaths,
-  unmountRootfs,
-} from '../runtime/rootfs.ts';
+import { createNetns, mountRootfs, removeNetns, rewriteHosts, rootfsPaths } from '../runtime/rootfs.ts';
 import {
   containerPaths,
-  deleteContainer,
   parseLog,
   readExitCode,
   startContainer,
   type ContainerPaths,
 } from '../runtime/runc.ts';
+import { containersRoot, currentBoot, destroyContainer, netnsPath, runcRoot } from './container-removal.ts';
 import { bareAddresses, ContainerNetwork, IFNAME } from './container-network.ts';
 import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
 
@@ -96,8 +89,8 @@ class NativeContainers implements Containers {
   constructor(components: ContainersComponents, init: ContainersInit) {
     this.#components = components;
     this.#init = init;
-    this.#root = join(init.stateDir, 'containers');
-    this.runcRoot = join(init.runDir, 'runc');
+    this.#root = containersRoot(init);
+    this.runcRoot = runcRoot(init);
     this.#network = new ContainerNetwork({
       cniDir: init.cniDir,
       cni: {
@@ -109,7 +102,7 @@ class NativeContainers implements Containers {
 
   async recover(): Promise<void> {
     await mkdir(this.#root, { recursive: true, mode: 0o700 });
-    this.#boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    this.#boot = await currentBoot();
     for (const id of await listDirectories(this.#root)) {
       const record = await readRecord(join(this.#root, id));
       if (record?.process === undefined) {
@@ -183,7 +176,7 @@ class NativeContainers implements Containers {
       request,
       boot: this.#boot,
       createdMs: this.#components.clock.wallMs(),
-      netns: join(this.#init.runDir, 'netns', id),
+      netns: netnsPath(this.#init, id),
       conflist: conflist as ContainerRecord['conflist'],
       addresses: [],
     };
@@ -294,16 +287,13 @@ class NativeContainers implements Containers {
     return exitCode === undefined ? 'lost' : 'exited';
   }
 
-  /** Ends and removes everything of a container, in the order in which things hold one another. */
+  /** Ends and removes everything of a container. */
   async #destroy(id: string, record: ContainerRecord | undefined): Promise<void> {
-    const directory = join(this.#root, id);
     const sameBoot = record === undefined || record.boot === this.#boot;
-    await deleteContainer(this.#paths(id), sameBoot ? record?.process : undefined);
-    await removeContainerCgroups(id);
-    if (record !== undefined) await this.#release(record);
-    await removeNetns(join(this.#init.runDir, 'netns', id));
-    await unmountRootfs(rootfsPaths(directory));
-    await rm(directory, { recursive: true, force: true });
+    await destroyContainer(this.#init, id, {
+      process: sameBoot ? record?.process : undefined,
+      release: () => (record === undefined ? Promise.resolve() : this.#release(record)),
+    });
   }
 
   /** Gives its addresses back. */

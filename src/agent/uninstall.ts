@@ -5,7 +5,7 @@
  * is purged: an agent that starts again finds its identity and its blocks.
  */
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError, PortolanError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
@@ -21,6 +21,7 @@ import { openJournal } from '../store/journal.ts';
 import { memoryJournal } from '../store/memory-journal.ts';
 import type { Journal } from '../store/types.ts';
 import { syncConflists } from './cni-config.ts';
+import { destroyAllContainers, runningContainers } from './container-removal.ts';
 import { createDockerIsolation } from './docker-isolation.ts';
 import { DOCKER_LABEL } from './docker-network-plan.ts';
 import { GrantKeeper } from './grant-keeper.ts';
@@ -37,18 +38,27 @@ export interface UninstallReport {
   /** Kernel objects removed. */
   readonly kernel_objects: number;
   readonly docker_networks: readonly string[];
+  /** Native containers ended or, ended already, removed. */
+  readonly containers: readonly string[];
   /** What could not be removed, and why. */
   readonly left: readonly string[];
 }
 
-/** Rejects with `conflict` while the agent runs. */
+/** Rejects with `conflict`, and does nothing, while the agent runs, or native containers without `force`. */
 export async function uninstall(
   components: UninstallComponents,
   config: AgentConfig,
-  options: { readonly purge: boolean },
+  options: { readonly purge: boolean; readonly force: boolean },
 ): Promise<UninstallReport> {
   const { kernel, log } = components;
+  const places = { stateDir: config.state_dir, runDir: config.run_dir };
   const journal = await openState(log, config, options.purge);
+  const busy = await runningContainers(places);
+  if (busy.length > 0 && !options.force) {
+    await journal.close();
+    throw containersRun(busy);
+  }
+  const containers = await destroyAllContainers(places);
   const granted = new GrantKeeper({ journal }).current()?.overlays ?? [];
   const docker = await removeDockerNetworks(
     config,
@@ -60,12 +70,31 @@ export async function uninstall(
   await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
   await rm(join(config.cni_bin_dir, 'portolan-cni'), { force: true });
   await journal.close();
+  await removeRunFiles(config.run_dir);
   if (options.purge) await rm(config.state_dir, { recursive: true, force: true });
   return {
     kernel_objects: round.steps,
     docker_networks: docker.removed,
+    containers,
     left: [...docker.left, ...round.failures.map(({ change, reason }) => `${change.what}: ${reason}`)],
   };
+}
+
+/** What the agent keeps for the time of a boot; a master may have its own beside it. */
+async function removeRunFiles(runDir: string): Promise<void> {
+  for (const name of ['agent.sock', 'cni.sock', 'cni.sock.d', 'boot-id'])
+    await rm(join(runDir, name), { recursive: true, force: true });
+  // Not `rm`: what is mounted there, or somebody else's, stays.
+  for (const path of [join(runDir, 'netns'), join(runDir, 'runc'), runDir])
+    await rmdir(path).catch(() => undefined);
+}
+
+function containersRun(names: readonly string[]): PortolanError {
+  return new PortolanError(
+    'conflict',
+    `Cannot uninstall: ${names.length === 1 ? 'container' : 'containers'} ${names.join(', ')} would lose the network`,
+    { remedy: 'remove what runs with "portolan container rm --force" while the agent is up, or add --force' },
+  );
 }
 
 function running(): PortolanError {

@@ -13,6 +13,7 @@ import { outputOption } from '../output.ts';
 interface UninstallOptions {
   readonly config?: string;
   readonly purge: boolean;
+  readonly force: boolean;
   readonly output: OutputFormat;
 }
 
@@ -26,14 +27,15 @@ export function command(context: CliContext): Command {
       'the agent configuration (default /etc/portolan/agent.yaml where there is one)',
     )
     .option('--purge', "also remove the agent's state: identity and blocks are lost", false)
+    .option('--force', 'also end native containers that run', false)
     .addOption(outputOption())
     .action(async (options: UninstallOptions) => {
       const config = await loadConfigFile(agentConfig, options.config, '/etc/portolan/agent.yaml');
       const log = createLog('warn', { program: 'uninstall' });
       const kernel = await openKernel({ log });
       const components = { kernel, clock: realClock, log, metrics: createMetrics() };
-      const report = await uninstall(components, config, { purge: options.purge });
-      kernel.close();
+      const { purge, force } = options;
+      const report = await uninstall(components, config, { purge, force }).finally(() => kernel.close());
       context.print(report, { output: options.output });
       if (report.left.length > 0) process.exitCode = 1;
     });
