@@ -59,7 +59,8 @@ export function requiredSysctls({ overlays }: Pick<RulesetInput, 'overlays'>): r
 }
 
 /**
- * Every packet of every container meets these rules: each begins with the comparison that most packets fail cheapest.
+ * Every packet of every container meets the base chains: they hold few rules, each beginning with the comparison that
+ * most packets fail; what only some need is in chains of its own.
  */
 export function ruleset(input: RulesetInput): NftTable {
   return { ...TABLE_REF, sets: sets(input), chains: chains(input) };
@@ -106,13 +107,15 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [...guardRules(), ...outerRules(input)],
+      rules: [...guardRules(), toOuter(input)],
     },
-    { name: 'raw-output', base: filter('output', RAW), rules: outerRules(input) },
+    { name: 'raw-output', base: filter('output', RAW), rules: [toOuter(input)] },
     { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },
-    { name: 'mangle-forward', base: filter('forward', MANGLE), rules: clampRules() },
+    { name: 'mangle-forward', base: filter('forward', MANGLE), rules: [TO_CLAMP] },
+    { name: 'outer', rules: OUTER_RULES },
+    { name: 'clamp', rules: CLAMP_RULES },
     { name: 'host-ports', rules: hostPortRules() },
   ];
 }
@@ -151,12 +154,12 @@ function guardRules(): readonly string[] {
  * The outer packets of VXLAN need no connection tracking. Containers may use the same port among themselves and
  * towards others: theirs carry an address of an overlay.
  */
-function outerRules({ vxlanPort }: RulesetInput): readonly string[] {
-  return [
-    `udp dport ${vxlanPort} ip saddr != @overlays4 ip daddr != @overlays4 notrack`,
-    `udp dport ${vxlanPort} ip6 saddr != @overlays6 ip6 daddr != @overlays6 notrack`,
-  ];
-}
+const OUTER_RULES: readonly string[] = [
+  'ip saddr != @overlays4 ip daddr != @overlays4 notrack',
+  'ip6 saddr != @overlays6 ip6 daddr != @overlays6 notrack',
+];
+
+const toOuter = ({ vxlanPort }: RulesetInput): string => `udp dport ${vxlanPort} jump outer`;
 
 const TO_THIS_HOST = 'fib daddr type local jump host-ports';
 
@@ -190,13 +193,11 @@ function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
 }
 
 /** Only ever lowers the size; found by addresses, so that Docker's bridges of an overlay are covered as well. */
-function clampRules(): readonly string[] {
-  const opening = 'tcp flags & (syn | rst) == syn';
-  const clamp = 'tcp option maxseg size set rt mtu';
-  return [
-    `${opening} ip saddr @overlays4 ${clamp}`,
-    `${opening} ip daddr @overlays4 ${clamp}`,
-    `${opening} ip6 saddr @overlays6 ${clamp}`,
-    `${opening} ip6 daddr @overlays6 ${clamp}`,
-  ];
-}
+const CLAMP_RULES: readonly string[] = [
+  'ip saddr @overlays4 tcp option maxseg size set rt mtu',
+  'ip daddr @overlays4 tcp option maxseg size set rt mtu',
+  'ip6 saddr @overlays6 tcp option maxseg size set rt mtu',
+  'ip6 daddr @overlays6 tcp option maxseg size set rt mtu',
+];
+
+const TO_CLAMP = 'tcp flags & (syn | rst) == syn jump clamp';
