@@ -37,9 +37,17 @@ export async function openMembership(
   const { config } = init;
   const node = await openIdentity({ journal, random });
   const grants = new GrantKeeper({ journal });
+  const later: { exchange?: RecordExchange } = {};
   const underlay = await watchUnderlay(
     { kernel, clock, log },
-    { address: config.address, masters: config.masters, onChange: () => init.onUnderlay() },
+    {
+      address: config.address,
+      masters: config.masters,
+      onChange: ({ moved }) => {
+        if (moved) later.exchange?.redial();
+        init.onUnderlay();
+      },
+    },
   );
   onClose(() => underlay.close());
   const exchange = await openExchange(
@@ -51,6 +59,7 @@ export async function openMembership(
       contacts: grants.contacts(),
     },
   );
+  later.exchange = exchange;
   onClose(() => exchange.close());
   const records = new RecordView({ exchange, log }, { onChange: () => init.onRecords() });
   onClose(() => records.close());

@@ -41,7 +41,10 @@ export interface UnderlayWatch {
 /** Waits for a first underlay (a host may boot without its network), then follows its changes. */
 export async function watchUnderlay(
   components: { readonly kernel: Kernel; readonly clock: Clock; readonly log: Log },
-  init: UnderlayInit & { readonly onChange: () => void },
+  init: UnderlayInit & {
+    /** `moved`: to another address. */
+    readonly onChange: (change: { readonly moved: boolean }) => void;
+  },
 ): Promise<UnderlayWatch> {
   const { kernel, clock, log } = components;
   let found = await firstUnderlay(kernel, log, init);
@@ -49,10 +52,11 @@ export async function watchUnderlay(
   const look = async (): Promise<void> => {
     timer = undefined;
     const now = await findUnderlay(kernel, init).catch(() => found);
-    if (now.address.equals(found.address) && now.link === found.link && now.mtu === found.mtu) return;
+    const moved = !now.address.equals(found.address);
+    if (!moved && now.link === found.link && now.mtu === found.mtu) return;
     log.info('The underlay changed', { address: String(now.address), link: now.link, mtu: now.mtu });
     found = now;
-    init.onChange();
+    init.onChange({ moved });
   };
   return {
     current: () => found,

@@ -8,7 +8,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Table from 'cli-table3';
 import { stringify } from 'yaml';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { parseTarget, request, type HttpTarget, type RequestInit } from '../http/client.ts';
 import type { ErrorBody } from '../http/errors.ts';
 
@@ -80,13 +80,25 @@ async function call(
   target: HttpTarget,
   init: Omit<RequestInit, 'timeoutMs'> & { readonly timeoutMs?: number },
 ): Promise<unknown> {
-  const answer = await request(target, { timeoutMs: 30_000, ...init });
+  const answer = await request(target, { timeoutMs: 30_000, ...init }).catch((error: unknown) => {
+    throw 'socketPath' in target ? withRemedy(error) : error;
+  });
   if (answer.status < 400) return answer.body;
   const body = (typeof answer.body === 'object' ? answer.body : undefined) as
     Partial<ErrorBody> | null | undefined;
   throw new PortolanError(body?.code ?? 'internal', body?.message ?? `The API answered ${answer.status}`, {
     ...(body?.field === undefined ? {} : { field: body.field }),
     ...(body?.remedy === undefined ? {} : { remedy: body.remedy }),
+  });
+}
+
+/** A socket that nobody listens on: the daemon does not run, or the user is not on the host that they mean. */
+function withRemedy(error: unknown): unknown {
+  if (!isPortolanError(error, 'unavailable') || error.remedy !== undefined) return error;
+  return new PortolanError('unavailable', error.message, {
+    remedy:
+      'start the daemon of this host, name another API with --api, or enter a lab host with "portolan lab exec"',
+    cause: error,
   });
 }
 

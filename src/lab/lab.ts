@@ -153,6 +153,7 @@ async function startHosts(state: LabState, hosts: readonly LabHost[], say: Say):
 
 async function startMasters(state: LabState, hosts: readonly LabHost[]): Promise<void> {
   const masters = hosts.filter((host) => host.role === 'master');
+  if (masters.length === 0) return;
   await Promise.all(masters.map((host) => ensureDaemon(state, host, 'master')));
   await Promise.all(masters.map((host) => waitForMaster(hostPaths(state.name, host.name))));
   await ensureApi(state);

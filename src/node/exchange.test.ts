@@ -160,6 +160,22 @@ describe('records', () => {
     }
   });
 
+  it('of a node that moves to another address go on over connections of the new one within a second', async () => {
+    const world = new World(5);
+    await world.addMany(4);
+    await world.until(() => world.areEqual(), 10_000);
+    const [, mover] = world.nodes;
+    if (mover === undefined) throw new Error('there are four');
+    const since = (): readonly (number | undefined)[] =>
+      mover.exchange.peers().flatMap((peer) => (peer.connected ? [peer.since] : []));
+    const before = since();
+    mover.exchange.redial();
+    await world.until(() => since().length > 0 && !since().some((each) => before.includes(each)), 1_000);
+    await mover.exchange.publish(keys.overlay(mover.node, 'dcos'), { node: mover.node });
+    await world.until(() => world.areEqual(), 1_000);
+    await world.close();
+  });
+
   it('whose push was lost are repaired by comparison', async () => {
     const world = new World(3);
     await world.addMany(8);

@@ -57,6 +57,8 @@ export interface RecordExchange {
   subscribe(prefix: string, listener: (changes: readonly GossipRecord[]) => void): () => void;
   /** `host:port` of further nodes to start from. */
   addContacts(addresses: readonly string[]): void;
+  /** This host has another address: connections from the old one are dead, though it may take long until that shows. */
+  redial(): void;
   peers(): readonly PeerStatus[];
   digest(): { readonly records: number; /** Equal hashes: equal records. */ readonly hash: string };
   /** Where it listens; undefined while it does not. */
@@ -175,6 +177,10 @@ class Exchange implements RecordExchange {
     for (const address of addresses)
       if (!valid.includes(address)) this.#log.warn('ignored a contact that is not host:port', { address });
     this.#step({ on: 'contacts', addresses: valid });
+  }
+
+  redial(): void {
+    for (const connection of this.#connections.values()) connection.close('this host has another address');
   }
 
   peers(): readonly PeerStatus[] {
