@@ -39,7 +39,7 @@ export function markdown(rows: readonly Row[]): string {
 function line(row: Row): string {
   const promise = 'atMost' in row.promise ? `<= ${row.promise.atMost}` : `>= ${row.promise.atLeast}`;
   const peer = row.peer === undefined ? '-' : `${format(row.peer)} ${row.unit} (${row.peerName ?? 'peer'})`;
-  const ratio = row.peer === undefined ? '-' : `${format(measured(row))} x`;
+  const ratio = row.peer === undefined ? '-' : `${Number(measured(row).toPrecision(3))} x`;
   const promised = row.peer === undefined ? `${promise} ${row.unit}` : `${promise} x`;
   return `| ${row.what} | ${format(row.ours)} ${row.unit} | ${peer} | ${ratio} | ${promised} | ${kept(row) ? 'kept' : '**missed**'} |`;
 }
