@@ -47,7 +47,7 @@ async function runBench(bench: Bench): Promise<Result> {
 }
 
 function document(results: readonly Result[]): string {
-  const machine = `${cpus().length} CPUs (${cpus()[0]?.model ?? ''}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.versions.node}`;
+  const machine = `${cpus().length} CPUs (${cpus()[0]?.model ?? ''}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.versions.node}`;
   const sections = results.map(
     ({ bench, rows }) => `## ${bench.name}\n\n${bench.about}.\n\n${markdown(rows)}\n`,
   );
