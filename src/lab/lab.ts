@@ -24,7 +24,7 @@ import {
 } from './daemons.ts';
 import { startMissingDockers } from './docker-hosts.ts';
 import { createHost, hostExists } from './host.ts';
-import { LAB_ROOT, hostPaths, labPaths, type HostPaths } from './paths.ts';
+import { LAB_ROOT, hostPaths, labPaths } from './paths.ts';
 import { checkLabName, defaultLabOptions, findHost, planHosts, type LabOptions } from './plan.ts';
 import { powerOff } from './power.ts';
 import { waitUntilReady } from './readiness.ts';
@@ -155,7 +155,7 @@ async function startMasters(state: LabState, hosts: readonly LabHost[]): Promise
   const masters = hosts.filter((host) => host.role === 'master');
   if (masters.length === 0) return;
   await Promise.all(masters.map((host) => ensureDaemon(state, host, 'master')));
-  await Promise.all(masters.map((host) => waitForMaster(hostPaths(state.name, host.name))));
+  await Promise.all(masters.map((host) => waitForMaster(state, host.name)));
   await ensureApi(state);
 }
 
@@ -180,7 +180,8 @@ function record(
   state.processes = [...state.processes.filter((each) => !replaces(each)), started];
 }
 
-async function waitForMaster(master: HostPaths): Promise<void> {
+async function waitForMaster(state: LabState, name: string): Promise<void> {
+  const master = hostPaths(state.name, name);
   const end = performance.now() + READY_TIMEOUT_MS;
   const health = { method: 'GET', path: '/health', timeoutMs: 5_000 } as const;
   for (;;) {
@@ -189,10 +190,15 @@ async function waitForMaster(master: HostPaths): Promise<void> {
       () => false,
     );
     if (alive) return;
-    if (performance.now() > end)
-      throw new PortolanError('unavailable', `Cannot reach the master of host "${master.name}"`, {
-        remedy: `see ${master.log}/master.log`,
-      });
+    const ended = runningDaemon(state, name, 'master') === undefined;
+    if (ended || performance.now() > end)
+      throw new PortolanError(
+        'unavailable',
+        `The master of host "${name}" ${ended ? 'has ended' : 'does not answer'}`,
+        {
+          remedy: `see ${master.log}/master.log`,
+        },
+      );
     await sleep(POLL_MS);
   }
 }
@@ -227,6 +233,7 @@ async function ready(state: LabState, say: Say): Promise<void> {
   await waitUntilReady(state.name, hosts, {
     timeoutMs: READY_TIMEOUT_MS,
     masterless: isMasterless(state),
+    hasEnded: (host) => runningDaemon(state, host, 'agent') === undefined,
     onReady: (host) => say(`${host} is ready`),
   });
 }
@@ -275,7 +282,8 @@ async function bringUp(state: LabState, host: LabHost, say: Say): Promise<void> 
   await ensureHosts(state, [host], () => undefined);
   await startHosts(state, [host], say);
   const masterless = isMasterless(state) || state.partition.includes(host.name);
-  await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS, masterless });
+  const hasEnded = (name: string): boolean => runningDaemon(state, name, 'agent') === undefined;
+  await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS, masterless, hasEnded });
   say(`${host.name} is ready`);
 }
 

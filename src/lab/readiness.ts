@@ -77,6 +77,8 @@ export async function waitUntilReady(
     readonly timeoutMs: number;
     /** No master runs that they could register with. */
     readonly masterless: boolean;
+    /** Its agent will never answer. */
+    hasEnded(host: string): boolean;
     readonly onReady?: (host: string) => void;
   },
 ): Promise<void> {
@@ -87,10 +89,13 @@ export async function waitUntilReady(
       for (;;) {
         const lack = await lacks(lab, host.name, expected, options.masterless);
         if (lack === undefined) break;
-        if (performance.now() > end)
-          throw new PortolanError('unavailable', `Cannot get host "${host.name}" ready: ${lack}`, {
+        const ended = options.hasEnded(host.name);
+        if (ended || performance.now() > end) {
+          const why = ended ? 'its agent has ended' : lack;
+          throw new PortolanError('unavailable', `Cannot get host "${host.name}" ready: ${why}`, {
             remedy: `see ${hostPaths(lab, host.name).log}/agent.log`,
           });
+        }
         await sleep(POLL_MS);
       }
       options.onReady?.(host.name);
