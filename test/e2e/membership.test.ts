@@ -247,7 +247,7 @@ describe('a cluster', () => {
     await master.stop();
     // An overlay of which agents hold blocks cannot vanish.
     const refused = await lab.start('master1', 'master', {});
-    expect(await refused.ended).toBe(1);
+    expect(await refused.ended).toBe(2);
     expect(refused.said).toContain('green');
   });
 });
