@@ -3,8 +3,9 @@
  *
  * Repetitions alternate between the two sides, so that the machine's moods hit both alike.
  */
+import { spawn } from 'node:child_process';
 import type { Bench } from './support/report.ts';
-import { lab, namespace, run } from './support/run.ts';
+import { atEnd, lab, namespace, run } from './support/run.ts';
 import { median } from './support/stats.ts';
 
 const LAB = 'benchdata';
@@ -89,7 +90,8 @@ async function handMadeStream(): Promise<Stream> {
   await ip(wire, 'link', 'set', 'br0', 'up');
   for (const n of [1, 2]) await handMadeHost(wire, n);
   for (const n of [1, 2]) await handMadeRemote(n, 3 - n);
-  await run('nsenter', ['--net=/run/netns/benchdata-c2', 'iperf3', '-s', '-D', '-1'].slice(0, -1));
+  const server = spawn('nsenter', ['--net=/run/netns/benchdata-c2', 'iperf3', '-s'], { stdio: 'ignore' });
+  atEnd(() => server.kill());
   return async (streams) =>
     bitsPerSecond(
       (await run('nsenter', ['--net=/run/netns/benchdata-c1', ...client('9.9.2.2', streams)])).stdout,
