@@ -29,6 +29,7 @@ import { checkLabName, defaultLabOptions, findHost, planHosts, type LabOptions }
 import { powerOff } from './power.ts';
 import { waitUntilReady } from './readiness.ts';
 import { readLabState, requireLabState, writeLabState, type LabHost, type LabState } from './state.ts';
+import { endStrays } from './strays.ts';
 import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
 
 const READY_TIMEOUT_MS = 60_000;
@@ -84,6 +85,7 @@ export function labUp(name: string, options: Partial<LabOptions>, say: Say): Pro
     const state = await mergeState(name, options);
     await ensureLabDirectory(labPaths(name));
     await writeLabState(state);
+    await endStrays(state);
     const wanted = state.hosts.filter((host) => host.wanted);
     await ensureHosts(state, wanted, say);
     await startHosts(state, wanted, say);

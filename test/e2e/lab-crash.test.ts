@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { sleep } from '../../src/base/clock.ts';
+import { requireLabState, writeLabState } from '../../src/lab/state.ts';
 import { labStatus } from '../../src/lab/status.ts';
+import { isRunning } from '../../src/runtime/process.ts';
 import { TestLab } from '../support/lab.ts';
 import { rootNetwork, tracesOf } from '../support/machine.ts';
 
@@ -40,5 +42,16 @@ describe('lab up, killed', () => {
     await lab.up({ hosts: 2 });
     const { rows } = await labStatus(lab.name);
     expect(rows.map((row) => row.state)).toEqual(['ready', 'ready', 'ready']);
+  });
+
+  it('before it could record what it had started, is mended by another "lab up"', async () => {
+    lab = new TestLab('plbc');
+    await lab.up({ hosts: 1 });
+    const state = await requireLabState(lab.name);
+    await writeLabState({ ...state, processes: [] });
+    await lab.up({ hosts: 1 });
+    expect(state.processes.filter(isRunning)).toEqual([]);
+    const { rows } = await labStatus(lab.name);
+    expect(rows.map((row) => row.state)).toEqual(['ready', 'ready']);
   });
 });
