@@ -30,6 +30,7 @@ import { Links, type Link } from './links.ts';
 import { Members, type AddressText } from './members.ts';
 import { PushQueue } from './push.ts';
 import { recordFrames } from './paging.ts';
+import { ReachTable } from './reach.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
 import { Rounds } from './rounds.ts';
 import { OwnWriter } from './writer.ts';
@@ -41,6 +42,8 @@ const SILENCE_MS = 9_000;
 const HELLO_MS = 5_000;
 /** Nodes named to a peer that has to go. */
 const INTRODUCTIONS = 10;
+/** Attempts in a row to dial a node after which it counts as unreachable. */
+const VAIN_ATTEMPTS = 2;
 /** Distinct refusals that are logged; the rest is counted. */
 const MAX_LOGGED_REFUSALS = 256;
 
@@ -55,12 +58,17 @@ export interface GossipStatistics {
   readonly digestRounds: number;
   readonly repairs: number;
   readonly refused: number;
+  readonly falseSuspicions: number;
+  /** Records waiting to be pushed, over all peers. */
+  readonly queueDepth: number;
+  readonly activePeers: number;
 }
 
 export class GossipCore {
   readonly store: RecordStore;
   readonly members: Members;
   readonly links = new Links();
+  readonly reach = new ReachTable();
   #repairs = 0;
   #refused = 0;
   readonly #random: Random;
@@ -87,7 +95,14 @@ export class GossipCore {
   }
 
   get statistics(): GossipStatistics {
-    return { digestRounds: this.#rounds.opened, repairs: this.#repairs, refused: this.#refused };
+    return {
+      digestRounds: this.#rounds.opened,
+      repairs: this.#repairs,
+      refused: this.#refused,
+      falseSuspicions: 0,
+      queueDepth: this.#pushes.depth,
+      activePeers: this.links.establishedCount(),
+    };
   }
 
   /** When a tick is due next. */
@@ -102,6 +117,8 @@ export class GossipCore {
     for (const link of this.#rounds.announce(now)) this.#compare(link, now);
     if (now >= this.#pushes.dueAt)
       for (const [connection, frames] of this.#pushes.flush()) this.#send(connection, frames);
+    const changes = this.reach.takeChanges();
+    if (changes.length > 0) this.#effects.push({ do: 'notify-members', changes });
     return this.#effects;
   }
 
@@ -110,7 +127,9 @@ export class GossipCore {
       case 'connected':
         return this.#connected(event.connection, event.address, event.isDialled, now);
       case 'connect-failed':
-        return this.members.failed(event.address, now);
+        this.members.failed(event.address, now);
+        this.#judge(now);
+        return;
       case 'frame':
         return this.#receive(event.connection, event.frame, now);
       case 'disconnected':
@@ -159,6 +178,7 @@ export class GossipCore {
     if (link.isDialled) this.members.failed(link.address, now, link.node !== undefined);
     if (link.node !== undefined) this.#logLost(link);
     this.#maintainAt = Math.min(this.#maintainAt, now + 50);
+    this.#judge(now);
   }
 
   #logLost(link: Link): void {
@@ -231,6 +251,7 @@ export class GossipCore {
     }
     link.node = node;
     link.since = now;
+    this.#judge(now);
     if (link.isDialled) this.members.connected(link.address);
     const isFirst = this.links.establishedCount() === 1;
     this.#log(isFirst ? 'info' : 'debug', isFirst ? 'connected to a first peer' : 'connected to a peer', {
@@ -369,15 +390,25 @@ export class GossipCore {
     if (known !== undefined && known.node !== this.#node) this.members.learn(known.node, known.address);
   }
 
+  #judge(now: number): void {
+    for (const [node, address] of this.members.nodes()) {
+      const isVain = this.links.ofNode(node) === undefined && this.members.failures(address) >= VAIN_ATTEMPTS;
+      this.reach.judge(node, isVain ? 'unreachable' : 'alive', now);
+    }
+  }
+
   #forgetAddress(record: GossipRecord): void {
     const known = announcedAddress(record);
-    if (known !== undefined) this.members.forget(known.node);
+    if (known === undefined) return;
+    this.members.forget(known.node);
+    this.reach.forget(known.node);
   }
 
   #forgetRemoved(record: GossipRecord): void {
     const node = /^cluster\/removed\/(n[a-z2-7]{25})$/.exec(record.key)?.[1] as NodeId | undefined;
     if (node === undefined) return;
     this.members.forget(node);
+    this.reach.forget(node);
     const link = this.links.ofNode(node);
     const removal = this.store.stored(record.key);
     if (link === undefined || removal === undefined) return;

@@ -3,6 +3,7 @@ import type { LogFields } from '../base/log.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { GossipRecord, RecordValue } from '../model/record.ts';
 import type { AddressText } from './members.ts';
+import type { Reach } from './reach.ts';
 
 export type GossipEvent =
   | {
@@ -40,6 +41,7 @@ export type GossipEffect =
   | { readonly do: 'persist-epoch'; readonly epoch: number }
   /** What was dropped appears with value `null`. */
   | { readonly do: 'notify'; readonly changes: readonly GossipRecord[] }
+  | { readonly do: 'notify-members'; readonly changes: readonly Reach[] }
   | {
       readonly do: 'log';
       readonly level: 'debug' | 'info' | 'warn';

@@ -69,12 +69,23 @@ export class Members {
     return this.#nodes;
   }
 
+  address(node: NodeId): AddressText | undefined {
+    return this.#nodes.get(node);
+  }
+
+  /** How often in a row the address was dialled in vain. */
+  failures(address: AddressText): number {
+    return this.#attempts.get(address)?.failures ?? 0;
+  }
+
   isOwn(address: AddressText): void {
     this.#own.add(address);
   }
 
   connected(address: AddressText): void {
-    this.#of(address).isDialling = false;
+    const attempts = this.#of(address);
+    attempts.isDialling = false;
+    attempts.failures = 0;
   }
 
   /** Dialling failed or the link is gone; `wasPeer`: the other side was there and had said hello. */

@@ -49,6 +49,13 @@ export class PushQueue {
     this.#pending.get(connection)?.delete(key);
   }
 
+  /** What waits, over all peers. */
+  get depth(): number {
+    let depth = 0;
+    for (const keys of this.#pending.values()) depth += keys.size;
+    return depth;
+  }
+
   drop(connection: number): void {
     this.#pending.delete(connection);
   }

@@ -24,7 +24,7 @@ export function exchangeMetrics(metrics: Metrics): ExchangeMetrics {
       'Records refused for their size, number or writer',
     ),
   };
-  let seen: GossipStatistics = { digestRounds: 0, repairs: 0, refused: 0 };
+  let seen: Pick<GossipStatistics, keyof typeof totals> = { digestRounds: 0, repairs: 0, refused: 0 };
   const count = (direction: string) => (size: number) => {
     messages.add(1, { direction });
     bytes.add(size, { direction });

@@ -15,6 +15,7 @@ import type { Random } from '../base/random.ts';
 import { formatPeerAddress, parsePeerAddress } from '../gossip/addresses.ts';
 import { GossipCore } from '../gossip/core.ts';
 import type { GossipEffect, GossipEvent } from '../gossip/events.ts';
+import type { Reach, ReachState } from '../gossip/reach.ts';
 import { RecordStore } from '../gossip/records.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
 import { gossipRecord, type GossipRecord, type RecordValue } from '../model/record.ts';
@@ -42,6 +43,31 @@ export interface PeerStatus {
   readonly since?: number;
 }
 
+export interface MemberStatus {
+  readonly node: NodeId;
+  /** `host:port`; empty for one that has not said where it is. */
+  readonly address: string;
+  /** As seen from here. Only `unreachable` hides: a suspect may merely be slow. */
+  readonly state: ReachState;
+  /** Wall time in ms of the last change of state. */
+  readonly since: number;
+}
+
+/** Counts since the start, and sizes now. */
+export interface ExchangeStatistics {
+  /** Nodes that were called unreachable and turned out to have been running all the while. */
+  readonly falseSuspicions: number;
+  readonly messagesSent: number;
+  readonly messagesReceived: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Records waiting to be told to peers. */
+  readonly queueDepth: number;
+  readonly activePeers: number;
+  readonly digestRounds: number;
+  readonly repairs: number;
+}
+
 export interface RecordExchange {
   /** Writes an own record (`node/<own id>/...`); resolves when it is on disk. Does nothing when unchanged. */
   publish(key: string, value: RecordValue): Promise<void>;
@@ -60,6 +86,13 @@ export interface RecordExchange {
   /** This host has another address: connections from the old one are dead, though it may take long until that shows. */
   redial(): void;
   peers(): readonly PeerStatus[];
+  /** Every known node but this one. */
+  members(): readonly MemberStatus[];
+  /** False only for a node that is known and `unreachable`. */
+  isReachable(node: NodeId): boolean;
+  /** Calls back after each change of a member's state. Returns the way to stop. */
+  subscribeMembers(listener: (changes: readonly MemberStatus[]) => void): () => void;
+  stats(): ExchangeStatistics;
   digest(): { readonly records: number; /** Equal hashes: equal records. */ readonly hash: string };
   /** Where it listens; undefined while it does not. */
   address(): PeerAddress | undefined;
@@ -122,6 +155,8 @@ class Exchange implements RecordExchange {
   readonly #core: GossipCore;
   readonly #connections = new Map<number, PeerConnection>();
   readonly #subscriptions = new Set<Subscription>();
+  readonly #memberListeners = new Set<(changes: readonly MemberStatus[]) => void>();
+  readonly #traffic = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
   readonly #closing = new AbortController();
   #listener: PeerListener | undefined;
   #timer: Timer | undefined;
@@ -197,6 +232,26 @@ class Exchange implements RecordExchange {
           since: clock.wallMs() - (clock.nowMs() - since),
         });
     return Array.from(status.values());
+  }
+
+  members(): readonly MemberStatus[] {
+    const now = this.#components.clock.nowMs();
+    return Array.from(this.#core.members.nodes(), ([node]) =>
+      this.#memberStatus(this.#core.reach.get(node) ?? { node, state: 'alive', since: now }),
+    );
+  }
+
+  isReachable(node: NodeId): boolean {
+    return this.#core.reach.get(node)?.state !== 'unreachable';
+  }
+
+  subscribeMembers(listener: (changes: readonly MemberStatus[]) => void): () => void {
+    this.#memberListeners.add(listener);
+    return () => this.#memberListeners.delete(listener);
+  }
+
+  stats(): ExchangeStatistics {
+    return { ...this.#traffic, ...this.#core.statistics };
   }
 
   digest(): { readonly records: number; readonly hash: string } {
@@ -289,6 +344,8 @@ class Exchange implements RecordExchange {
         return this.#components.journal.writeLazily({ [EPOCH_KEY]: effect.epoch });
       case 'notify':
         return this.#notify(effect.changes);
+      case 'notify-members':
+        return this.#notifyMembers(effect.changes);
       case 'log':
         return this.#log[effect.level](effect.message, effect.fields);
     }
@@ -316,8 +373,28 @@ class Exchange implements RecordExchange {
     }
   }
 
+  #notifyMembers(changes: readonly Reach[]): void {
+    if (this.#memberListeners.size === 0) return;
+    const members = changes.map((reach) => this.#memberStatus(reach));
+    for (const listener of Array.from(this.#memberListeners))
+      try {
+        listener(members);
+      } catch (error) {
+        this.#log.error('a listener failed', { prefix: 'members', error: describeError(error) });
+      }
+  }
+
+  #memberStatus({ node, state, since }: Reach): MemberStatus {
+    const { clock } = this.#components;
+    const address = this.#core.members.address(node) ?? '';
+    return { node, address, state, since: clock.wallMs() - (clock.nowMs() - since) };
+  }
+
   #send(id: number, frame: Uint8Array): void {
-    if (this.#connections.get(id)?.send(frame) === true) this.#metrics.sent(frame.length);
+    if (this.#connections.get(id)?.send(frame) !== true) return;
+    this.#traffic.messagesSent++;
+    this.#traffic.bytesSent += frame.length;
+    this.#metrics.sent(frame.length);
   }
 
   #connect(address: string): void {
@@ -339,6 +416,8 @@ class Exchange implements RecordExchange {
     this.#connections.set(id, connection);
     this.#step({ on: 'connected', connection: id, address, isDialled });
     connection.onFrame((frame) => {
+      this.#traffic.messagesReceived++;
+      this.#traffic.bytesReceived += frame.length;
       this.#metrics.received(frame.length);
       this.#step({ on: 'frame', connection: id, frame });
     });
