@@ -4,8 +4,10 @@
  * `/overlay-agent/*` keeps the shape that DC/OS consumers know (reference "overlay network", section 6); `/v1/*` is ours.
  */
 import type { Context, Hono } from 'hono';
+import { PortolanError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
+import type { NodeState } from '../node/node-states.ts';
 import type { KnownEndpoint, KnownNode } from '../node/record-view.ts';
 
 export interface AgentStatus {
@@ -30,7 +32,9 @@ export interface AgentStatus {
 export interface AgentView {
   overlayState(): { ip: string; configuration_attempts: number; overlays: readonly AgentOverlay[] };
   status(): AgentStatus;
-  nodes(): readonly KnownNode[];
+  nodes(): readonly (KnownNode & NodeState)[];
+  /** By id, name or address; `undefined` when there is no such node. */
+  node(ref: string): object | undefined;
   endpoints(): readonly KnownEndpoint[];
   masters(): readonly string[];
 }
@@ -47,6 +51,15 @@ export function addAgentRoutes(
     });
   app.get('/v1/status', (context) => context.json(view.status()));
   app.get('/v1/nodes', (context) => context.json({ nodes: view.nodes() }));
+  app.get('/v1/nodes/:ref', (context) => {
+    const ref = context.req.param('ref');
+    const node = view.node(ref);
+    if (node !== undefined) return context.json(node);
+    throw new PortolanError('not-found', `Cannot find node "${ref}"`, {
+      field: 'node',
+      remedy: 'list the nodes with "portolan node ls"',
+    });
+  });
   app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
   app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));
   app.get('/metrics', async (context) => context.text(await metrics.expose()));

@@ -4,6 +4,7 @@
 import { hostname } from 'node:os';
 import type { AgentConfig } from '../model/config.ts';
 import type { NodeId } from '../model/names.ts';
+import { AppliedView } from '../node/applied-view.ts';
 import { openExchange, type RecordExchange } from '../node/exchange.ts';
 import { openIdentity } from '../node/identity.ts';
 import { RecordView } from '../node/record-view.ts';
@@ -18,6 +19,7 @@ export interface Membership {
   readonly underlay: UnderlayWatch;
   readonly exchange: RecordExchange;
   readonly records: RecordView;
+  readonly applied: AppliedView;
 }
 
 export interface MembershipInit {
@@ -63,5 +65,7 @@ export async function openMembership(
   onClose(() => exchange.close());
   const records = new RecordView({ exchange, log }, { onChange: () => init.onRecords() });
   onClose(() => records.close());
-  return { node, name: config.name ?? hostname(), grants, underlay, exchange, records };
+  const applied = new AppliedView({ exchange, clock, metrics });
+  onClose(() => applied.close());
+  return { node, name: config.name ?? hostname(), grants, underlay, exchange, records, applied };
 }

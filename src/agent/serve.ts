@@ -6,6 +6,7 @@ import type { Hono } from 'hono';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import { createApp, listenTcp, listenUnix } from '../http/server.ts';
 import type { AgentConfig } from '../model/config.ts';
+import { addAppliedRoutes } from '../node/applied-api.ts';
 import { addAgentRoutes } from './api.ts';
 import type { Attachments } from './attachments.ts';
 import type { CniVerbs } from './cni-answer.ts';
@@ -48,6 +49,7 @@ async function serveApis(
   const app = (): Hono => {
     const made = createApp({ log });
     addAgentRoutes(made, { metrics, view });
+    addAppliedRoutes(made, parts);
     return made;
   };
   const containers = await openContainers(

@@ -1,4 +1,6 @@
 /** What the API shows of a running session. */
+import { linkTo, nodeStates, type NodeState } from '../node/node-states.ts';
+import type { KnownNode } from '../node/record-view.ts';
 import type { AgentStatus, AgentView } from './api.ts';
 import type { ReconcilerStatus } from './reconciler.ts';
 import type { Parts } from './session.ts';
@@ -11,9 +13,29 @@ export function agentView(parts: Parts): AgentView {
       overlays: parts.states.overlays(),
     }),
     status: () => status(parts),
-    nodes: () => parts.records.nodes(),
+    nodes: () => nodes(parts),
+    node: (ref) => node(parts, ref),
     endpoints: () => parts.records.endpoints(),
     masters: () => parts.records.masters(),
+  };
+}
+
+function nodes(parts: Parts): readonly (KnownNode & NodeState)[] {
+  const stateOf = nodeStates({ ...parts, self: parts.node });
+  return parts.records.nodes().map((each) => ({ ...each, ...stateOf(each.id) }));
+}
+
+function node(parts: Parts, ref: string): object | undefined {
+  const found = nodes(parts).find((each) => [each.id, each.name, each.address].includes(ref));
+  if (found === undefined) return undefined;
+  const place = parts.records.overlays().find((each) => each.node === found.id)?.record;
+  return {
+    ...found,
+    ...(place === undefined
+      ? {}
+      : { grant_epoch: place.grant_epoch, vtep_ip: place.vtep_ip, vtep_mac: place.vtep_mac }),
+    ...linkTo(parts, found.id),
+    ...(found.id === parts.node ? { peers: parts.exchange.peers() } : {}),
   };
 }
 

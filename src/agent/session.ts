@@ -20,11 +20,13 @@ import type { PeerTransport } from '../peer/types.ts';
 import { openDocker } from '../runtime/docker.ts';
 import type { Journal } from '../store/types.ts';
 import { Announcer } from './announcer.ts';
+import { AppliedKeeper } from './applied.ts';
 import { syncConflists } from './cni-config.ts';
 import { openDataplane, type Dataplane } from './dataplane.ts';
 import { createDockerNetworks, type DockerNetworks } from './docker-network.ts';
 import { openMembership, type Membership } from './membership.ts';
 import { createPublisher } from './publisher.ts';
+import { ReachTeller } from './reach-teller.ts';
 import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
 
@@ -136,6 +138,7 @@ async function begin(
 ): Promise<void> {
   await parts.reconciler.start();
   onClose(() => parts.reconciler.stop());
+  tellOthers(components, parts, onClose);
   if (parts.grants.current() !== undefined) {
     const overlays = await bringAbout();
     components.log.info('Living on the stored grant', {
@@ -151,6 +154,19 @@ async function begin(
   await serveAgent(components, config, parts, onClose);
   parts.registration.start();
   onClose(() => parts.registration.stop());
+}
+
+/** For operators and callers: what is applied here, and whom this agent cannot reach. */
+function tellOthers(components: SessionComponents, parts: Parts, onClose: OnClose): void {
+  const { exchange, node, records, reconciler } = parts;
+  const keeper = new AppliedKeeper(
+    { ...components, exchange },
+    { node, settle: () => reconciler.settle(), nodes: () => records.nodeCount() },
+  );
+  keeper.start();
+  onClose(() => keeper.close());
+  const teller = new ReachTeller({ ...components, exchange }, { node });
+  onClose(() => teller.close());
 }
 
 function openAnnouncer(

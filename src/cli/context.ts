@@ -33,6 +33,8 @@ export interface CliContext {
     init: Omit<RequestInit, 'timeoutMs'> & { readonly timeoutMs?: number },
   ): Promise<unknown>;
   print(rows: readonly Row[] | Row, options: PrintOptions): void;
+  /** One line of an answer for people, to standard output. */
+  tell(line: string): void;
   /** One line for people, to standard error, so that standard output stays machine-readable. */
   say(line: string): void;
 }
@@ -50,6 +52,7 @@ export function createCliContext(init: CliContextInit): CliContext {
     agentApi: () => Promise.resolve({ socketPath: join(init.runDir, 'agent.sock') }),
     call,
     print,
+    tell: (line) => void process.stdout.write(`${line}\n`),
     say: (line) => void process.stderr.write(`${line}\n`),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { defaultNetwork } from '../model/config.ts';
-import type { RecordValue } from '../model/record.ts';
+import { keys, type RecordValue } from '../model/record.ts';
 import { REGISTERED_PATH, REGISTER_PATH } from '../model/registration.ts';
 import { node, openRegistry, registration, turnsUntil } from './fake.ts';
 
@@ -161,14 +161,10 @@ describe('POST /overlay-master/agents/delete', () => {
 
 describe('/v1/nodes', () => {
   test('lists nodes with what they hold, and their role where it is published', async () => {
-    const { call, records } = await setUp({ network });
+    const { call, told } = await setUp({ network });
     const id = node();
     await call('POST', REGISTER_PATH, registration(id, '10.0.0.5'));
-    records.push({
-      key: `node/${id}/node`,
-      version: { epoch: 1, sequence: 1 },
-      value: { name: 'x', address: '10.0.0.5', gossip_port: 1, api_port: 2, role: 'agent' },
-    });
+    told.put(keys.node(id), { name: 'x', address: '10.0.0.5', gossip_port: 1, api_port: 2, role: 'agent' });
     const { body } = await call('GET', '/v1/nodes');
     expect(body).toMatchObject({
       nodes: [{ id, role: 'agent', overlays: { dcos: '9.0.0.0/24' }, vtep_mac: '70:b3:d5:80:00:01' }],
@@ -273,10 +269,9 @@ describe('the rest', () => {
   });
 
   test('endpoints are those that nodes publish, without tombstones', async () => {
-    const { call, records } = await setUp();
+    const { call, told } = await setUp();
     const id = node();
     await call('POST', REGISTER_PATH, registration(id, '10.0.0.5'));
-    const version = { epoch: 1, sequence: 1 };
     const value = {
       container: 'c1',
       ifname: 'eth0',
@@ -286,10 +281,8 @@ describe('the rest', () => {
       ports: [],
       labels: {},
     };
-    records.push(
-      { key: `node/${id}/endpoint/c1/eth0`, version, value },
-      { key: `node/${id}/endpoint/c2/eth0`, version, value: null },
-    );
+    told.put(keys.endpoint(id, 'c1', 'eth0'), value);
+    told.put(keys.endpoint(id, 'c2', 'eth0'), null);
     expect((await call('GET', '/v1/endpoints')).body).toEqual({
       endpoints: [{ ...value, node: id, host: 'host-10.0.0.5' }],
     });

@@ -10,6 +10,9 @@ import { createApp } from '../http/server.ts';
 import { isNodeId, type NodeId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
 import { overlayInfo } from '../model/overlay.ts';
+import { addAppliedRoutes } from '../node/applied-api.ts';
+import type { AppliedView } from '../node/applied-view.ts';
+import { linkTo, nodeStates, type NodeStatesComponents } from '../node/node-states.ts';
 import { REGISTERED_PATH, REGISTER_PATH, agentRegistered, registerAgent } from '../model/registration.ts';
 import { addOverlayMasterApi } from './api-overlay.ts';
 import { sendJson } from './json-answer.ts';
@@ -24,6 +27,8 @@ export interface MasterApiComponents {
   readonly registry: Registry;
   /** What the cluster's nodes publish. */
   readonly records: (prefix: string) => Iterable<GossipRecord>;
+  readonly applied: AppliedView;
+  readonly exchange: NodeStatesComponents['exchange'];
   readonly metrics: MasterMetrics;
   readonly log: Log;
 }
@@ -35,6 +40,7 @@ export function createMasterApi(components: MasterApiComponents): Hono {
   addNodes(app, components);
   app.get('/v1/endpoints', (context) => context.json({ endpoints: endpointViews(components) }));
   app.get('/v1/masters', (context) => context.json({ masters: components.registry.masters }));
+  addAppliedRoutes(app, components);
   addNetworks(app, components.registry);
   addHealth(app, components);
   return app;
@@ -49,16 +55,21 @@ function addRegistration(app: Hono, registry: Registry): void {
   );
 }
 
-function addNodes(app: Hono, { registry, records }: MasterApiComponents): void {
+function addNodes(app: Hono, components: MasterApiComponents): void {
+  const { registry, records } = components;
   const view = (entry: NodeEntry, roles = rolesOf(records('node/'))) => nodeView(registry, roles, entry);
   app.get('/v1/nodes', async (context) => {
     await registry.settled();
     const roles = rolesOf(records('node/'));
-    return context.json({ nodes: registry.ledger.nodes().map((entry) => view(entry, roles)) });
+    const stateOf = nodeStates(components);
+    const nodes = registry.ledger.nodes();
+    return context.json({ nodes: nodes.map((entry) => ({ ...view(entry, roles), ...stateOf(entry.node) })) });
   });
   app.get('/v1/nodes/:ref', async (context) => {
     await registry.settled();
-    return context.json(view(findNode(registry, context.req.param('ref'))));
+    const entry = findNode(registry, context.req.param('ref'));
+    const state = nodeStates(components)(entry.node);
+    return context.json({ ...view(entry), ...state, ...linkTo(components, entry.node) });
   });
   app.delete('/v1/nodes/:ref', async (context) => {
     await registry.settled();

@@ -37,7 +37,14 @@ export function openMasterExchange(
       return {
         publishCluster: exchange.publishCluster.bind(exchange),
         addContacts: exchange.addContacts.bind(exchange),
+        get: exchange.get.bind(exchange),
         records: exchange.records.bind(exchange),
+        subscribe: exchange.subscribe.bind(exchange),
+        members: exchange.members.bind(exchange),
+        isReachable: exchange.isReachable.bind(exchange),
+        subscribeMembers: exchange.subscribeMembers.bind(exchange),
+        peers: exchange.peers.bind(exchange),
+        stats: exchange.stats.bind(exchange),
         close: async () => {
           await exchange.close();
           await journal.close();

@@ -8,7 +8,9 @@ import { newNodeId, type NodeId } from '../model/names.ts';
 import type { NetworkConfig } from '../model/overlay.ts';
 import { agentNetworkConfig } from '../model/overlay.ts';
 import type { RegisterAgent } from '../model/registration.ts';
-import type { GossipRecord, RecordValue } from '../model/record.ts';
+import type { RecordValue } from '../model/record.ts';
+import { AppliedView } from '../node/applied-view.ts';
+import { FakeExchange } from '../node/exchange-fake.ts';
 import { FakeDisk, FakeStore } from '../store/fake.ts';
 import { createMasterApi } from './api.ts';
 import { createMasterMetrics } from './metrics.ts';
@@ -34,15 +36,16 @@ export async function openRegistry(init: { network?: NetworkConfig; disk?: FakeD
   const log = memoryLog();
   const clock = new ManualClock();
   const store = new FakeStore({ log }, { disk });
-  const metrics = createMasterMetrics(createMetrics());
+  const daemon = createMetrics();
+  const metrics = createMasterMetrics(daemon);
   const published = new Map<string, { value: RecordValue; revision: number }>();
+  const told = new FakeExchange();
   const exchange = {
     publishCluster: (key: string, value: RecordValue, revision: number) => {
       published.set(key, { value, revision });
       return Promise.resolve();
     },
   };
-  const records: GossipRecord[] = [];
   const cluster = await ensureClusterId({ store, random });
   const registry = await Registry.open(
     { store, exchange, clock, random, log, metrics },
@@ -54,8 +57,16 @@ export async function openRegistry(init: { network?: NetworkConfig; disk?: FakeD
       contact: '10.0.0.1:62501',
     },
   );
-  const app = createMasterApi({ registry, metrics, log, records: () => records });
-  return { registry, store, disk, clock, log, metrics, published, cluster, app, records };
+  const applied = new AppliedView({ exchange: told, clock, metrics: daemon });
+  const app = createMasterApi({
+    registry,
+    metrics,
+    log,
+    records: (prefix) => told.records(prefix),
+    applied,
+    exchange: told,
+  });
+  return { registry, store, disk, clock, log, metrics, published, cluster, app, told };
 }
 
 /** Until `condition` holds; the store in memory needs turns of the event loop, not time. */

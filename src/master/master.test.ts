@@ -26,6 +26,13 @@ function components(calls: string[] = []): MasterComponents {
     publishCluster: (key) => Promise.resolve(void calls.push(`publish ${key}`)),
     addContacts: (addresses) => void calls.push(`contacts ${addresses.join(' ')}`),
     records: () => [],
+    get: () => undefined,
+    subscribe: () => () => undefined,
+    members: () => [],
+    isReachable: () => true,
+    peers: () => [],
+    stats: () => ({}) as ReturnType<MasterExchange['stats']>,
+    subscribeMembers: () => () => undefined,
     close: () => Promise.resolve(void calls.push('close')),
   };
   return {

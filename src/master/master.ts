@@ -17,6 +17,7 @@ import { listenTcp, listenUnix, type HttpListener } from '../http/server.ts';
 import type { MasterConfig } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
+import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
 import type { RecordExchange } from '../node/exchange.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import { createMasterApi } from './api.ts';
@@ -26,7 +27,8 @@ import { createMasterMetrics } from './metrics.ts';
 import { ensureClusterId } from './recovery.ts';
 import { Registry } from './registry.ts';
 
-export type MasterExchange = Pick<RecordExchange, 'publishCluster' | 'addContacts' | 'records' | 'close'>;
+export type MasterExchange = AppliedExchange &
+  Pick<RecordExchange, 'publishCluster' | 'addContacts' | 'members' | 'peers' | 'stats' | 'close'>;
 
 export interface MasterComponents {
   readonly clock: Clock;
@@ -97,7 +99,9 @@ async function start(
   const nodes = registry.ledger.nodes();
   exchange.addContacts(nodes.map((node) => hostPort(node.address, node.gossip_port)));
   const records = (prefix: string) => exchange.records(prefix);
-  const app = createMasterApi({ registry, metrics, log, records });
+  const applied = new AppliedView({ exchange, clock, metrics: components.metrics });
+  onClose(() => Promise.resolve(applied.close()));
+  const app = createMasterApi({ registry, metrics, log, records, applied, exchange });
   await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
   const local = await listenUnix(app, join(config.run_dir, 'api.sock'));
   onClose(() => local.close());

@@ -68,8 +68,38 @@ export type RemovedRecord = z.infer<typeof removedRecord>;
 export const mastersRecord = z.strictObject({ masters: z.array(z.string()) });
 export type MastersRecord = z.infer<typeof mastersRecord>;
 
+/**
+ * How much of the masters' records an agent has in its kernel. Key `node/<id>/applied`.
+ *
+ * Later versions may say more: unknown members are left out, not refused.
+ */
+export const appliedRecord = z.object({
+  /** The newest revision of the store among the `cluster/...` records that it has applied. */
+  revision: z.int().nonnegative(),
+  /** Hash of all of them: at the same revision, another hash means that somebody lacks one. */
+  set: z.string().max(64),
+  /** Wall time in ms: for people. */
+  at: z.int(),
+  /** From hearing of the newest record until it was in the kernel. */
+  took_ms: z.int().nonnegative(),
+  /** Kernel objects that stand in the way of what is newer than `revision`; absent when none do. */
+  failing: z.int().positive().optional(),
+});
+export type AppliedRecord = z.infer<typeof appliedRecord>;
+
+/** Unreachable nodes that one agent names; of more it tells the number. */
+export const MAX_UNREACHABLE_NAMED = 16;
+
+/** Whom an agent cannot reach. Key `node/<id>/unreachable`; withdrawn when it reaches everybody. */
+export const unreachableRecord = z.object({
+  nodes: z.array(z.string()).max(MAX_UNREACHABLE_NAMED),
+  count: z.int().positive(),
+});
+
 export const keys = {
   node: (id: NodeId) => `node/${id}/node`,
+  applied: (id: NodeId) => `node/${id}/applied`,
+  unreachable: (id: NodeId) => `node/${id}/unreachable`,
   overlay: (id: NodeId, overlay: string) => `node/${id}/overlay/${overlay}`,
   endpoint: (id: NodeId, container: string, ifname: string) => `node/${id}/endpoint/${container}/${ifname}`,
   removed: (id: NodeId) => `cluster/removed/${id}`,

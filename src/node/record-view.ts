@@ -73,6 +73,11 @@ export class RecordView {
     return this.#masters;
   }
 
+  /** Nodes that were not removed. */
+  nodeCount(): number {
+    return this.#nodes.size;
+  }
+
   /** Nodes that were not removed, by name. */
   nodes(): readonly KnownNode[] {
     const blocks = new Map<NodeId, Record<string, string>>();

@@ -1,23 +1,27 @@
 import { describe, expect, test } from 'vitest';
 import type { Command } from 'commander';
 import type { CliContext, PrintOptions } from '../context.ts';
+import type { NodeId } from '../../model/names.ts';
+import { judgeApplied } from '../../node/applied.ts';
 import { command as network } from './network.ts';
 import { command as node } from './node.ts';
 import { command as status } from './status.ts';
 
 /** A context that remembers what was asked, said and printed, and answers `answer`. */
-function recorder(answer: unknown) {
+function recorder(answer: unknown, applied?: unknown) {
   const asked: string[] = [];
   const said: string[] = [];
+  const told: string[] = [];
   const printed: { rows: unknown; options: PrintOptions }[] = [];
   const context: CliContext = {
     clusterApi: () => Promise.resolve({ socketPath: '/api.sock' }),
     agentApi: () => Promise.resolve({ socketPath: '/agent.sock' }),
     call: (_target, { method, path, body }) => {
       asked.push([method, path, ...(body === undefined ? [] : [JSON.stringify(body)])].join(' '));
-      return Promise.resolve(answer);
+      return Promise.resolve(path.startsWith('/v1/applied') ? applied : answer);
     },
     print: (rows, options) => void printed.push({ rows, options }),
+    tell: (line) => void told.push(line),
     say: (line) => void said.push(line),
   };
   const run = (make: (context: CliContext) => Command, ...words: string[]) => {
@@ -26,9 +30,10 @@ function recorder(answer: unknown) {
       each.exitOverride().configureOutput({ writeErr: () => undefined });
     return verb.parseAsync(words, { from: 'user' });
   };
-  return { asked, said, printed, run };
+  return { asked, said, told, printed, run };
 }
 
+const nothing = { revision: 5, set: 'five' };
 const agent1 = { id: 'n1', name: 'agent1', address: '10.0.0.11', overlays: { dcos: '9.0.0.0/24' } };
 
 describe('portolan node', () => {
@@ -59,9 +64,39 @@ describe('portolan node', () => {
 
 describe('portolan status', () => {
   test('prints blocks in one cell, and how many endpoints a node has', async () => {
-    const { printed, run } = recorder({ nodes: [agent1], endpoints: [{ node: 'n1' }, { node: 'n2' }] });
+    const answer = { nodes: [agent1], endpoints: [{ node: 'n1' }, { node: 'n2' }] };
+    const { printed, run } = recorder(answer, judgeApplied(0, nothing, []));
     await run(status);
     expect(printed[0]?.rows).toEqual([{ ...agent1, overlays: ['dcos 9.0.0.0/24'], endpoints: 1 }]);
+  });
+
+  test('says who is unreachable and for whom, and how far the last change has come', async () => {
+    const nodes = [
+      { ...agent1, state: 'alive', unreachable_for: [] },
+      { ...agent1, id: 'n2', name: 'agent2', state: 'unreachable', unreachable_for: ['agent1', 'agent3'] },
+      { ...agent1, id: 'n3', name: 'agent3', state: 'alive', unreachable_for: ['agent1'] },
+    ];
+    const agents = nodes.map(({ id, name, state }) => ({
+      ...{ node: id as NodeId, name, reachable: state === 'alive' },
+      ...(state === 'alive' ? { applied: { ...nothing, at: 0, took_ms: 0 }, afterMs: 12 } : {}),
+    }));
+    const { told, run } = recorder({ nodes, endpoints: [] }, judgeApplied(5, nothing, agents));
+    await run(status);
+    expect(told).toEqual([
+      '3 nodes, 2 reachable; unreachable: agent2 (also for agent1, agent3); unreachable for others: agent3 (for agent1)',
+      'revision 5 applied on 2/3, slowest 12 ms (agent1)',
+      '  agent2: unreachable, none known',
+    ]);
+  });
+
+  test('waits for a revision, and fails when it is not applied in time', async () => {
+    const behind = { node: 'n1' as NodeId, name: 'agent1', reachable: true };
+    const { asked, told, run } = recorder({}, judgeApplied(5, nothing, [behind]));
+    await run(status, '--wait', '5', '--timeout', '2');
+    expect(asked).toEqual(['GET /v1/applied?wait=2&revision=5']);
+    expect(told).toEqual(['revision 5 applied on 0/1', '  agent1: tells no revision']);
+    expect(process.exitCode).toBe(1);
+    process.exitCode = 0;
   });
 });
 

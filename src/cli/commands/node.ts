@@ -1,4 +1,4 @@
-/** `portolan node ls|inspect|rm`: the nodes that hold a grant, as the masters know them. */
+/** `portolan node ls|inspect|rm`: the nodes that hold a grant, and their state as seen from whom is asked. */
 import { Command } from 'commander';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { outputOption, withFlatOverlays } from '../output.ts';
@@ -32,7 +32,7 @@ function listCommand(context: CliContext): Command {
         method: 'GET',
         path: '/v1/nodes',
       })) as { nodes: readonly Node[] };
-      const columns = ['name', 'address', 'vtep_ip', 'overlays', 'id', 'superseded_by'];
+      const columns = ['name', 'address', 'state', 'vtep_ip', 'overlays', 'applied', 'id', 'superseded_by'];
       context.print(output === 'table' ? nodes.map(withFlatOverlays) : nodes, { output, columns });
     });
 }

@@ -1,0 +1,174 @@
+/**
+ * Tells the others which of the masters' changes this host has in its kernel.
+ *
+ * Invariants: a revision is told only after a round of the reconciler that began when all its records were known has
+ * left the kernel exactly as desired; it is told when it has moved, and not more often than the size of the cluster
+ * allows, since every agent tells after every change of the masters'.
+ */
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Histogram, Metrics } from '../base/metrics.ts';
+import type { NodeId } from '../model/names.ts';
+import { keys, type AppliedRecord } from '../model/record.ts';
+import { CLUSTER_PREFIX, ClusterRecords, isSameMarker, type ClusterMarker } from '../node/cluster-marker.ts';
+import type { RecordExchange } from '../node/exchange.ts';
+import type { RoundReport } from './reconciler.ts';
+
+const SPACING_MS = 100;
+/** A node hears every agent's word: at most 500 of them a second, whatever the size of the cluster. */
+const SPACING_PER_NODE_MS = 2;
+const RETRY_FIRST_MS = 1_000;
+const RETRY_MAX_MS = 60_000;
+
+const nothingApplied = { revision: 0, set: '', took_ms: 0 };
+
+export type AppliedKeeperExchange = Pick<RecordExchange, 'get' | 'records' | 'subscribe' | 'publish'>;
+
+export interface AppliedKeeperInit {
+  readonly node: NodeId;
+  /** The report of a round of reconciliation that begins after the call. */
+  settle(): Promise<Pick<RoundReport, 'done' | 'failures' | 'faults'>>;
+  /** Nodes in the cluster. */
+  nodes(): number;
+}
+
+export class AppliedKeeper {
+  readonly #components: {
+    readonly exchange: AppliedKeeperExchange;
+    readonly clock: Clock;
+    readonly log: Log;
+  };
+  readonly #init: AppliedKeeperInit;
+  readonly #cluster: ClusterRecords;
+  readonly #seconds: Histogram;
+  #heardAt: number;
+  #applied: Pick<AppliedRecord, 'revision' | 'set' | 'took_ms' | 'failing'> | undefined;
+  #isWorking = false;
+  #isClosed = false;
+  #unsubscribe: () => void = () => undefined;
+  #retryMs = RETRY_FIRST_MS;
+  #retry: Timer | undefined;
+  #publishing: Timer | undefined;
+  #publishedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    components: {
+      readonly exchange: AppliedKeeperExchange;
+      readonly clock: Clock;
+      readonly log: Log;
+      readonly metrics: Metrics;
+    },
+    init: AppliedKeeperInit,
+  ) {
+    this.#components = components;
+    this.#init = init;
+    this.#cluster = new ClusterRecords(components.exchange);
+    this.#heardAt = components.clock.nowMs();
+    this.#seconds = components.metrics.histogram(
+      'portolan_applied_seconds',
+      "From hearing of the masters' change until it was in this host's kernel",
+    );
+  }
+
+  /** What this host has applied; `undefined` before its first round. */
+  get applied(): Pick<AppliedRecord, 'revision' | 'took_ms' | 'failing'> | undefined {
+    return this.#applied;
+  }
+
+  /** The reconciler runs. */
+  start(): void {
+    const { exchange, clock } = this.#components;
+    this.#cluster.take(exchange.records(CLUSTER_PREFIX));
+    this.#unsubscribe = exchange.subscribe(CLUSTER_PREFIX, (changes) => {
+      this.#cluster.take(changes);
+      this.#heardAt = clock.nowMs();
+      this.#work();
+    });
+    this.#work();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#unsubscribe();
+    this.#retry?.cancel();
+    this.#publishing?.cancel();
+  }
+
+  #work(): void {
+    if (this.#isWorking || this.#isClosed) return;
+    this.#apply().catch((error: unknown) => {
+      if (!this.#isClosed) this.#components.log.error('Cannot tell what is applied', { error });
+    });
+  }
+
+  async #apply(): Promise<void> {
+    this.#isWorking = true;
+    try {
+      for (let known = this.#cluster.marker; this.#isNews(known); known = this.#cluster.marker)
+        if (!(await this.#applyOne(known))) break;
+    } finally {
+      // In the very turn in which nothing new was found, so that no news falls in between.
+      this.#isWorking = false;
+    }
+  }
+
+  /** Resolves to whether the kernel took it. */
+  async #applyOne(known: ClusterMarker): Promise<boolean> {
+    const heardAt = this.#heardAt;
+    const { done, failures, faults } = await this.#init.settle();
+    if (this.#isClosed) return false;
+    const failing = failures.length + faults.length;
+    if (!done || failing > 0) {
+      this.#failed(failing);
+      return false;
+    }
+    this.#retryMs = RETRY_FIRST_MS;
+    const tookMs = this.#components.clock.nowMs() - heardAt;
+    this.#seconds.observe(tookMs / 1000);
+    this.#applied = { ...known, took_ms: Math.round(tookMs) };
+    this.#publishSoon();
+    return true;
+  }
+
+  #isNews(known: ClusterMarker): boolean {
+    if (known.revision === 0) return false;
+    return (
+      this.#applied === undefined ||
+      this.#applied.failing !== undefined ||
+      !isSameMarker(known, this.#applied)
+    );
+  }
+
+  /** The reconciler tries again by itself; this looks whether it has succeeded. */
+  #failed(failing: number): void {
+    if (failing > 0 && this.#applied?.failing !== failing) {
+      this.#applied = { ...(this.#applied ?? nothingApplied), failing };
+      this.#publishSoon();
+    }
+    this.#retry?.cancel();
+    this.#retry = this.#components.clock.after(this.#retryMs, () => this.#work());
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
+  }
+
+  #publishSoon(): void {
+    const { clock } = this.#components;
+    const spacingMs = Math.max(SPACING_MS, SPACING_PER_NODE_MS * this.#init.nodes());
+    const waitMs = Math.max(0, this.#publishedAt + spacingMs - clock.nowMs());
+    if (waitMs === 0) return this.#publish();
+    this.#publishing ??= clock.after(waitMs, () => this.#publish());
+  }
+
+  #publish(): void {
+    const { exchange, clock, log } = this.#components;
+    this.#publishing?.cancel();
+    this.#publishing = undefined;
+    if (this.#applied === undefined) return;
+    this.#publishedAt = clock.nowMs();
+    const { failing, ...rest } = this.#applied;
+    const record = { ...rest, at: Math.round(clock.wallMs()), ...(failing === undefined ? {} : { failing }) };
+    exchange.publish(keys.applied(this.#init.node), record).catch((error: unknown) => {
+      // A removed node has no say any more; its session is about to end.
+      if (!this.#isClosed) log.warn('Cannot publish what is applied', { error });
+    });
+  }
+}
