@@ -4,7 +4,7 @@
  * A mapping is an element of a map in our nft table (src/overlay/ruleset.ts), so that neither adding one nor a packet's
  * way through depends on how many there are. The table itself is the reconciler's, which also restores elements.
  */
-import { parseIp, type IpAddress } from '../base/ip.ts';
+import { ip, parseIp, type IpAddress } from '../base/ip.ts';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import { elementKey, type NftElement, type NftElementChange, type NftSet } from '../kernel/nft/types.ts';
 import { isErrno, type Kernel } from '../kernel/types.ts';
@@ -36,6 +36,12 @@ export class PortClaims {
 
   /** Takes all, or throws and takes none. */
   take(mappings: readonly PortMapping[], holder: string): void {
+    this.check(mappings);
+    this.hold(mappings, holder);
+  }
+
+  /** Throws where another container holds one of them, or one is asked for twice. */
+  check(mappings: readonly PortMapping[]): void {
     for (const [i, mapping] of mappings.entries()) {
       const taken = this.#find(mapping);
       const twice = mappings.findIndex(
@@ -53,7 +59,6 @@ export class PortClaims {
           `Cannot map ${describeMapping(mapping)}: it is asked for twice`,
         );
     }
-    this.hold(mappings, holder);
   }
 
   hold(mappings: readonly PortMapping[], holder: string): void {
@@ -77,12 +82,18 @@ export class PortClaims {
   }
 }
 
-export async function refuseOccupiedPorts(kernel: Kernel, mappings: readonly PortMapping[]): Promise<void> {
-  const occupied = await occupiedPort(kernel, mappings);
+/** Refuses a host port on which a process listens that is not the container's own supervisor. */
+export async function refuseOccupiedPorts(
+  kernel: Kernel,
+  mappings: readonly PortMapping[],
+  container: string,
+): Promise<void> {
+  const occupied = await occupiedPort(kernel, mappings, container);
   if (occupied === undefined) return;
+  const who = occupied.process === undefined ? 'a process of this host' : `process ${occupied.process}`;
   throw new CniError(
     cniCodes.portInUse,
-    `Cannot map ${describeMapping(occupied)}: a process of this host listens on it`,
+    `Cannot map ${describeMapping(occupied.mapping)}: ${who} listens on it`,
     'choose another host port, or stop that process',
   );
 }
@@ -121,6 +132,23 @@ export async function addPorts(
 ): Promise<void> {
   const wanted = portElements(attachment);
   if (wanted.length === 0) return;
+  await putElements(kernel, wanted, prepare);
+  // Who sent to the port before the container was there goes on to be sent where nobody is, for as long as it sends.
+  for (const { protocol, hostPort, hostIP } of attachment.ports)
+    if (protocol === 'udp')
+      await kernel.deleteConnections({
+        ...(hostIP === undefined ? {} : { address: ip(hostIP) }),
+        protocol: protocolNumbers.udp,
+        port: hostPort,
+        untranslated: true,
+      });
+}
+
+async function putElements(
+  kernel: Kernel,
+  wanted: readonly SetElements[],
+  prepare: () => Promise<void>,
+): Promise<void> {
   try {
     await kernel.nft.change(TABLE_REF, wanted.map(addition));
     return;

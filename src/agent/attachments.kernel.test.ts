@@ -1,8 +1,8 @@
 /** ADD, DEL, CHECK, STATUS and GC on the real kernel, in namespaces of this test's own. */
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { CniResult } from '../cni/result.ts';
 import { memoryJournal } from '../store/memory-journal.ts';
-import { callCni, CniBed, leftNamespaces, MTU, run, type CniCall } from '../../test/support/cni-bed.ts';
+import { callCni, CniBed, leftNamespaces, MTU, type CniCall } from '../../test/support/cni-bed.ts';
 import type { Attachments } from './attachments.ts';
 import type { Answered } from './cni-answer.ts';
 
@@ -222,70 +222,6 @@ describe('ADD', () => {
         network_info,
       }),
     ]);
-  });
-});
-
-describe('port mappings', () => {
-  const withPorts = (...portMappings: Record<string, unknown>[]): Record<string, unknown> => ({
-    runtimeConfig: { portMappings },
-  });
-
-  test('reach the container from the host and from itself, and go with it', async () => {
-    const container = bed.container();
-    await add({ container, config: withPorts({ hostPort: 31_081, containerPort: 80, protocol: 'tcp' }) });
-    expect((await bed.leftovers()).elements).toEqual(['portMap4 6 31081']);
-    const server = bed.start(container, 'busybox', 'nc', '-l', '-p', '80', '-e', '/bin/echo', 'hello');
-    await vi.waitFor(() => expect(run('busybox', 'nc', '127.0.0.1', '31081')).toBe('hello\n'), 5000);
-    server.kill();
-    const again = bed.start(container, 'busybox', 'nc', '-l', '-p', '80', '-e', '/bin/echo', 'hello');
-    const itself = (): string => bed.inside(container, 'busybox', 'nc', '9.0.1.1', '31081');
-    await vi.waitFor(() => expect(itself()).toBe('hello\n'), 5000);
-    again.kill();
-    await call('DEL', { container });
-    expect((await bed.leftovers()).elements).toEqual([]);
-  });
-
-  test('a port that another container holds is refused, naming it; different addresses or protocols are not', async () => {
-    const [one, two, three] = [bed.container(), bed.container(), bed.container()];
-    await add({
-      container: one,
-      config: withPorts({ hostPort: 31_082, containerPort: 80, hostIP: '127.0.0.1' }),
-    });
-    expect(
-      await refused('ADD', { container: two, config: withPorts({ hostPort: 31_082, containerPort: 81 }) }),
-    ).toBe(`103: Cannot map host port 31082/tcp: container "${one}/eth0" holds it`);
-    expect(service.list()).toHaveLength(1);
-    await add({
-      container: two,
-      config: withPorts({ hostPort: 31_082, containerPort: 81, hostIP: '127.0.0.2' }),
-    });
-    await add({
-      container: three,
-      config: withPorts({ hostPort: 31_082, containerPort: 81, protocol: 'udp' }),
-    });
-    await call('DEL', { container: one });
-    await call('DEL', { container: two });
-    await add({ container: two, config: withPorts({ hostPort: 31_082, containerPort: 81 }) });
-  });
-
-  test('one ADD that asks for a port twice is refused', async () => {
-    const twice = withPorts({ hostPort: 31_083, containerPort: 80 }, { hostPort: 31_083, containerPort: 81 });
-    expect(await refused('ADD', { container: bed.container(), config: twice })).toMatch(
-      /^7: .*asked for twice/,
-    );
-  });
-
-  test('a leftover element of nobody is replaced', async () => {
-    const config = withPorts({ hostPort: 31_084, containerPort: 80 });
-    const [one, two] = [bed.container(), bed.container()];
-    await add({ container: one, config });
-    restart(); // A service that knows nothing of it.
-    await add({ container: two, config });
-    expect((await bed.leftovers()).elements).toEqual(['portMap4 6 31084']);
-    await call('DEL', { container: two });
-    bed.removeContainer(one);
-    const leftover = (await bed.leftovers()).links;
-    await bed.kernel.apply(leftover.map((name) => ({ do: 'link-delete', name })));
   });
 });
 

@@ -244,9 +244,16 @@ export class Attachments {
     const view = await this.#readyView(config.name);
     await this.#clearEarlier(request);
     const inode = await this.#containerNamespace(request.netns);
-    if (config.ports.length > 0) await refuseOccupiedPorts(this.#kernel, config.ports);
+    await this.#refuseTakenPorts(request);
     const record = await this.#makeOrUndo(this.#plan(request, view, inode));
     return appendResult(config.prevResult ?? emptyResult, resultOf(record, view, config.dns));
+  }
+
+  /** Containers before processes: who publishes a port often listens on it as well, to reserve it. */
+  async #refuseTakenPorts({ config, container }: CniRequest): Promise<void> {
+    if (config.ports.length === 0) return;
+    this.#ports.check(config.ports);
+    await refuseOccupiedPorts(this.#kernel, config.ports, container);
   }
 
   /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */

@@ -68,6 +68,7 @@ describe('the kernel in memory, as a test double', () => {
       { protocol: 17, destination: ip('9.0.1.2'), port: 80 },
       { protocol: 6, destination: ip('9.0.1.2'), port: 80 },
     ];
+    expect(await kernel.deleteConnections({ protocol: 17, port: 53, untranslated: true })).toBe(0);
     expect(await kernel.deleteConnections({ address: ip('9.0.1.2'), protocol: 17, port: 80 })).toBe(2);
     expect(kernel.connections).toHaveLength(1);
   });

@@ -8,7 +8,7 @@ import type { IpAddress } from '../base/ip.ts';
 import { PortolanError } from '../base/errors.ts';
 import { FakeNamespace, type FailureKind, type FakeMachine } from './namespace-fake.ts';
 import { FakeNft, type NftFailureKind } from './nft-fake.ts';
-import type { ErrnoCode, Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
+import type { ConnectionFilter, ErrnoCode, Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
 
 /** A tracked connection, as far as `deleteConnections` looks at it. */
 export interface FakeConnection {
@@ -96,17 +96,14 @@ export class FakeKernel extends FakeNamespace implements Kernel {
     return this.portsInUse.has(`${protocol}/${port}`);
   }
 
-  async deleteConnections(filter: {
-    readonly address: IpAddress;
-    readonly protocol?: number;
-    readonly port?: number;
-  }): Promise<number> {
+  async deleteConnections(filter: ConnectionFilter): Promise<number> {
     const before = this.connections.length;
     const meant = (address: IpAddress, port: number): boolean =>
-      address.equals(filter.address) && port === (filter.port ?? port);
+      address.equals(filter.address ?? address) && port === (filter.port ?? port);
     this.connections = this.connections.filter(
       ({ protocol, destination, port, translated }) =>
         protocol !== (filter.protocol ?? protocol) ||
+        (filter.untranslated === true && translated !== undefined) ||
         (!meant(destination, port) &&
           (translated === undefined || !meant(translated.address, translated.port))),
     );

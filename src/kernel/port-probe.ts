@@ -11,6 +11,8 @@ const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SO_REUSEADDR = 2;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
 
 /** True also when it cannot be told. */
 export function portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean {
@@ -25,6 +27,8 @@ function probe(family: number, protocol: 'tcp' | 'udp', port: number): 'free' | 
   if (fd < 0) return 'unsupported';
   try {
     if (protocol === 'tcp') libc.setsockopt(fd, libc.SOL_SOCKET, SO_REUSEADDR, Buffer.from([1, 0, 0, 0]));
+    // Not as sysctl net.ipv6.bindv6only may say.
+    if (family === AF_INET6) libc.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, Buffer.from([0, 0, 0, 0]));
     return libc.bind(fd, wildcard(family, port)) === 0 ? 'free' : 'taken';
   } finally {
     libc.close(fd);

@@ -68,6 +68,8 @@ describe('the real kernel', () => {
       await send('9.0.1.2', 5300);
       await send('9.0.1.2', 5301);
       const udp = { protocol: 17, address: ip('9.0.1.2') };
+      await send('9.0.1.2', 53);
+      expect(await kernel.deleteConnections({ protocol: 17, port: 53, untranslated: true })).toBe(1);
       expect(await kernel.deleteConnections({ ...udp, protocol: 6 })).toBe(0);
       expect(await kernel.deleteConnections({ ...udp, port: 5300 })).toBe(2);
       expect(await kernel.deleteConnections(udp)).toBe(1);

@@ -10,12 +10,12 @@ import { realClock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { namespaceInode, openCurrentNamespace, openNamespaceHandle, type NamespaceHandle } from './netns.ts';
 import { RealNamespace } from './namespace.ts';
-import { deleteConnections, type ConnectionFilter } from './netlink/conntrack.ts';
+import { deleteConnections } from './netlink/conntrack.ts';
 import { MONITOR_QUEUE_BYTES, NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './netlink/monitor.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from './netlink/socket.ts';
 import { createNft, type RealNft } from './nft/nft.ts';
 import { portPerhapsInUse } from './port-probe.ts';
-import type { Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
+import type { ConnectionFilter, Kernel, KernelEvent, Monitor, NetworkNamespace } from './types.ts';
 
 /** Opens the namespace of the calling thread. */
 export async function openKernel(components: { readonly log: Log }): Promise<Kernel> {

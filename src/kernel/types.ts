@@ -256,13 +256,18 @@ export interface Kernel extends NetworkNamespace {
    * and IPv4's `rp_filter` are told, whoever changes them.
    */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
-  /**
-   * Deletes the conntrack entries of connections to `address` (and `port`, `protocol` where given): as addressed, the
-   * original destination, or as translated, the source of the replies. Answers how many went.
-   */
-  deleteConnections(filter: {
-    readonly address: IpAddress;
-    readonly protocol?: number;
-    readonly port?: number;
-  }): Promise<number>;
+  /** Deletes the conntrack entries of the connections that the filter means. Answers how many went. */
+  deleteConnections(filter: ConnectionFilter): Promise<number>;
+}
+
+/**
+ * Connections by where they go: as addressed, the original destination, or as translated, the source of the replies.
+ * What is absent may be anything.
+ */
+export interface ConnectionFilter {
+  readonly address?: IpAddress;
+  readonly protocol?: number;
+  readonly port?: number;
+  /** Only those of which neither end is translated. */
+  readonly untranslated?: true;
 }

@@ -1,6 +1,7 @@
 /** Connection tracking entries: IPCTNL_MSG_CT_* and CTA_* (include/uapi/linux/netfilter/nfnetlink_conntrack.h). */
 import type { IpAddress } from '../../base/ip.ts';
 import { kernelError } from '../errno.ts';
+import type { ConnectionFilter } from '../types.ts';
 import {
   Attributes,
   MessageWriter,
@@ -10,7 +11,7 @@ import {
   NLM_F_REQUEST,
   type Message,
 } from './message.ts';
-import { AF_INET, AF_INET6, familyNumber } from './rtnetlink/constants.ts';
+import { AF_INET, AF_INET6, AF_UNSPEC, familyNumber } from './rtnetlink/constants.ts';
 import { nextTurn, type NetlinkSocket } from './socket.ts';
 
 const NFNL_SUBSYS_CTNETLINK = 1;
@@ -33,12 +34,6 @@ const NFGENMSG_BYTES = 4;
 /** Deletions per send. */
 const MAX_PER_SEND = 64;
 
-export interface ConnectionFilter {
-  readonly address: IpAddress;
-  readonly protocol?: number;
-  readonly port?: number;
-}
-
 interface Half {
   readonly source: IpAddress | undefined;
   readonly destination: IpAddress | undefined;
@@ -55,7 +50,7 @@ interface EntryKey {
   readonly zone: number | undefined;
 }
 
-/** Deletes the entries of connections to an address, as addressed or as translated; answers how many went. */
+/** Deletes the entries that the filter means; answers how many went. */
 export async function deleteConnections(socket: NetlinkSocket, filter: ConnectionFilter): Promise<number> {
   const writer = new MessageWriter(1024);
   const decoder = new ConnectionDecoder();
@@ -63,7 +58,7 @@ export async function deleteConnections(socket: NetlinkSocket, filter: Connectio
     'conntrack -L',
     (request, sequence) => {
       request.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-      nfgenmsg(request, familyNumber(filter.address.family));
+      nfgenmsg(request, filter.address === undefined ? AF_UNSPEC : familyNumber(filter.address.family));
       request.end();
     },
     (buffer, message) => decoder.match(buffer, message, filter),
@@ -123,7 +118,7 @@ export class ConnectionDecoder {
     const hit =
       isMeant(filter, original.protocol, original.destination, original.destinationPort) ||
       isMeant(filter, reply.protocol, reply.source, reply.sourcePort);
-    if (!hit) return undefined;
+    if (!hit || (filter.untranslated === true && !isMirrored(original, reply))) return undefined;
     return {
       family,
       tuple: Buffer.from(tuple),
@@ -157,8 +152,18 @@ function isMeant(
 ): boolean {
   return (
     address !== undefined &&
-    address.equals(filter.address) &&
+    (filter.address === undefined || address.equals(filter.address)) &&
     (filter.protocol === undefined || filter.protocol === protocol) &&
     (filter.port === undefined || filter.port === port)
+  );
+}
+
+/** Replies come from where it was addressed to, and go to where it came from. */
+function isMirrored(original: Half, reply: Half): boolean {
+  return (
+    original.sourcePort === reply.destinationPort &&
+    original.destinationPort === reply.sourcePort &&
+    String(original.source) === String(reply.destination) &&
+    String(original.destination) === String(reply.source)
   );
 }
