@@ -1,7 +1,10 @@
 /** Native containers over the agent's API. Only for the unix socket: whoever may start a container is root. */
 import type { Hono } from 'hono';
+import { z } from 'zod';
 import { CONTAINERS_PATH, containerRequest } from '../model/container.ts';
 import type { Containers } from './containers.ts';
+
+const logOffset = z.coerce.number().int().nonnegative().default(0);
 
 export function addContainerRoutes(app: Hono, components: { readonly containers: Containers }): void {
   const { containers } = components;
@@ -14,9 +17,10 @@ export function addContainerRoutes(app: Hono, components: { readonly containers:
   app.get(`${CONTAINERS_PATH}/:id`, async (context) =>
     context.json(await containers.inspect(context.req.param('id'))),
   );
-  app.get(`${CONTAINERS_PATH}/:id/logs`, async (context) =>
-    context.text(await containers.logs(context.req.param('id'))),
-  );
+  app.get(`${CONTAINERS_PATH}/:id/logs`, async (context) => {
+    const from = logOffset.parse(context.req.query('from'));
+    return context.json(await containers.logs(context.req.param('id'), from));
+  });
   app.delete(`${CONTAINERS_PATH}/:id`, async (context) => {
     await containers.remove(context.req.param('id'), { force: context.req.query('force') === 'true' });
     return context.json({});

@@ -119,11 +119,23 @@ describe('native containers', () => {
     await run(containers, 'echo out; echo err >&2; exit 3', 'short');
     const info = await eventually(containers, 'short', 'exited');
     expect(info.exitCode).toBe(3);
-    expect(await containers.logs('short')).toBe('out\nerr\n');
+    expect((await containers.logs('short', 0)).entries).toEqual([
+      { stream: 'stdout', text: 'out\n' },
+      { stream: 'stderr', text: 'err\n' },
+    ]);
     for (let i = 0; i < 500 && !(await calls()).includes(`DEL ${info.id}`); i++) await sleep(20);
     expect(await calls()).toEqual([`ADD ${info.id}`, `DEL ${info.id}`]);
     await containers.remove('short', { force: false });
     expect(await containers.list()).toEqual([]);
+    expect(await remains()).toEqual([]);
+  });
+
+  it('go by themselves when they have ended, where that was asked for', async () => {
+    const containers = await open();
+    const argv = ['busybox', 'true'];
+    const { id } = await containers.run(containerRequest.parse({ argv, remove: true }));
+    await expect.poll(() => containers.list()).toEqual([]);
+    expect(await calls()).toEqual([`ADD ${id}`, `DEL ${id}`]);
     expect(await remains()).toEqual([]);
   });
 

@@ -7,25 +7,20 @@
  * outlives the agent, not the host's boot.
  * Review notes: a new thing made in `create` is undone in `destroy`, which must be harmless when the thing is not there.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import type { ContainerInfo, ContainerRequest } from '../model/container.ts';
+import type { ContainerInfo, ContainerLogs, ContainerRequest } from '../model/container.ts';
 import { containerCgroup } from '../runtime/cgroup.ts';
 import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
+import { readLog } from '../runtime/container-log.ts';
 import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
 import { createNetns, mountRootfs, removeNetns, rewriteHosts, rootfsPaths } from '../runtime/rootfs.ts';
-import {
-  containerPaths,
-  parseLog,
-  readExitCode,
-  startContainer,
-  type ContainerPaths,
-} from '../runtime/runc.ts';
+import { containerPaths, readExitCode, startContainer, type ContainerPaths } from '../runtime/runc.ts';
 import { containersRoot, currentBoot, destroyContainer, netnsPath, runcRoot } from './container-removal.ts';
 import { bareAddresses, ContainerNetwork, IFNAME } from './container-network.ts';
 import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
@@ -54,7 +49,8 @@ export interface Containers {
   list(): Promise<readonly ContainerInfo[]>;
   /** By id, name or the beginning of an id. */
   inspect(reference: string): Promise<ContainerInfo>;
-  logs(reference: string): Promise<string>;
+  /** From byte `from` of its log on; a piece at a time. */
+  logs(reference: string, from: number): Promise<ContainerLogs>;
   remove(reference: string, options: { readonly force: boolean }): Promise<void>;
   /** The words before `ID COMMAND...` that run a command in a container. */
   readonly runcRoot: string;
@@ -228,9 +224,9 @@ class NativeContainers implements Containers {
     return this.#info(this.#find(reference));
   }
 
-  async logs(reference: string): Promise<string> {
-    const text = await readFile(this.#paths(this.#find(reference).id).log, 'utf8').catch(() => '');
-    return parseLog(text);
+  async logs(reference: string, from: number): Promise<ContainerLogs> {
+    const { entries, next } = await readLog(this.#paths(this.#find(reference).id).log, from);
+    return { entries: [...entries], next };
   }
 
   async remove(reference: string, options: { readonly force: boolean }): Promise<void> {
@@ -315,7 +311,7 @@ class NativeContainers implements Containers {
     for (const record of this.#records.values()) {
       if (this.#turns.has(record.id) || record.process === undefined) continue;
       if (record.boot === this.#boot && isRunning(record.process)) await this.#keepAttached(record);
-      else if (record.result !== undefined)
+      else if (record.result !== undefined || record.request.remove)
         await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
           this.#failed(record.id, error),
         );
@@ -356,9 +352,17 @@ class NativeContainers implements Containers {
   }
 
   async #ended(record: ContainerRecord): Promise<void> {
-    await this.#release(record);
-    await writeRecord(join(this.#root, record.id), record);
-    this.#components.log.info('Container has ended', { container: record.id, name: record.name });
+    const { id, name, request } = record;
+    // It may have been removed while this waited for its turn.
+    if (this.#records.get(id) !== record) return;
+    if (request.remove) {
+      await this.#destroy(id, record);
+      this.#records.delete(id);
+    } else {
+      await this.#release(record);
+      await writeRecord(join(this.#root, id), record);
+    }
+    this.#components.log.info('Container has ended', { container: id, name });
   }
 
   #failed(id: string, error: unknown): void {

@@ -9,9 +9,19 @@ describe('--publish', () => {
     ]);
   });
 
-  it.each(['', '80', '0:80', '80:65536', 'a:b', '80:80/icmp', '1:2:3'])('refuses "%s"', (text) => {
-    expect(() => collectPort(text, [])).toThrowError(/hostPort:containerPort/);
+  it('takes an address of the host, as docker does', () => {
+    expect(collectPort('[fd01::1]:53:53', collectPort('127.0.0.1:8080:80/TCP', []))).toEqual([
+      { hostIP: '127.0.0.1', hostPort: 8080, containerPort: 80, protocol: 'tcp' },
+      { hostIP: 'fd01::1', hostPort: 53, containerPort: 53, protocol: 'tcp' },
+    ]);
   });
+
+  it.each(['', '80', '0:80', '80:65536', 'a:b', '80:80/icmp', '1:2:3', '10.0.0.256:1:2', '[::1:1:2'])(
+    'refuses "%s"',
+    (text) => {
+      expect(() => collectPort(text, [])).toThrowError(/hostPort:containerPort/);
+    },
+  );
 });
 
 describe('--label', () => {

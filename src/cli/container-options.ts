@@ -1,16 +1,22 @@
 /** How `--publish` and `--label` are written. */
 import { InvalidArgumentError } from 'commander';
-import type { PortMapping } from '../model/endpoint.ts';
+import { portMapping, type PortMapping } from '../model/endpoint.ts';
 
-/** `8080:80`, `53:5353/udp`; collects over repetitions. */
+/** `8080:80`, `53:5353/udp`, `127.0.0.1:8080:80`, `[::1]:8080:80`; collects over repetitions. */
 export function collectPort(text: string, previous: readonly PortMapping[]): readonly PortMapping[] {
-  const match = /^([0-9]{1,5}):([0-9]{1,5})(?:\/(tcp|udp|sctp))?$/.exec(text);
-  const [hostPort, containerPort] = [Number(match?.[1]), Number(match?.[2])];
-  const inRange = (port: number): boolean => port >= 1 && port <= 65_535;
-  if (match === null || !inRange(hostPort) || !inRange(containerPort))
-    throw new InvalidArgumentError('Write hostPort:containerPort or hostPort:containerPort/protocol.');
-  const protocol = (match[3] ?? 'tcp') as PortMapping['protocol'];
-  return [...previous, { hostPort, containerPort, protocol }];
+  const match = /^(?:([0-9.]+|\[[0-9a-f:.]+\]):)?([0-9]{1,5}):([0-9]{1,5})(?:\/(tcp|udp|sctp))?$/i.exec(text);
+  const [, host, hostPort, containerPort, protocol = 'tcp'] = match ?? [];
+  const mapping = portMapping.safeParse({
+    hostPort: Number(hostPort),
+    containerPort: Number(containerPort),
+    protocol: protocol.toLowerCase(),
+    ...(host === undefined ? {} : { hostIP: host.replace(/^\[|\]$/g, '') }),
+  });
+  if (!mapping.success)
+    throw new InvalidArgumentError(
+      'Write [hostIP:]hostPort:containerPort[/protocol], as in 8080:80 or 53:53/udp.',
+    );
+  return [...previous, mapping.data];
 }
 
 /** `key=value`; collects over repetitions. */

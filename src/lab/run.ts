@@ -90,6 +90,11 @@ function bareAddress(text: string): string {
   return String(parseInterfaceAddress(text)?.address ?? text);
 }
 
+function hostPart({ hostIP }: PortMapping): string {
+  if (hostIP === undefined) return '';
+  return hostIP.includes(':') ? `[${hostIP}]:` : `${hostIP}:`;
+}
+
 async function runDocker(init: LabRunInit): Promise<LabContainer> {
   const socket = dockerSocket(hostPaths(init.lab, init.host));
   await ensureBusyboxImage(socket);
@@ -98,7 +103,7 @@ async function runDocker(init: LabRunInit): Promise<LabContainer> {
   const labels = Object.entries(init.labels ?? {}).flatMap(([key, value]) => ['--label', `${key}=${value}`]);
   const ports = (init.ports ?? []).flatMap((port) => [
     '--publish',
-    `${port.hostPort}:${port.containerPort}/${port.protocol}`,
+    `${hostPart(port)}${port.hostPort}:${port.containerPort}/${port.protocol}`,
   ]);
   const argv = [
     ...docker,

@@ -18,6 +18,8 @@ export const containerRequest = z.strictObject({
   cwd: z.string().startsWith('/').default('/'),
   ports: z.array(portMapping).max(256).default([]),
   labels: z.record(z.string(), z.string()).default({}),
+  /** Removed by the agent soon after it has ended. */
+  remove: z.boolean().default(false),
 });
 export type ContainerRequest = z.infer<typeof containerRequest>;
 
@@ -38,5 +40,13 @@ export const containerInfo = z.strictObject({
   createdMs: z.number(),
 });
 export type ContainerInfo = z.infer<typeof containerInfo>;
+
+/** `GET /v1/containers/<id>/logs?from=<next>`: what it has written, a piece at a time. */
+export const containerLogs = z.strictObject({
+  entries: z.array(z.strictObject({ stream: z.enum(['stdout', 'stderr']), text: z.string() })),
+  /** Where the next piece begins; as asked with = there is no more now. */
+  next: z.int(),
+});
+export type ContainerLogs = z.infer<typeof containerLogs>;
 
 export const CONTAINERS_PATH = '/v1/containers';

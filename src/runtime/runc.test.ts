@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ociConfig } from './oci.ts';
 import { hostsFile } from './rootfs.ts';
-import { parseLog, runcReason } from './runc.ts';
+import { runcReason } from './runc.ts';
 
 describe('runcReason', () => {
   it("finds the reason in runc's last log line", () => {
@@ -15,23 +15,6 @@ describe('runcReason', () => {
       'container with given ID already exists',
     );
     expect(runcReason('')).toBe('conmon has ended');
-  });
-});
-
-describe('parseLog', () => {
-  it('joins what conmon cut and keeps both streams in order', () => {
-    const log = [
-      '2026-11-21T01:00:00.000000000+00:00 stdout F hello',
-      '2026-11-21T01:00:00.000000001+00:00 stderr P first half, ',
-      '2026-11-21T01:00:00.000000002+00:00 stderr F second half',
-      '',
-    ].join('\n');
-    expect(parseLog(log)).toBe('hello\nfirst half, second half\n');
-  });
-
-  it('takes nothing from an empty or broken log', () => {
-    expect(parseLog('')).toBe('');
-    expect(parseLog('half a li')).toBe('');
   });
 });
 

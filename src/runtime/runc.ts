@@ -199,13 +199,3 @@ async function recordedConmon(paths: ContainerPaths): Promise<ProcessIdentity | 
   const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
   return words[0]?.endsWith('conmon') === true && words.includes(paths.id) ? processIdentity(pid) : undefined;
 }
-
-/** One line of conmon's log: `<time> <stream> <F|P> <text>`; a `P` line goes on in the next. */
-export function parseLog(text: string): string {
-  let plain = '';
-  for (const line of text.split('\n')) {
-    const match = /^\S+ (?:stdout|stderr) ([FP]) (.*)$/s.exec(line);
-    if (match !== null) plain += (match[2] ?? '') + (match[1] === 'F' ? '\n' : '');
-  }
-  return plain;
-}

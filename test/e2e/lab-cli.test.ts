@@ -1,5 +1,6 @@
 /** The lab as a user types it: output, exit codes, errors. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestLab } from '../support/lab.ts';
 
@@ -69,6 +70,41 @@ describe('portolan lab', () => {
     const refused = await inside('agent1', 'container', 'rm', 'web');
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('add --force') as string });
     expect((await inside('agent1', 'container', 'rm', '--force', 'web')).code).toBe(0);
+    expect((await inside('agent1', 'container', 'ls', '-o', 'json')).stdout).toBe('[]\n');
+  });
+
+  it('stays with a container in the foreground, and ends it when it is ended', async () => {
+    const script = 'echo out; echo err >&2; exit 3';
+    const run = (...words: readonly string[]): Promise<Outcome> =>
+      inside('agent1', 'container', 'run', ...words);
+    // Without "--": what follows the program is the program's.
+    expect(await run('--rm', 'busybox', 'sh', '-c', script)).toEqual({
+      code: 3,
+      stdout: 'out\n',
+      stderr: 'err\n',
+    });
+    const host = await lab.tools.startOnHost('agent1', [
+      ...[
+        `${process.cwd()}/bin/portolan`,
+        'container',
+        'run',
+        '--name',
+        'front',
+        '--',
+        'busybox',
+        'sh',
+        '-c',
+      ],
+      'trap "echo told; exit 4" TERM; echo ready; while :; do busybox sleep 0.1; done',
+    ]);
+    const ended = once(host, 'close');
+    const followed = async (): Promise<string> =>
+      (await inside('agent1', 'container', 'logs', 'front')).stdout;
+    await expect.poll(followed).toBe('ready\n');
+    host.kill('SIGTERM');
+    expect(await ended).toEqual([4, null]);
+    expect((await inside('agent1', 'container', 'logs', '-f', 'front')).stdout).toBe('ready\ntold\n');
+    await inside('agent1', 'container', 'rm', 'front');
     expect((await inside('agent1', 'container', 'ls', '-o', 'json')).stdout).toBe('[]\n');
   });
 

@@ -1,4 +1,4 @@
-/** `portolan container`: native containers on this agent. */
+/** `portolan container`: native containers on this agent, with the words of `docker`. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { Command } from 'commander';
@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { PortolanError } from '../../base/errors.ts';
 import { CONTAINERS_PATH, containerInfo, type ContainerInfo } from '../../model/container.ts';
 import type { PortMapping } from '../../model/endpoint.ts';
+import { containerPath, followContainer, inspectContainer, printLog } from '../container-follow.ts';
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
@@ -14,9 +15,9 @@ const columns = ['id', 'name', 'network', 'addresses', 'state', 'ports', 'comman
 const RUN_TIMEOUT_MS = 60_000;
 
 export function command(context: CliContext): Command {
-  const container = new Command('container').description(
-    "Containers on this host's agent, run by runc on a copy-on-write view of the host's root.",
-  );
+  const container = new Command('container')
+    .description("Containers on this host's agent, run by runc on a copy-on-write view of the host's root.")
+    .enablePositionalOptions();
   for (const verb of [run, list, exec, logs, remove]) container.addCommand(verb(context));
   return container;
 }
@@ -28,29 +29,42 @@ interface RunOptions {
   readonly label: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string;
+  readonly detach: boolean;
+  readonly rm: boolean;
   readonly output: OutputFormat;
+}
+
+/** What follows is the command's, also what looks like an option; a `--` before it is only a mark. */
+function commandOf(words: readonly string[]): readonly string[] {
+  return words[0] === '--' ? words.slice(1) : words;
 }
 
 function run(context: CliContext): Command {
   return new Command('run')
-    .description('Start a container in the background; prints its id, name and addresses.')
-    .argument('<command...>', 'after --')
+    .description(
+      'Start a container. Without -d its output is shown until it ends, and its exit status is handed on.',
+    )
+    .usage('[options] [--] COMMAND [ARG...]')
+    .argument('<command...>', 'the program and its arguments, as on the host')
+    .passThroughOptions()
+    .option('-d, --detach', 'leave it in the background; prints its id, name and addresses', false)
+    .option('--rm', 'remove it when it has ended', false)
     .option('--name <name>', 'a name (default: its id)')
     .option('--network <overlay>', 'the overlay (default: the first)')
     .option(
       '-p, --publish <port:port>',
-      'hostPort:containerPort[/protocol]; may be repeated',
+      '[hostIP:]hostPort:containerPort[/protocol]; may be repeated',
       collectPort,
       [],
     )
     .option('-l, --label <key=value>', 'a label; may be repeated', collectLabel, {})
     .option('-e, --env <key=value>', 'a variable of its environment; may be repeated', collectLabel, {})
     .option('-w, --workdir <dir>', 'its working directory', '/')
-    .option('-d, --detach', 'in the background, as always')
     .addOption(outputOption())
-    .action(async (argv: readonly string[], options: RunOptions) => {
-      const { name, network, publish: ports, label: labels, env, workdir: cwd } = options;
-      const body = { name, network, argv, ports, labels, env, cwd };
+    .action(async (words: readonly string[], options: RunOptions) => {
+      const { name, network, publish: ports, label: labels, env, workdir: cwd, detach, rm } = options;
+      const argv = commandOf(words);
+      const body = { name, network, argv, ports, labels, env, cwd, remove: detach && rm };
       const answer = await context.call(await context.agentApi(), {
         method: 'POST',
         path: CONTAINERS_PATH,
@@ -58,9 +72,31 @@ function run(context: CliContext): Command {
         timeoutMs: RUN_TIMEOUT_MS,
       });
       const info = containerInfo.parse(answer);
-      context.print([row(info)], { output: options.output, columns: ['id', 'name', 'network', 'addresses'] });
+      if (detach)
+        context.print([row(info)], {
+          output: options.output,
+          columns: ['id', 'name', 'network', 'addresses'],
+        });
+      else process.exitCode = await inForeground(context, info, rm);
     });
 }
+
+/** Whoever ends this ends the container; resolves to its exit status. */
+async function inForeground(context: CliContext, { id }: ContainerInfo, rm: boolean): Promise<number> {
+  const { runc_root: root } = await readListing(context);
+  let asked = 0;
+  const handOn = (signal: NodeJS.Signals): void => {
+    // Signals that it has no handler for do not reach the first process of a container: the second one is final.
+    const sent = asked++ === 0 ? signal : 'SIGKILL';
+    spawn('runc', ['--root', root, 'kill', id, sent], { stdio: 'ignore' }).on('error', () => undefined);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, handOn);
+  const { exitCode = LOST_STATUS } = await followContainer(context, id);
+  if (rm) await removeContainer(context, id, false);
+  return exitCode;
+}
+/** Its supervisor was killed as well and could not say how it ended. */
+const LOST_STATUS = 125;
 
 function row(info: ContainerInfo): Readonly<Record<string, unknown>> {
   return {
@@ -90,23 +126,21 @@ function list(context: CliContext): Command {
     });
 }
 
-async function inspect(context: CliContext, reference: string): Promise<ContainerInfo> {
-  const path = `${CONTAINERS_PATH}/${encodeURIComponent(reference)}`;
-  return containerInfo.parse(await context.call(await context.agentApi(), { method: 'GET', path }));
-}
-
 /** runc itself is run here, with this terminal: no stream to carry through an API, none to break. */
 function exec(context: CliContext): Command {
   return new Command('exec')
     .description("Run a command in a container, with this terminal and the command's exit status.")
-    .argument('<container>')
-    .argument('<command...>', 'after --')
-    .action(async (reference: string, argv: readonly string[]) => {
-      const info = await inspect(context, reference);
+    .usage('CONTAINER [--] COMMAND [ARG...]')
+    .argument('<container>', 'its id, the beginning of its id, or its name')
+    .argument('<command...>', 'the program and its arguments')
+    .passThroughOptions()
+    .action(async (reference: string, words: readonly string[]) => {
+      const info = await inspectContainer(context, reference);
       if (info.state !== 'running')
         throw new PortolanError('conflict', `Cannot run a command in "${info.name}": it is ${info.state}`);
       const { runc_root: root } = await readListing(context);
       const terminal = process.stdin.isTTY && process.stdout.isTTY ? ['--tty'] : [];
+      const argv = commandOf(words);
       process.exitCode = await runAttached(['runc', '--root', root, 'exec', ...terminal, info.id, ...argv]);
     });
 }
@@ -125,12 +159,12 @@ function runAttached(words: readonly string[]): Promise<number> {
 
 function logs(context: CliContext): Command {
   return new Command('logs')
-    .description('Print what a container has written.')
+    .description('Print what a container has written, standard output and error each to its own.')
     .argument('<container>')
-    .action(async (reference: string) => {
-      const path = `${CONTAINERS_PATH}/${encodeURIComponent(reference)}/logs`;
-      const text = await context.call(await context.agentApi(), { method: 'GET', path });
-      process.stdout.write(String(text));
+    .option('-f, --follow', 'go on until the container ends', false)
+    .action(async (reference: string, options: { follow: boolean }) => {
+      if (options.follow) await followContainer(context, reference);
+      else await printLog(context, reference, 0);
     });
 }
 
@@ -140,11 +174,14 @@ function remove(context: CliContext): Command {
     .argument('<container...>')
     .option('-f, --force', 'kill those that run', false)
     .action(async (references: readonly string[], options: { force: boolean }) => {
-      const api = await context.agentApi();
       for (const reference of references) {
-        const path = `${CONTAINERS_PATH}/${encodeURIComponent(reference)}?force=${String(options.force)}`;
-        await context.call(api, { method: 'DELETE', path, timeoutMs: RUN_TIMEOUT_MS });
+        await removeContainer(context, reference, options.force);
         context.say(`${reference} is removed`);
       }
     });
+}
+
+async function removeContainer(context: CliContext, reference: string, force: boolean): Promise<void> {
+  const path = `${containerPath(reference)}?force=${String(force)}`;
+  await context.call(await context.agentApi(), { method: 'DELETE', path, timeoutMs: RUN_TIMEOUT_MS });
 }

@@ -109,7 +109,12 @@ function run(context: CliContext): Command {
     .addOption(
       new Option('--runtime <runtime>', 'what runs it').choices(['native', 'docker']).default('native'),
     )
-    .option('--publish <port:port>', 'hostPort:containerPort[/protocol]; may be repeated', collectPort, [])
+    .option(
+      '--publish <port:port>',
+      '[hostIP:]hostPort:containerPort[/protocol]; may be repeated',
+      collectPort,
+      [],
+    )
     .option('--label <key=value>', 'a label; may be repeated', collectLabel, {})
     .action(async (host: string, argv: readonly string[], options: RunOptions) => {
       const { lab, name, network, runtime, publish: ports, label: labels } = options;

@@ -1,0 +1,42 @@
+/** Following a container: its output as it comes, until it ends, as with `docker run` and `docker logs -f`. */
+import { sleep } from '../base/clock.ts';
+import { CONTAINERS_PATH, containerInfo, containerLogs, type ContainerInfo } from '../model/container.ts';
+import type { CliContext } from './context.ts';
+
+const POLL_MS = 100;
+/** A container whose first process has ended is "lost" until its supervisor has written the exit status. */
+const EXIT_STATUS_POLLS = 20;
+
+export function containerPath(reference: string): string {
+  return `${CONTAINERS_PATH}/${encodeURIComponent(reference)}`;
+}
+
+export async function inspectContainer(context: CliContext, reference: string): Promise<ContainerInfo> {
+  const api = await context.agentApi();
+  return containerInfo.parse(await context.call(api, { method: 'GET', path: containerPath(reference) }));
+}
+
+/** Prints what is in the log from byte `from` on, each stream to its own; resolves to where to go on. */
+export async function printLog(context: CliContext, reference: string, from: number): Promise<number> {
+  const api = await context.agentApi();
+  for (let next = from; ;) {
+    const path = `${containerPath(reference)}/logs?from=${next}`;
+    const piece = containerLogs.parse(await context.call(api, { method: 'GET', path }));
+    for (const { stream, text } of piece.entries) process[stream].write(text);
+    if (piece.next === next) return next;
+    next = piece.next;
+  }
+}
+
+/** Prints until the container has ended; resolves to what is known of it then. */
+export async function followContainer(context: CliContext, reference: string): Promise<ContainerInfo> {
+  let next = 0;
+  for (let lost = 0; ;) {
+    // Asked first: what it wrote before it ended is in the log then.
+    const info = await inspectContainer(context, reference);
+    next = await printLog(context, reference, next);
+    if (info.state === 'lost') lost++;
+    if (info.state === 'exited' || lost > EXIT_STATUS_POLLS) return info;
+    await sleep(POLL_MS);
+  }
+}
