@@ -1,9 +1,7 @@
 /** Time, injected: the real one here, a virtual one in `sim/` and in tests. */
+import { Timeline, type Timer } from './timeline.ts';
 
-export interface Timer {
-  /** Forgets the timer; harmless when it has fired. */
-  cancel(): void;
-}
+export type { Timer } from './timeline.ts';
 
 export interface Clock {
   /** Wall time, ms since the epoch: for people only, never for ordering. */
@@ -43,42 +41,28 @@ export function sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** A clock that moves only when told: for tests and simulation. */
+/** A clock that moves only when told: for tests. */
 export class ManualClock implements Clock {
-  #now: number;
-  #next = 0;
-  readonly #timers = new Map<number, { readonly at: number; readonly action: () => void }>();
+  readonly #timeline: Timeline;
 
   constructor(startMs = 1_000_000) {
-    this.#now = startMs;
+    this.#timeline = new Timeline(startMs);
   }
 
   wallMs(): number {
-    return this.#now;
+    return this.#timeline.nowMs();
   }
 
   nowMs(): number {
-    return this.#now;
+    return this.#timeline.nowMs();
   }
 
   after(delayMs: number, action: () => void): Timer {
-    const id = this.#next++;
-    this.#timers.set(id, { at: this.#now + Math.max(0, delayMs), action });
-    return { cancel: () => this.#timers.delete(id) };
+    return this.#timeline.after(delayMs, action);
   }
 
   /** Moves time forward, firing due timers in order of time, then of creation. */
   advance(byMs: number): void {
-    const end = this.#now + byMs;
-    for (;;) {
-      let due: [number, { at: number; action: () => void }] | undefined;
-      for (const entry of this.#timers)
-        if (entry[1].at <= end && (due === undefined || entry[1].at < due[1].at)) due = entry;
-      if (due === undefined) break;
-      this.#timers.delete(due[0]);
-      this.#now = Math.max(this.#now, due[1].at);
-      due[1].action();
-    }
-    this.#now = end;
+    this.#timeline.runUntil(this.#timeline.nowMs() + byMs);
   }
 }

@@ -1,265 +1,199 @@
 /**
- * A network of peers in memory, moved by the injected clock: for tests and simulation.
+ * A network of hosts in memory, moved by the injected clock: for tests and simulation.
  *
- * Purpose: the same streams of frames as TCP, with hardship on demand.
- * Invariants: frames are copied, never shared; in order per connection. A cut link holds its frames and gives them
- * when it is mended, as TCP's retransmission does; `sever` closes its connections as a reset does. `lossRate` breaks
- * the promise of streams on purpose, to see that repair does not depend on it.
+ * Purpose: what a program sees of TCP streams over a network that is slow, loses packets and is cut, one way too, and
+ * of hosts that stall, crash and come back. Duplicates and disorder are hidden by TCP, so they are not made.
+ * A lost packet is sent again after RETRANSMIT_MS, then after twice as long each time; meanwhile what was sent behind
+ * it waits. Of a frame of many packets only the last three can wait so long, as the packets behind a lost one tell the
+ * sender at once. Without acknowledgements (the way back is cut) a stream stops after its first window.
+ * Invariants: frames arrive whole and in order, or the connection closes. A crashed host says nothing, its peers'
+ * streams just fall silent; a killed program's host resets them. A frozen host keeps what arrives for when it thaws.
+ * Review notes: the figures are Linux's. `lossRate` breaks the promise of streams on purpose, to see that repair does
+ * not depend on it. A frame must not be changed after it was sent, as with sockets.
  */
 import type { Clock } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
-import {
-  MAX_FRAME_BYTES,
-  MAX_QUEUED_BYTES,
-  type PeerAddress,
-  type PeerConnection,
-  type PeerListener,
-  type PeerTransport,
-} from './types.ts';
+import { MemoryHost, type Accept } from './memory-host.ts';
+import { MemoryStream, type StreamNetwork } from './memory-stream.ts';
+import type { PeerAddress, PeerConnection, PeerListener, PeerTransport } from './types.ts';
+
+/** Before the first answer nothing is known about the way. */
+const FIRST_RETRANSMIT_MS = 1_000;
 
 export interface MemoryNetworkInit {
-  /** One way; each frame takes between half of it and the whole. */
+  /** Mean of one way; half of it is constant, half varies exponentially. */
   readonly delayMs?: number;
-  /** Share of frames that vanish. */
+  /** Share of packets that are lost, and sent again. */
+  readonly packetLoss?: number;
+  /** Share of frames that vanish for good. */
   readonly lossRate?: number;
+  /** What a host can send, bytes per ms. */
+  readonly bytesPerMs?: number;
 }
 
-type Accept = (connection: PeerConnection) => void;
-
-export class MemoryNetwork {
-  readonly #clock: Clock;
+export class MemoryNetwork implements StreamNetwork {
+  readonly clock: Clock;
   readonly #random: Random;
-  readonly #listeners = new Map<string, Accept>();
-  readonly #cut = new Set<string>();
-  readonly #pipes = new Set<Pipe>();
+  readonly #hosts = new Map<string, MemoryHost>();
   #nextPort = 40_000;
   delayMs: number;
+  packetLoss: number;
   lossRate: number;
-  /** Bytes of all frames handed over so far. */
-  deliveredBytes = 0;
+  readonly bytesPerMs: number;
 
   constructor(components: { readonly clock: Clock; readonly random: Random }, init: MemoryNetworkInit = {}) {
-    const { delayMs = 1, lossRate = 0 } = init;
-    this.#clock = components.clock;
+    const { delayMs = 1, packetLoss = 0, lossRate = 0, bytesPerMs = Infinity } = init;
+    this.clock = components.clock;
     this.#random = components.random;
     this.delayMs = delayMs;
+    this.packetLoss = packetLoss;
     this.lossRate = lossRate;
+    this.bytesPerMs = bytesPerMs;
+  }
+
+  host(name: string): MemoryHost {
+    let host = this.#hosts.get(name);
+    if (host === undefined) {
+      host = new MemoryHost(name);
+      this.#hosts.set(name, host);
+    }
+    return host;
   }
 
   /** The transport of one host. */
-  transport(host: string): PeerTransport {
+  transport(name: string): PeerTransport {
+    const host = this.host(name);
     return {
-      listen: (address, onConnection) => this.#listen(address, onConnection),
+      listen: (address, onConnection) => this.#listen(host, address, onConnection),
       connect: (address, options) => this.#connect(host, address, options),
     };
   }
 
-  /** Frames between the two groups wait, connecting times out. */
+  /** Nothing passes between the two groups. */
   cut(left: readonly string[], right: readonly string[]): void {
-    for (const a of left) for (const b of right) this.#cut.add(`${a} ${b}`).add(`${b} ${a}`);
+    this.cutOneWay(left, right);
+    this.cutOneWay(right, left);
   }
 
+  cutOneWay(from: readonly string[], to: readonly string[]): void {
+    for (const a of from) for (const b of to) this.host(a).unreachable.add(this.host(b));
+  }
+
+  /** Undoes all cuts; streams go on when their next retransmission is due. */
+  heal(): void {
+    for (const host of this.#hosts.values()) host.unreachable.clear();
+  }
+
+  /** Undoes all cuts; streams go on at once. */
   mend(): void {
-    this.#cut.clear();
-    for (const pipe of this.#pipes) pipe.resume();
+    this.heal();
+    for (const host of this.#hosts.values()) for (const stream of host.streams) stream.retransmit();
   }
 
   /** Resets the connections between the two groups. */
   sever(left: readonly string[], right: readonly string[]): void {
-    for (const pipe of Array.from(this.#pipes))
-      if (
-        (left.includes(pipe.from) && right.includes(pipe.to)) ||
-        (left.includes(pipe.to) && right.includes(pipe.from))
-      )
-        pipe.reset('connection reset');
+    for (const [one, other] of [
+      [left, right],
+      [right, left],
+    ] as const)
+      for (const name of one)
+        for (const stream of Array.from(this.host(name).streams))
+          if (other.includes(stream.to.name)) stream.reset('connection reset');
   }
 
-  isCut(from: string, to: string): boolean {
-    return this.#cut.has(`${from} ${to}`);
+  isLost(from: MemoryHost): boolean {
+    const loss = this.packetLoss + from.packetLoss;
+    return loss > 0 && this.#random.next() < loss;
   }
 
-  #listen(address: PeerAddress, accept: Accept): Promise<PeerListener> {
+  vanishes(): boolean {
+    return this.lossRate > 0 && this.#random.next() < this.lossRate;
+  }
+
+  packetMs(): number {
+    return this.delayMs * 0.5 * (1 - Math.log(1 - this.#random.next()));
+  }
+
+  #listen(host: MemoryHost, address: PeerAddress, accept: Accept): Promise<PeerListener> {
     const port = address.port === 0 ? this.#nextPort++ : address.port;
-    const name = `${address.host}:${port}`;
-    if (this.#listeners.has(name))
+    const listener = host.listen(port, accept);
+    if (listener === undefined)
       return Promise.reject(
-        new PortolanError('conflict', `Cannot listen for peers on "${name}": it is taken`),
+        new PortolanError('conflict', `Cannot listen for peers on "${host.name}:${port}": it is taken`),
       );
-    this.#listeners.set(name, accept);
     return Promise.resolve({
       address: { host: address.host, port },
       close: () => {
-        this.#listeners.delete(name);
-        for (const pipe of Array.from(this.#pipes))
-          if (pipe.acceptor === name) pipe.reset('connection reset');
+        host.unlisten(listener);
         return Promise.resolve();
       },
     });
   }
 
   #connect(
-    from: string,
+    from: MemoryHost,
     address: PeerAddress,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<PeerConnection> {
-    const name = `${address.host}:${address.port}`;
+    const to = this.host(address.host);
+    const { life } = from;
     return new Promise((resolve, reject) => {
       const { signal, timeoutMs } = options;
-      const waitMs = this.isCut(from, address.host) ? timeoutMs : Math.min(timeoutMs, this.frameDelayMs());
-      const fail = (why: string): void => {
-        timer.cancel();
+      let isDecided = false;
+      const decide = (then: () => void): void => {
+        if (isDecided) return;
+        isDecided = true;
+        limit.cancel();
         signal?.removeEventListener('abort', onAbort);
-        reject(new PortolanError('unavailable', `Cannot reach peer "${name}": ${why}`));
+        then();
       };
+      const fail = (why: string): void =>
+        decide(() =>
+          reject(
+            new PortolanError('unavailable', `Cannot reach peer "${address.host}:${address.port}": ${why}`),
+          ),
+        );
       const onAbort = (): void => fail('no longer wanted');
-      const timer = this.#clock.after(waitMs, () => {
-        const accept = this.#listeners.get(name);
-        if (this.isCut(from, address.host)) return fail(`no answer in ${timeoutMs} ms`);
-        if (accept === undefined) return fail('connection refused');
-        signal?.removeEventListener('abort', onAbort);
-        resolve(this.#join(from, address, accept));
-      });
+      const limit = this.clock.after(timeoutMs, () =>
+        from.deliver(life, () => fail(`no answer in ${timeoutMs} ms`)),
+      );
       signal?.addEventListener('abort', onAbort, { once: true });
-      if (signal?.aborted === true) onAbort();
+      if (signal?.aborted === true) return onAbort();
+      const waitMs = this.#handshakeMs(from, to);
+      const answer = (): void => {
+        // As long as packets do not pass, or the other program does not run, there is no answer at all.
+        if (isDecided || from.isCutFrom(to)) return;
+        to.deliver(to.life, () =>
+          from.deliver(life, () => {
+            const listener = to.listener(address.port);
+            if (listener === undefined) return fail('connection refused');
+            decide(() => resolve(this.#join(from, to, address, listener)));
+          }),
+        );
+      };
+      this.clock.after(waitMs, answer);
     });
   }
 
-  #join(from: string, address: PeerAddress, accept: Accept): PeerConnection {
-    const name = `${address.host}:${address.port}`;
-    const init = { network: this, clock: this.#clock, pipes: this.#pipes, acceptor: name };
-    const there = new Pipe(init, address.host, from, { host: from, port: this.#nextPort++ });
-    const here = new Pipe(init, from, address.host, address);
+  /** There and back once, which opens the stream. */
+  #handshakeMs(from: MemoryHost, to: MemoryHost): number {
+    let ms = 0;
+    for (const sender of [from, to]) {
+      for (let wait = FIRST_RETRANSMIT_MS; this.isLost(sender) && wait < 60_000; wait *= 2) ms += wait;
+      ms += this.packetMs();
+    }
+    return ms;
+  }
+
+  #join(from: MemoryHost, to: MemoryHost, address: PeerAddress, listener: Listening): PeerConnection {
+    const there = new MemoryStream(this, to, from, { host: from.name, port: this.#nextPort++ });
+    const here = new MemoryStream(this, from, to, address);
     here.pairWith(there);
-    accept(there);
+    listener.accepted.add(there);
+    listener.accept(there);
     return here;
   }
-
-  frameDelayMs(): number {
-    return this.delayMs * (0.5 + this.#random.next() / 2);
-  }
-
-  loses(): boolean {
-    return this.lossRate > 0 && this.#random.next() < this.lossRate;
-  }
 }
 
-interface PipeInit {
-  readonly network: MemoryNetwork;
-  readonly clock: Clock;
-  readonly pipes: Set<Pipe>;
-  /** Name of the listener at its far or near end. */
-  readonly acceptor: string;
-}
-
-/** One end of a connection; frames go from `from` to `to`. */
-class Pipe implements PeerConnection {
-  readonly remote: PeerAddress;
-  readonly from: string;
-  readonly to: string;
-  readonly acceptor: string;
-  readonly #init: PipeInit;
-  #other: Pipe | undefined;
-  /** Frames under way, oldest first. */
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
-  /** A manual clock may move on before the promise of this connection was awaited. */
-  readonly #early: Uint8Array[] = [];
-  #arrivesAt = 0;
-  #closing = false;
-  #closed = false;
-  #onFrame: ((frame: Uint8Array) => void) | undefined;
-  #onClose: ((error: Error | undefined) => void) | undefined;
-
-  constructor(init: PipeInit, from: string, to: string, remote: PeerAddress) {
-    this.#init = init;
-    this.from = from;
-    this.to = to;
-    this.remote = remote;
-    this.acceptor = init.acceptor;
-    init.pipes.add(this);
-  }
-
-  pairWith(other: Pipe): void {
-    this.#other = other;
-    other.#other = this;
-  }
-
-  send(frame: Uint8Array): boolean {
-    if (this.#closed || this.#closing) return false;
-    if (frame.length > MAX_FRAME_BYTES) return this.reset(`a frame of ${frame.length} bytes`);
-    if (this.#queuedBytes + frame.length > MAX_QUEUED_BYTES) return this.reset('it does not keep up');
-    if (this.#init.network.loses()) return true;
-    this.#queue.push(Uint8Array.from(frame));
-    this.#queuedBytes += frame.length;
-    this.#schedule();
-    return true;
-  }
-
-  onFrame(listener: (frame: Uint8Array) => void): void {
-    this.#onFrame = listener;
-    for (const frame of this.#early.splice(0)) listener(frame);
-  }
-
-  onClose(listener: (error: Error | undefined) => void): void {
-    this.#onClose = listener;
-    if (this.#closed) this.#init.clock.after(0, () => listener(undefined));
-  }
-
-  close(reason?: string): void {
-    if (this.#closing || this.#closed) return;
-    this.#closing = true;
-    this.#init.clock.after(0, () => this.finish(reason === undefined ? undefined : new Error(reason)));
-    this.#schedule();
-  }
-
-  resume(): void {
-    for (let i = this.#closing ? -1 : 0; i < this.#queue.length; i++) this.#schedule();
-  }
-
-  isClosed(): boolean {
-    return this.#closed;
-  }
-
-  take(frame: Uint8Array): void {
-    if (this.#closed) return;
-    this.#init.network.deliveredBytes += frame.length;
-    if (this.#onFrame === undefined) this.#early.push(frame);
-    else this.#onFrame(frame);
-  }
-
-  /** Closes both ends at once; always false, for `send`. */
-  reset(reason: string): false {
-    this.#queue = [];
-    for (const end of [this, this.#other]) this.#init.clock.after(0, () => end?.finish(new Error(reason)));
-    return false;
-  }
-
-  #schedule(): void {
-    const { clock, network } = this.#init;
-    this.#arrivesAt = Math.max(this.#arrivesAt, clock.nowMs() + network.frameDelayMs());
-    clock.after(this.#arrivesAt - clock.nowMs(), () => this.#deliver());
-  }
-
-  /** Hands over one frame, or the end of the stream when there are no more. */
-  #deliver(): void {
-    if (this.#init.network.isCut(this.from, this.to)) return;
-    const frame = this.#queue.shift();
-    if (frame === undefined) {
-      if (this.#closing) this.#other?.finish(undefined);
-      return;
-    }
-    this.#queuedBytes -= frame.length;
-    this.#other?.take(frame);
-  }
-
-  finish(error: Error | undefined): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    // A half-closed pair stays known, so that mending a link still delivers its last frames.
-    if (this.#other?.isClosed() === true) for (const end of [this, this.#other]) this.#init.pipes.delete(end);
-    this.#onClose?.(error);
-    // The far end learns of it by the end of the stream; without a queue that is one frame's time.
-    if (!this.#closing) this.#other?.close();
-  }
-}
+type Listening = NonNullable<ReturnType<MemoryHost['listener']>>;

@@ -1,0 +1,81 @@
+/** The scenarios on few nodes, from fixed seeds. `npm run sim` runs them on as many as one likes. */
+import { expect, it } from 'vitest';
+import { command, parseOptions } from './options.ts';
+import { scenarios } from './scenarios/index.ts';
+import { simulate } from './simulate.ts';
+
+const SEED = 1;
+const NODES = 12;
+const LONGEST_MS = 30_000;
+
+/** Those that ask for no more than the records: members are judged by time-outs of seconds as yet. */
+const settled = [
+  'change',
+  'join-storm',
+  'half-partition',
+  'one-way',
+  'clock-step',
+  'recycled-address',
+  'disk-loss',
+];
+
+it.each(
+  scenarios
+    .filter(({ name }) => settled.includes(name))
+    .map((scenario) => [scenario.name, scenario] as const),
+)('%s: nothing happens that must not', async (_name, scenario) => {
+  const durationMs = Math.min(LONGEST_MS, scenario.durationMs(NODES));
+  const init = {
+    scenario,
+    protocol: 'portolan',
+    nodes: NODES,
+    seed: SEED,
+    recordsPerNode: 3,
+    durationMs,
+  } as const;
+  const figures = await simulate(init);
+  const again = command({ ...init, scenarios: [scenario], json: false, verbose: false }, scenario);
+  expect(figures.violations, `to repeat: ${again}`).toEqual([]);
+});
+
+it('the same seed gives the same run', async () => {
+  const init = { protocol: 'portolan', nodes: 8, recordsPerNode: 2, durationMs: 5_000 } as const;
+  const [scenario] = scenarios;
+  if (scenario === undefined) throw new Error('no scenario');
+  const run = async (seed: number) => {
+    const { wallSeconds: _, ...figures } = await simulate({ ...init, scenario, seed });
+    return figures;
+  };
+  expect(await run(3)).toEqual(await run(3));
+  expect(await run(4)).not.toEqual(await run(3));
+});
+
+it.each([
+  [['--nodes', '0'], '"--nodes" is a whole number from 1 to 5000, not "0"'],
+  [['--nodes'], '"--nodes" needs a value'],
+  [['--frob'], 'no such option "--frob"'],
+  [['--seed', '1', '--seed', '2'], '"--seed" is given twice'],
+  [['--json=yes'], '"--json" takes no value'],
+  [['--protocol', 'pigeons'], 'no protocol "pigeons"; there are portolan, full-mesh'],
+])('wrong usage %j is told in one line', (args, reason) => {
+  expect(parseOptions(args)).toEqual({ is: 'wrong', reason });
+});
+
+it('a command repeats the options it was made from', () => {
+  const parsed = parseOptions([
+    '--nodes=7',
+    '--scenario',
+    'flap',
+    '--seconds',
+    '9',
+    '--records',
+    '2',
+    '--seed',
+    '5',
+  ]);
+  if (parsed.is !== 'options') throw new Error('not understood');
+  const [scenario] = parsed.options.scenarios;
+  if (scenario === undefined) throw new Error('no scenario');
+  const text = command(parsed.options, scenario).split(' -- ')[1]?.split(' ') ?? [];
+  expect(parseOptions(text)).toEqual(parsed);
+});
