@@ -45,6 +45,21 @@ describe('files for runtimes', () => {
     expect(await readFile(join(directory, 'mine.conflist'), 'utf8')).toBe(chained);
     expect(await readFile(join(directory, 'dcos.conflist'), 'utf8')).toBe(chained);
   });
+  test("an operator's own list for an overlay takes the place of ours, until it goes", async () => {
+    await sync('dcos', 'dcos6');
+    const [first, chain] = [
+      { name: 'dcos', plugins: [{ type: 'portolan-cni' }] },
+      { name: 'dcos6', plugins: [{ type: 'portolan-cni' }, { type: 'tuning' }] },
+    ].map((list) => JSON.stringify(list));
+    await writeFile(join(directory, '10-dcos.conflist'), first ?? '');
+    await writeFile(join(directory, 'dcos6.conflist'), chain ?? '');
+    await sync('dcos', 'dcos6');
+    expect((await readdir(directory)).toSorted()).toEqual(['10-dcos.conflist', 'dcos6.conflist']);
+    expect(await readFile(join(directory, 'dcos6.conflist'), 'utf8')).toBe(chain);
+    await rm(join(directory, '10-dcos.conflist'));
+    await sync('dcos');
+    expect((await readdir(directory)).toSorted()).toEqual(['dcos.conflist', 'dcos6.conflist']);
+  });
   test('the executable is installed whole, executable, and again only when it differs', async () => {
     const source = join(directory, 'source');
     const target = join(directory, 'bin');

@@ -2,10 +2,13 @@
  * The files that make runtimes find us: one configuration list for each overlay, and the plug-in's executable.
  *
  * Invariants: a file is written whole or not at all, and only when it differs, because runtimes watch the directory;
- * a list is ours when its only plug-in is of our type, and only ours are ever changed or removed.
+ * a list is ours when it is named after its network and has only our plug-in, and only ours are changed or removed.
+ * An operator's own list for an overlay takes the place of ours: with further plug-ins behind ours, or named so that it
+ * sorts first, as containerd wants its network.
  */
 import { copyFile, chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { PLUGIN_TYPE } from '../cni/config.ts';
@@ -14,7 +17,7 @@ import { renderConflist } from '../cni/conflist.ts';
 export const CNI_BIN_DIR = '/opt/cni/bin';
 const SUFFIX = '.conflist';
 
-/** Makes the directory hold exactly the lists of `overlays`, of ours. */
+/** Makes the directory hold a list for each of `overlays`, and no others of ours. */
 export async function syncConflists(
   components: { readonly log: Log },
   init: { readonly directory: string; readonly overlays: readonly string[] },
@@ -22,19 +25,76 @@ export async function syncConflists(
   const { directory, overlays } = init;
   const log = components.log.child('cni-config');
   await mkdir(directory, { recursive: true, mode: 0o755 });
-  const wanted = new Map(overlays.map((overlay) => [`${overlay}${SUFFIX}`, renderConflist(overlay)]));
-  for (const name of await readdir(directory)) {
-    if (!name.endsWith(SUFFIX) || wanted.has(name) || !isOurs(await textOf(join(directory, name)))) continue;
-    await rm(join(directory, name), { force: true });
-    log.info('removed a CNI configuration', { path: join(directory, name) });
+  const present = await readLists(directory);
+  const served = new Set(present.flatMap((file) => (isOperators(file) ? (file.list?.name ?? []) : [])));
+  const wanted = overlays.filter((overlay) => !served.has(overlay));
+  for (const file of present) {
+    if (!isOurs(file) || wanted.includes(file.name)) continue;
+    await rm(file.path, { force: true });
+    log.info('removed a CNI configuration', { path: file.path });
   }
-  for (const [name, text] of wanted) await writeList(log, join(directory, name), text);
+  for (const overlay of wanted)
+    await writeList(log, {
+      path: join(directory, `${overlay}${SUFFIX}`),
+      text: renderConflist(overlay),
+      present: present.find(({ name }) => name === overlay),
+    });
 }
 
-async function writeList(log: Log, path: string, text: string): Promise<void> {
-  const present = await textOf(path);
-  if (present === text) return;
-  if (present !== undefined && !isOurs(present))
+interface ListFile {
+  readonly path: string;
+  /** Of the file, without suffix. */
+  readonly name: string;
+  readonly text: string;
+  /** Absent when the text is no list. */
+  readonly list: { readonly name: string; readonly types: readonly string[] } | undefined;
+}
+
+async function readLists(directory: string): Promise<readonly ListFile[]> {
+  const names = (await readdir(directory)).filter((name) => name.endsWith(SUFFIX));
+  const files = await Promise.all(
+    names.map(async (name): Promise<ListFile | undefined> => {
+      const path = join(directory, name);
+      const text = await textOf(path);
+      return text === undefined
+        ? undefined
+        : { path, name: name.slice(0, -SUFFIX.length), text, list: parseList(text) };
+    }),
+  );
+  return files.filter((file) => file !== undefined);
+}
+
+const conflist = z.looseObject({ name: z.string(), plugins: z.array(z.looseObject({ type: z.string() })) });
+
+function parseList(text: string): ListFile['list'] {
+  try {
+    const { name, plugins } = conflist.parse(JSON.parse(text));
+    return { name, types: plugins.map(({ type }) => type) };
+  } catch {
+    // Somebody else's, whatever it is.
+    return undefined;
+  }
+}
+
+function isOnlyOurPlugin({ list }: ListFile): boolean {
+  return list?.types.length === 1 && list.types[0] === PLUGIN_TYPE;
+}
+
+function isOurs(file: ListFile): boolean {
+  return isOnlyOurPlugin(file) && file.list?.name === file.name;
+}
+
+function isOperators(file: ListFile): boolean {
+  return file.list?.types.includes(PLUGIN_TYPE) === true && !isOurs(file);
+}
+
+async function writeList(
+  log: Log,
+  file: { readonly path: string; readonly text: string; readonly present: ListFile | undefined },
+): Promise<void> {
+  const { path, text, present } = file;
+  if (present?.text === text) return;
+  if (present !== undefined && !isOnlyOurPlugin(present))
     throw new PortolanError('conflict', `Cannot write "${path}": a file of another owner is there`, {
       remedy: 'rename or remove it, or give the overlay another name',
     });
@@ -70,14 +130,4 @@ async function textOf(path: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   });
-}
-
-function isOurs(text: string | undefined): boolean {
-  try {
-    const list = JSON.parse(text ?? '') as { plugins?: readonly { type?: unknown }[] };
-    return list.plugins?.length === 1 && list.plugins[0]?.type === PLUGIN_TYPE;
-  } catch {
-    // Not JSON: somebody else's, whatever it is.
-    return false;
-  }
 }
