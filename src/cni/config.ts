@@ -124,12 +124,23 @@ export function parseConfig(stdin: string): PluginConfig {
   const decoded = decode(stdin);
   const version = negotiated(decoded['cniVersion']);
   refuseUnsupported(decoded);
+  return compose(version, checked(decoded), decoded['prevResult']);
+}
+
+function checked(decoded: unknown): z.infer<typeof pluginConfig> {
   const parsed = pluginConfig.safeParse(decoded);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw invalid(`Read the network configuration: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`);
-  }
-  return compose(version, parsed.data, decoded['prevResult']);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw invalid(`Read the network configuration: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`);
+}
+
+/**
+ * What DEL needs of it. The rest may be malformed or not supported: the ADD before it was refused for that, and a
+ * runtime that cannot delete what it could not add has no way out.
+ */
+export function parseConfigOfDel(stdin: string): PluginConfig {
+  const { cniVersion, name } = decode(stdin);
+  return compose(negotiated(cniVersion), checked({ name }), undefined);
 }
 
 function decode(stdin: string): Record<string, unknown> {
@@ -182,7 +193,7 @@ function compose(
 ): PluginConfig {
   const mesos = config.args?.['org.apache.mesos']?.network_info;
   // The key of the first edition of 1.1.0 was "cni.dev/attachments"; libcni sends both.
-  const valid = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments'];
+  const valid = listOrNone(config['cni.dev/valid-attachments']) ?? listOrNone(config['cni.dev/attachments']);
   return {
     version,
     name: config.name,
@@ -199,6 +210,11 @@ function compose(
       prevResult === undefined || prevResult === null ? undefined : parseResult(prevResult, version),
     validAttachments: valid?.map((entry) => ({ container: entry.containerID, ifname: entry.ifname })),
   };
+}
+
+/** Null is how Go writes an empty list; only a key that is not there says nothing. */
+function listOrNone<T>(given: readonly T[] | null | undefined): readonly T[] | undefined {
+  return given === null ? [] : given;
 }
 
 function parseRoute(route: { dst: string; gw?: string | undefined }): ExtraRoute {

@@ -151,6 +151,22 @@ describe('network configuration (section 1)', () => {
         { container: 'a', ifname: 'eth0' },
       ]);
   });
+  test('for GC null is a list without entries, and an absent key no list', () => {
+    const listOf = (extra: Record<string, unknown>): unknown =>
+      parse({ CNI_COMMAND: 'GC' }, extra).config.validAttachments;
+    expect(listOf({ 'cni.dev/valid-attachments': null, 'cni.dev/attachments': null })).toEqual([]);
+    expect(listOf({})).toBeUndefined();
+  });
+  test('DEL takes what ADD was refused for: a runtime must be able to clean up after it', () => {
+    const del = (extra: Record<string, unknown>): string =>
+      parse({ CNI_COMMAND: 'DEL', CNI_ARGS: 'IP' }, extra).config.name;
+    const portMappings = [{ hostPort: 0 }];
+    expect(del({ ipam: {}, prevResult: 7, runtimeConfig: { portMappings }, routes: 'x', args: 1 })).toBe(
+      'dcos',
+    );
+    expect(refusal(() => del({ cniVersion: '2.0.0' }))).toMatch(/^1: /);
+    expect(refusal(() => del({ name: '' }))).toMatch(/^7: .*"name"/);
+  });
   test('errors are answered in the version that was asked with, even of broken input', () => {
     expect(askedVersion('{"cniVersion": "1.0.0", ')).toBe('1.0.0');
     expect(askedVersion('nothing')).toBe('0.1.0');

@@ -6,7 +6,14 @@
  * Invariants: every refusal is a `CniError` with the code the specification gives it; nothing here waits or reads files.
  * Review notes: a new verb needs its required variables and its first version here, and its answer in the executables.
  */
-import { parseConfig, macOf, NAME_PATTERN, requestedAddress, type PluginConfig } from './config.ts';
+import {
+  macOf,
+  parseConfig,
+  parseConfigOfDel,
+  NAME_PATTERN,
+  requestedAddress,
+  type PluginConfig,
+} from './config.ts';
 import { CniError, cniCodes } from './errors.ts';
 import { atLeast, type CniVersion } from './versions.ts';
 
@@ -44,8 +51,8 @@ export function parseRequest(environment: Readonly<Record<string, string>>, stdi
   const command = commandOf(environment['CNI_COMMAND'] ?? '');
   const verb = verbs[command];
   checkEnvironment(verb, environment);
-  const args = parseArgs(environment['CNI_ARGS'] ?? '');
-  const config = withArgs(parseConfig(stdin), args);
+  const args = command === 'DEL' ? new Map<string, string>() : parseArgs(environment['CNI_ARGS'] ?? '');
+  const config = command === 'DEL' ? parseConfigOfDel(stdin) : withArgs(parseConfig(stdin), args);
   if (!atLeast(config.version, verb.since))
     throw new CniError(
       cniCodes.incompatibleVersion,
