@@ -1,7 +1,12 @@
 #!/bin/sh
-# Builds and runs the simulator: npm run sim -- [OPTIONS], see --help.
+# Builds and runs the simulator: npm run sim -- [OPTIONS], see --help; npm run sim:long for every scenario at full size.
 set -eu
 cd "$(dirname "$0")/.."
+program=main
+if [ "${1:-}" = long ]; then
+  program=long
+  shift
+fi
 built=dist-sim/.built
 if [ ! -e "$built" ] || [ -n "$(find src sim tsconfig.json tsconfig.sim.json -newer "$built" -print -quit)" ]; then
   mkdir -p dist-sim
@@ -10,4 +15,4 @@ if [ ! -e "$built" ] || [ -n "$(find src sim tsconfig.json tsconfig.sim.json -ne
   node_modules/.bin/tsc -p tsconfig.sim.json
   mv "$built.new" "$built"
 fi
-exec node --max-old-space-size=8192 dist-sim/sim/main.js "$@"
+exec node --max-old-space-size=8192 "dist-sim/sim/$program.js" "$@"

@@ -13,6 +13,7 @@ import type { RecordValue } from '../src/model/record.ts';
 import { MemoryNetwork } from '../src/peer/memory.ts';
 import { hostAddress, PORT } from './address.ts';
 import { Host } from './host.ts';
+import { HostilePeer } from './hostile.ts';
 import { Observer } from './observer.ts';
 import { baseOf, ownRecords } from './preload.ts';
 import type { OpenNode } from './protocol.ts';
@@ -77,6 +78,13 @@ export class Cluster {
     for (const host of this.hosts)
       for (const [key, value] of records[host.index] ?? []) host.own.set(key, value);
     this.observer = new Observer(this);
+  }
+
+  /** From now on a stranger listens to everything. */
+  admitHostile(): HostilePeer {
+    const hostile = new HostilePeer(this);
+    this.network.onSend = (frame, isFirst) => hostile.overhear(frame, isFirst);
+    return hostile;
   }
 
   get isSettledSinceHealing(): boolean {

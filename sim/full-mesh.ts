@@ -25,6 +25,7 @@ interface Message {
 
 interface Peer {
   readonly connection: PeerConnection;
+  readonly isDialled: boolean;
   node: NodeId | undefined;
   heardAt: number;
 }
@@ -49,6 +50,7 @@ class FullMesh implements NodeProgram {
   readonly #states = new Map<NodeId, 'alive' | 'unreachable'>();
   readonly #listeners: ((changes: readonly GossipRecord[]) => void)[] = [];
   readonly #memberListeners: ((changes: readonly MemberChange[]) => void)[] = [];
+  readonly #isContact: boolean;
   readonly #epoch: number;
   #sequence = 0;
   #isClosed = false;
@@ -58,12 +60,13 @@ class FullMesh implements NodeProgram {
     this.#clock = components.clock;
     this.#init = init;
     this.#epoch = epoch;
+    this.#isContact = init.contacts.includes(formatPeerAddress(init.listen));
     for (const [key, stored] of components.journal.entries('record/'))
       this.#store.put({ key: key.slice('record/'.length), ...(stored as Omit<GossipRecord, 'key'>) });
   }
 
   async start(): Promise<void> {
-    await this.#components.transport.listen(this.#init.listen, (connection) => this.#add(connection));
+    await this.#components.transport.listen(this.#init.listen, (connection) => this.#add(connection, false));
     this.#clock.after(this.#components.random.next() * HEARTBEAT_MS, () => this.#beat());
   }
 
@@ -111,9 +114,10 @@ class FullMesh implements NodeProgram {
     await this.#components.journal.write({});
   }
 
-  #take(records: readonly GossipRecord[]): void {
+  #take(records: readonly GossipRecord[]): readonly GossipRecord[] {
     const stored = records.filter((record) => this.#store.put(record).put === 'stored');
     if (stored.length > 0) for (const listener of this.#listeners) listener(stored);
+    return stored;
   }
 
   #beat(): void {
@@ -141,14 +145,14 @@ class FullMesh implements NodeProgram {
     this.#components.transport.connect(remote, { timeoutMs: CONNECT_TIMEOUT_MS }).then(
       (connection) => {
         this.#dialling.delete(address);
-        this.#add(connection);
+        this.#add(connection, true);
       },
       () => this.#dialling.delete(address),
     );
   }
 
-  #add(connection: PeerConnection): void {
-    const peer: Peer = { connection, node: undefined, heardAt: this.#clock.nowMs() };
+  #add(connection: PeerConnection, isDialled: boolean): void {
+    const peer: Peer = { connection, isDialled, node: undefined, heardAt: this.#clock.nowMs() };
     this.#peers.add(peer);
     connection.onFrame((frame) => {
       peer.heardAt = this.#clock.nowMs();
@@ -160,22 +164,30 @@ class FullMesh implements NodeProgram {
 
   #receive(peer: Peer, { node, records }: Message): void {
     if (node !== undefined) this.#greet(peer, node);
-    if (records !== undefined) this.#take(records);
+    if (records === undefined) return;
+    const news = this.#take(records);
+    // Those who know only the contacts hear of each other through them.
+    if (news.length > 0 && this.#isContact)
+      for (const other of this.#peers) if (other !== peer) other.connection.send(encode({ records: news }));
   }
 
-  /** Both sides tell all they have. */
+  /** Both sides tell what they have themselves, contacts all they know. */
   #greet(peer: Peer, node: NodeId): void {
     const other = this.#byNode.get(node);
-    if (other !== undefined && other !== peer) this.#peers.delete(other);
+    if (other !== undefined && other !== peer) {
+      const loser =
+        peer.isDialled !== other.isDialled && other.isDialled === this.#init.node < node ? peer : other;
+      this.#peers.delete(loser);
+      loser.connection.close('there is another');
+      if (loser === peer) return;
+    }
     peer.node = node;
     this.#byNode.set(node, peer);
     this.#judge(node, 'alive');
     const own = Array.from(this.#store.records(`node/${this.#init.node}/`));
     const cluster = Array.from(this.#store.records('cluster/'));
-    const isYoung = this.#store.size < 3 * this.#peers.size;
-    peer.connection.send(
-      encode({ records: isYoung ? Array.from(this.#store.records('')) : [...own, ...cluster] }),
-    );
+    const records = this.#isContact ? Array.from(this.#store.records('')) : [...own, ...cluster];
+    peer.connection.send(encode({ records }));
   }
 
   #lost(peer: Peer): void {

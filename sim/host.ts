@@ -7,7 +7,7 @@ import { seededRandom, type Random } from '../src/base/random.ts';
 import { newNodeId, type NodeId } from '../src/model/names.ts';
 import type { RecordValue } from '../src/model/record.ts';
 import type { MemoryHost } from '../src/peer/memory-host.ts';
-import type { PeerConnection, PeerTransport } from '../src/peer/types.ts';
+import type { PeerTransport } from '../src/peer/types.ts';
 import { hostAddress, PORT } from './address.ts';
 import type { Cluster } from './cluster.ts';
 import { Disk, type DiskImage } from './disk.ts';
@@ -32,6 +32,8 @@ export class Host {
   readonly random: Random;
   readonly disk: Disk;
   readonly #cluster: Cluster;
+  /** Timers that came due while it was stalled. */
+  #lateTimers: (() => void)[] = [];
   node: NodeId;
   program: NodeProgram | undefined;
   isStalled = false;
@@ -200,8 +202,6 @@ export class Host {
     this.#lateTimers = [];
   }
 
-  #lateTimers: (() => void)[] = [];
-
   #clock(life: number): Clock {
     const { timeline } = this.#cluster;
     return {
@@ -236,7 +236,7 @@ export class Host {
     return {
       listen: transport.listen,
       connect: (address, options) => {
-        const connecting: Promise<PeerConnection> = transport.connect(address, options);
+        const connecting = transport.connect(address, options);
         connecting.then(settle, settle);
         return connecting;
       },

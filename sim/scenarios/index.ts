@@ -3,6 +3,7 @@ import type { Scenario } from '../scenario.ts';
 import { death, massDeath } from './deaths.ts';
 import { diskLoss, recycledAddress } from './identities.ts';
 import { flap, halfPartition, oneWay } from './networks.ts';
+import { replay } from './replay.ts';
 import { joinStorm, rollingRestart } from './starts.ts';
 import { change, loss20 } from './steady.ts';
 import { clockStep, stall } from './times.ts';
@@ -21,4 +22,5 @@ export const scenarios: readonly Scenario[] = [
   recycledAddress,
   loss20,
   diskLoss,
+  replay,
 ];

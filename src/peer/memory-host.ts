@@ -26,7 +26,6 @@ export class MemoryHost {
   sentUpMs = 0;
   /** On the wire, headers and repetitions included. */
   sentBytes = 0;
-  sentFrames = 0;
   #isFrozen = false;
   readonly #listeners = new Map<number, Listening>();
   #waiting: { readonly life: number; readonly action: () => void }[] = [];

@@ -18,6 +18,7 @@ const FRAME_OVERHEAD_BYTES = 26;
 export interface StreamNetwork {
   readonly clock: Clock;
   readonly bytesPerMs: number;
+  readonly onSend: ((frame: Uint8Array, isFirst: boolean) => void) | undefined;
   isLost(from: MemoryHost): boolean;
   vanishes(): boolean;
   /** What one packet takes. */
@@ -40,6 +41,8 @@ export class MemoryStream implements PeerConnection {
   /** Under way, oldest first. */
   #flights: Flight[] = [];
   #queuedBytes = 0;
+  /** Nothing was sent on it yet. */
+  #isFresh = true;
   /** Arrived before anybody listened. */
   #early: Uint8Array[] = [];
   #lastArrivalAt = 0;
@@ -76,7 +79,8 @@ export class MemoryStream implements PeerConnection {
     if (this.#queuedBytes + frame.length > MAX_QUEUED_BYTES) return this.reset('it does not keep up');
     if (this.#network.vanishes()) return true;
     this.#queuedBytes += frame.length;
-    this.from.sentFrames++;
+    this.#network.onSend?.(frame, this.#isFresh);
+    this.#isFresh = false;
     this.#enqueue(frame);
     return true;
   }

@@ -41,6 +41,8 @@ export class MemoryNetwork implements StreamNetwork {
   packetLoss: number;
   lossRate: number;
   readonly bytesPerMs: number;
+  /** Hears every frame that is sent; `isFirst` of its stream. */
+  onSend: ((frame: Uint8Array, isFirst: boolean) => void) | undefined;
 
   constructor(components: { readonly clock: Clock; readonly random: Random }, init: MemoryNetworkInit = {}) {
     const { delayMs = 1, packetLoss = 0, lossRate = 0, bytesPerMs = Infinity } = init;
