@@ -8,6 +8,7 @@
 import type { Log } from '../src/base/log.ts';
 import { randomBelow, seededRandom, type Random } from '../src/base/random.ts';
 import { Timeline } from '../src/base/timeline.ts';
+import type { RecordStore } from '../src/gossip/records.ts';
 import { newClusterId, newNodeId, type ClusterId } from '../src/model/names.ts';
 import type { RecordValue } from '../src/model/record.ts';
 import { MemoryNetwork } from '../src/peer/memory.ts';
@@ -15,7 +16,7 @@ import { hostAddress, PORT } from './address.ts';
 import { Host } from './host.ts';
 import { HostilePeer } from './hostile.ts';
 import { Observer } from './observer.ts';
-import { baseOf, ownRecords } from './preload.ts';
+import { baseOf, ownRecords, storeOf } from './preload.ts';
 import type { OpenNode } from './protocol.ts';
 
 export interface ClusterInit {
@@ -27,6 +28,8 @@ export interface ClusterInit {
   readonly packetLoss: number;
   /** Every node starts with all records on its disk, as after a restart of the whole cluster. */
   readonly isPreloaded: boolean;
+  /** Nodes share the records that they are preloaded with: a thousand times fifty thousand do not fit otherwise. */
+  readonly isSharing: boolean;
   readonly open: OpenNode;
   readonly log?: Log | undefined;
 }
@@ -49,6 +52,8 @@ export class Cluster {
   readonly hosts: readonly Host[];
   readonly seed: number;
   readonly open: OpenNode;
+  /** What every disk holds at the start. */
+  readonly known: RecordStore | undefined;
   readonly log: Log | undefined;
   /** Of the masters' store. */
   #revision = 0;
@@ -74,6 +79,7 @@ export class Cluster {
     const identities = Array.from({ length: init.nodes }, () => newNodeId(this.random));
     const records = identities.map((node, i) => ownRecords(node, i, init.recordsPerNode));
     const base = init.isPreloaded ? baseOf(this.clusterId, records) : new Map<string, unknown>();
+    this.known = init.isPreloaded && init.isSharing ? storeOf(base) : undefined;
     this.hosts = identities.map((node, i) => new Host(this, i, base, node));
     for (const host of this.hosts)
       for (const [key, value] of records[host.index] ?? []) host.own.set(key, value);

@@ -9,8 +9,9 @@ import type { NodeId } from '../src/model/names.ts';
 import { recordNode, type GossipRecord, type RecordValue } from '../src/model/record.ts';
 import type { ExchangeComponents, ExchangeInit } from '../src/node/exchange.ts';
 import { formatPeerAddress, parsePeerAddress } from '../src/gossip/addresses.ts';
-import { RecordStore } from '../src/gossip/records.ts';
+import type { RecordStore } from '../src/gossip/records.ts';
 import type { PeerConnection } from '../src/peer/types.ts';
+import { storeOf } from './preload.ts';
 import type { MemberChange, NodeProgram } from './protocol.ts';
 
 const HEARTBEAT_MS = 1_000;
@@ -43,7 +44,7 @@ class FullMesh implements NodeProgram {
   readonly #components: ExchangeComponents;
   readonly #clock: Clock;
   readonly #init: ExchangeInit;
-  readonly #store = new RecordStore();
+  readonly #store: RecordStore;
   readonly #peers = new Set<Peer>();
   readonly #byNode = new Map<NodeId, Peer>();
   readonly #dialling = new Set<string>();
@@ -61,8 +62,7 @@ class FullMesh implements NodeProgram {
     this.#init = init;
     this.#epoch = epoch;
     this.#isContact = init.contacts.includes(formatPeerAddress(init.listen));
-    for (const [key, stored] of components.journal.entries('record/'))
-      this.#store.put({ key: key.slice('record/'.length), ...(stored as Omit<GossipRecord, 'key'>) });
+    this.#store = components.known?.copy() ?? storeOf(components.journal.entries('record/'));
   }
 
   async start(): Promise<void> {

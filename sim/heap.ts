@@ -18,6 +18,7 @@ export async function measureHeap(init: {
     delayMs: 1,
     packetLoss: 0,
     isPreloaded: true,
+    isSharing: false,
     open: protocols[init.protocol],
   });
   collect();

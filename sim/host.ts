@@ -4,6 +4,7 @@ import { PortolanError } from '../src/base/errors.ts';
 import { silentLog } from '../src/base/log.ts';
 import type { Metrics } from '../src/base/metrics.ts';
 import { seededRandom, type Random } from '../src/base/random.ts';
+import type { RecordStore } from '../src/gossip/records.ts';
 import { newNodeId, type NodeId } from '../src/model/names.ts';
 import type { RecordValue } from '../src/model/record.ts';
 import type { MemoryHost } from '../src/peer/memory-host.ts';
@@ -14,6 +15,8 @@ import { Disk, type DiskImage } from './disk.ts';
 import { ownRecords } from './preload.ts';
 import type { NodeProgram } from './protocol.ts';
 
+/** Connecting and being heard of takes a program this long. */
+const STARTING_MS = 2_000;
 /** 1 January 2026. */
 const WALL_START_MS = 1_767_225_600_000;
 
@@ -34,11 +37,14 @@ export class Host {
   readonly #cluster: Cluster;
   /** Timers that came due while it was stalled. */
   #lateTimers: (() => void)[] = [];
+  #hasStarted = false;
   node: NodeId;
   program: NodeProgram | undefined;
   isStalled = false;
-  /** Since when it has run without interruption; `undefined` while it does not. */
+  /** Since when it has run without interruption, which may lie ahead; `undefined` while it does not run. */
   healthySince: number | undefined;
+  /** When its cable was plugged in again. */
+  rejoinedAt = -Infinity;
   /** How far its wall clock is off, ms. */
   wallOffsetMs = 0;
   /** Own records: what it is to publish after a start, and has published. */
@@ -74,6 +80,7 @@ export class Host {
         metrics: noMetrics,
         transport: this.#transport(),
         journal: this.disk.journal(),
+        ...this.#known(),
       },
       {
         cluster: this.#cluster.clusterId,
@@ -85,9 +92,17 @@ export class Host {
     if (life !== link.life) return;
     this.program = program;
     this.#checkKept(program);
-    this.healthySince = this.#cluster.timeline.nowMs();
+    this.healthySince = this.#cluster.timeline.nowMs() + STARTING_MS;
     this.#cluster.observer.watch(this, program);
     for (const [key, value] of Array.from(this.own)) await this.publish(key, value);
+  }
+
+  /** At its first start the disk is as it was made. */
+  #known(): { readonly known?: RecordStore } {
+    const { known } = this.#cluster;
+    const isFirst = !this.#hasStarted;
+    this.#hasStarted = true;
+    return known === undefined || !isFirst ? {} : { known };
   }
 
   /** Resolves when it is on disk; never, when the host crashes before. */
@@ -158,7 +173,8 @@ export class Host {
     this.healthySince = undefined;
     this.#cluster.timeline.after(ms, () => {
       this.link.isPlugged = true;
-      if (this.isRunning) this.healthySince = this.#cluster.timeline.nowMs();
+      this.rejoinedAt = this.#cluster.timeline.nowMs();
+      if (this.isRunning) this.healthySince = this.rejoinedAt;
     });
   }
 

@@ -14,6 +14,9 @@ const MAX_VIOLATIONS = 20;
 /** After waking, a node may still be hidden by what was said of it meanwhile. */
 export const RETURN_MS = 500;
 
+/** A host whose cable was out may still take others for unreachable: its streams wait for their next repetition. */
+const REJOIN_MS = 10_000;
+
 /** A change under way, or arrived. */
 interface Change {
   readonly key: string;
@@ -161,7 +164,10 @@ export class Observer {
   }
 
   #areJoined(one: Host, other: Host): boolean {
-    return !one.link.isCutFrom(other.link) && this.#cluster.isSettledSinceHealing;
+    const rejoinedAt = Math.max(one.rejoinedAt, other.rejoinedAt);
+    if (this.#cluster.timeline.nowMs() - rejoinedAt < REJOIN_MS || !this.#cluster.isSettledSinceHealing)
+      return false;
+    return !one.link.isCutFrom(other.link);
   }
 
   #saw(host: Host, viewer: Viewer, record: GossipRecord): void {

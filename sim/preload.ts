@@ -1,7 +1,10 @@
 /** What the simulated nodes have to say: records of the shapes and sizes that agents publish. */
+import { RecordStore } from '../src/gossip/records.ts';
 import type { ClusterId, NodeId } from '../src/model/names.ts';
-import { keys, type RecordValue } from '../src/model/record.ts';
+import { keys, type GossipRecord, type RecordValue } from '../src/model/record.ts';
 import { hostAddress, PORT } from './address.ts';
+
+const RECORD = 'record/';
 
 /** The node's own record, then endpoints of containers. */
 export function ownRecords(
@@ -38,6 +41,15 @@ export function baseOf(
   ]);
   for (const own of records)
     for (const [i, [key, value]] of own.entries())
-      base.set(`record/${key}`, { version: { epoch: 1, sequence: i + 1 }, value });
+      base.set(RECORD + key, { version: { epoch: 1, sequence: i + 1 }, value });
   return base;
+}
+
+/** The same as the record store that a node makes of it. */
+export function storeOf(base: Iterable<readonly [string, unknown]>): RecordStore {
+  const store = new RecordStore();
+  for (const [key, stored] of base)
+    if (key.startsWith(RECORD))
+      store.put({ key: key.slice(RECORD.length), ...(stored as Omit<GossipRecord, 'key'>) });
+  return store;
 }

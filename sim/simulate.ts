@@ -61,6 +61,7 @@ export async function simulate(init: SimulationInit): Promise<Omit<Figures, 'hea
     delayMs: PACKET_DELAY_MS,
     packetLoss: scenario.packetLoss,
     isPreloaded: scenario.startsEmpty !== true,
+    isSharing: true,
     open: protocols[init.protocol],
     log: init.log,
   });

@@ -32,6 +32,20 @@ describe('the record store', () => {
     expect(store.size).toBe(1);
   });
 
+  it('a copy holds the same, and goes its own way', () => {
+    const removal = record(keys.removed(b), 1, 0);
+    const store = storeOf([record(keys.node(a), 2, 1, 'old'), record(`node/${a}/x`, 2, 2), removal]);
+    const copy = store.copy();
+    expect([copy.hash, copy.size, keysOf(copy)]).toEqual([store.hash, store.size, keysOf(store)]);
+    const before = store.hash;
+    copy.put(record(keys.node(a), 2, 3, 'new'));
+    expect(copy.put(record(keys.node(b), 1, 1)).put).toBe('older');
+    expect(store.hash).toBe(before);
+    expect(store.get(keys.node(a))?.value).toBe('old');
+    store.put(record(keys.node(a), 2, 3, 'new'));
+    expect(store.hash).toBe(copy.hash);
+  });
+
   it('finds records by any prefix', () => {
     const store = storeOf([
       record(keys.node(a), 1, 1),

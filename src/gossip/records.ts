@@ -81,6 +81,17 @@ export class RecordStore {
     return hashHex(this.#hash);
   }
 
+  /** Another store of the same content: the two share the records themselves, which never change. */
+  copy(): RecordStore {
+    const copy = new RecordStore();
+    for (const [writer, place] of this.#writers)
+      copy.#writers.set(writer, { ...place, records: new Map(place.records) });
+    for (const node of this.#removed) copy.#removed.add(node);
+    copy.#hash = this.#hash;
+    copy.#size = this.#size;
+    return copy;
+  }
+
   get(key: string): GossipRecord | undefined {
     return this.stored(key)?.record;
   }

@@ -111,6 +111,8 @@ export interface ExchangeComponents {
   readonly metrics: Metrics;
   readonly transport: PeerTransport;
   readonly journal: Journal;
+  /** What the journal holds, for who opens many nodes in one process; read from the journal otherwise. */
+  readonly known?: RecordStore;
 }
 
 export interface ExchangeInit {
@@ -128,7 +130,7 @@ export async function openExchange(
   const { journal } = components;
   const epoch = Number(journal.get(EPOCH_KEY) ?? 0) + 1;
   await journal.write({ [EPOCH_KEY]: epoch });
-  const exchange = new Exchange(components, init, loadRecords(components), epoch);
+  const exchange = new Exchange(components, init, components.known?.copy() ?? loadRecords(components), epoch);
   await exchange.start();
   return exchange;
 }
