@@ -22,7 +22,8 @@ import { encodeRouteDump, RouteDecoder, type RouteFilter } from './netlink/rtnet
 import { encodeRuleDump, RuleDecoder } from './netlink/rtnetlink/rule.ts';
 import { NETLINK_ROUTE, NetlinkSocket, OwnPorts } from './netlink/socket.ts';
 import type { NamespaceHandle } from './netns.ts';
-import { readSysctlHere, writeSysctlHere } from './sysctl.ts';
+import { SysctlReader } from './sysctl-reader.ts';
+import { writeSysctlHere } from './sysctl.ts';
 import {
   isErrno,
   type Address,
@@ -44,6 +45,7 @@ export class RealNamespace implements NetworkNamespace {
   readonly #handle: NamespaceHandle;
   readonly #requests: NetlinkSocket;
   readonly #links: Links;
+  readonly #sysctls: SysctlReader;
   #dumps: NetlinkSocket | undefined;
   #bulk: NetlinkSocket | undefined;
   #deletionSocket: NetlinkSocket | undefined;
@@ -53,6 +55,7 @@ export class RealNamespace implements NetworkNamespace {
   /** Takes the handle over: `close` closes it. */
   constructor(components: { readonly handle: NamespaceHandle }) {
     this.#handle = components.handle;
+    this.#sysctls = new SysctlReader(components);
     this.#requests = this.#openSocket();
     this.#links = new Links({ socket: this.#requests });
   }
@@ -148,7 +151,7 @@ export class RealNamespace implements NetworkNamespace {
   }
 
   async readSysctl(key: string): Promise<string | undefined> {
-    return this.#handle.within(() => readSysctlHere(key));
+    return this.#sysctls.read(key);
   }
 
   async writeSysctl(key: string, value: string): Promise<void> {
@@ -167,6 +170,7 @@ export class RealNamespace implements NetworkNamespace {
     this.#dumps?.close();
     this.#bulk?.close();
     this.#deletionSocket?.close();
+    this.#sysctls.close();
     this.#handle.close();
   }
 

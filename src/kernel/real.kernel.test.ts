@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import { kernelContract } from './contract.ts';
 import { openInNamespace } from './real-contract.ts';
+import { add, bridge, remove } from './samples-contract.ts';
 
 kernelContract('the kernel', openInNamespace);
 
@@ -15,6 +16,26 @@ describe('the real kernel', () => {
       await expect(other.writeSysctl('net.ipv4.ip_forward', 'nonsense')).rejects.toThrow('EINVAL');
       expect(await opened.kernel.namespaceInode('/proc/thread-self/ns/net')).toBe(before);
       other.close();
+    } finally {
+      await opened.close();
+    }
+  });
+
+  it('reads the sysctl of a device anew when another one has its name', async () => {
+    const opened = await openInNamespace();
+    try {
+      const { kernel } = opened;
+      const key = 'net/ipv4/conf/b0/rp_filter';
+      expect(await kernel.readSysctl(key)).toBeUndefined();
+      for (const value of ['2', '1']) {
+        expect(await kernel.apply([add('b0', bridge)])).toEqual([]);
+        await kernel.writeSysctl(key, value);
+        for (let again = 0; again < 2; again++) expect(await kernel.readSysctl(key)).toBe(value);
+        await kernel.writeSysctl(key, '0');
+        expect(await kernel.readSysctl(key)).toBe('0');
+        expect(await kernel.apply([remove('b0')])).toEqual([]);
+        expect(await kernel.readSysctl(key)).toBeUndefined();
+      }
     } finally {
       await opened.close();
     }

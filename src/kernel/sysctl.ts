@@ -25,9 +25,14 @@ export function sysctlKey(key: string): string {
   });
 }
 
+/** Of a canonical key. */
+export function sysctlPath(key: string): string {
+  return `/proc/sys/${key}`;
+}
+
 export function readSysctlHere(key: string): string | undefined {
   try {
-    return readFileSync(`/proc/sys/${sysctlKey(key)}`, 'utf8').trimEnd();
+    return readFileSync(sysctlPath(sysctlKey(key)), 'utf8').trimEnd();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw asKernelError(`sysctl ${sysctlKey(key)}`, error);
@@ -36,7 +41,7 @@ export function readSysctlHere(key: string): string | undefined {
 
 export function writeSysctlHere(key: string, value: string): void {
   try {
-    writeFileSync(`/proc/sys/${sysctlKey(key)}`, `${value}\n`, { flag: 'r+' });
+    writeFileSync(sysctlPath(sysctlKey(key)), `${value}\n`, { flag: 'r+' });
   } catch (error) {
     throw asKernelError(`sysctl -w ${sysctlKey(key)}=${value}`, error);
   }

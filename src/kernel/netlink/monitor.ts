@@ -2,8 +2,8 @@
  * Changes in one namespace, as they happen.
  *
  * Node watches no netlink descriptor (net.Socket and dgram refuse it), and a blocked receive would cost a pool thread
- * and keep the process from ending; so the sockets are looked at every POLL_MS without waiting. An empty look costs
- * a microsecond, and the kernel queues meanwhile.
+ * and keep the process from ending; so the sockets are looked at every POLL_MS without waiting, and less often while
+ * nothing happens: waking up is what costs an idle agent, not the look. The kernel queues meanwhile.
  * Invariants: what we change ourselves is not told; events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
  * shows (the kernel announces a port's every state); lost ones are told as one `overrun`; the timer does not keep the
  * process alive.
@@ -26,6 +26,9 @@ export const NFT_GROUPS: readonly number[] = [7];
 /** Room for a burst of 20,000 changes by somebody else, or for the forwarding entries of as many remote agents. */
 export const MONITOR_QUEUE_BYTES = 32 * 1024 * 1024;
 const POLL_MS = 25;
+/** After nothing has come for QUIET_AFTER_MS. */
+const QUIET_POLL_MS = 250;
+const QUIET_AFTER_MS = 1_000;
 /** A look takes no longer, so that a storm does not hold the event loop; the rest waits a moment. */
 const LOOK_MS = 2;
 /** Datagrams read between two looks at the clock. */
@@ -63,12 +66,15 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   readonly #unwatch: () => void;
   #apart: Apart[] = [];
   #overrun = false;
+  /** When something last came. */
+  #heardAt: number;
   #timer: Timer | undefined;
   #closed = false;
 
   constructor(components: MonitorComponents, init: { readonly onEvent: (event: KernelEvent) => void }) {
     this.#components = components;
     this.#onEvent = init.onEvent;
+    this.#heardAt = components.clock.nowMs();
     components.echoes.add(this);
     this.#unwatch = components.ownPorts.watch((ports) => components.routeSocket.filter(ownFilter(ports)));
     this.#schedule(POLL_MS);
@@ -117,8 +123,13 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       if (event !== undefined) this.#call(event);
     });
     if (this.#overrun) this.#tellOverrun();
+    if (this.#closed) return;
     const more = (moreRoutes || moreNft) && !this.#components.echoes.programming;
-    if (!this.#closed) this.#schedule(more ? 0 : POLL_MS);
+    this.#schedule(more ? 0 : this.#isQuiet() ? QUIET_POLL_MS : POLL_MS);
+  }
+
+  #isQuiet(): boolean {
+    return this.#components.clock.nowMs() - this.#heardAt > QUIET_AFTER_MS;
   }
 
   /** True when there may be more. */
@@ -129,6 +140,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       do
         for (let count = 0; count < DATAGRAMS_PER_CHECK; count++)
           if (!socket.poll('ip monitor', visit)) return false;
+          else this.#heardAt = since;
       while (clock.nowMs() - since < LOOK_MS);
     } catch (error) {
       if (!isErrno(error, 'ENOBUFS')) throw error;
