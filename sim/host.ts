@@ -24,6 +24,7 @@ export const noMetrics: Metrics = {
   counter: () => ({ add: () => undefined }),
   gauge: () => ({ set: () => undefined }),
   histogram: () => ({ observe: () => undefined }),
+  read: () => undefined,
   expose: () => Promise.resolve(''),
   snapshot: () => Promise.resolve({}),
 };

@@ -7,6 +7,7 @@ import type { NodeId } from '../model/names.ts';
 import { AppliedView } from '../node/applied-view.ts';
 import { openExchange, type RecordExchange } from '../node/exchange.ts';
 import { openIdentity } from '../node/identity.ts';
+import { readMemberMetrics } from '../node/member-metrics.ts';
 import { RecordView } from '../node/record-view.ts';
 import { GrantKeeper } from './grant-keeper.ts';
 import type { OnClose, SessionComponents } from './session.ts';
@@ -67,5 +68,6 @@ export async function openMembership(
   onClose(() => records.close());
   const applied = new AppliedView({ exchange, clock, metrics });
   onClose(() => applied.close());
+  readMemberMetrics({ metrics, exchange, applied });
   return { node, name: config.name ?? hostname(), grants, underlay, exchange, records, applied };
 }

@@ -19,11 +19,22 @@ export interface Histogram {
   observe(seconds: number, labels?: Labels): void;
 }
 
+/** Values by labels. */
+export type MetricReader = () => Iterable<readonly [Labels, number]>;
+
 export interface Metrics {
   /** Asking for a name again gives the same metric. */
   counter(name: string, help: string, labelNames?: readonly string[]): Counter;
   gauge(name: string, help: string, labelNames?: readonly string[]): Gauge;
   histogram(name: string, help: string, labelNames?: readonly string[]): Histogram;
+  /** A metric that is read when somebody asks; asking for a name again replaces who is read. */
+  read(
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: MetricReader,
+  ): void;
   /** The Prometheus text exposition format. */
   expose(): Promise<string>;
   /** Flat name -> value, labels in braces: for JSON snapshots and tests. */
@@ -58,6 +69,10 @@ export function createMetrics(): Metrics {
       );
       return { observe: (seconds, labels = {}) => metric.observe(labels, seconds) };
     },
+    read: (kind, name, help, labelNames, read) => {
+      registry.removeSingleMetric(name);
+      addReader(kind, init(name, help, labelNames), read);
+    },
     expose: () => registry.metrics(),
     snapshot: async () => {
       const flat: Record<string, number> = {};
@@ -71,4 +86,17 @@ export function createMetrics(): Metrics {
       return flat;
     },
   };
+}
+
+function addReader(
+  kind: 'counter' | 'gauge',
+  init: { name: string; help: string; labelNames: readonly string[]; registers: Registry[] },
+  read: MetricReader,
+): void {
+  const collect = (): void => {
+    metric.reset();
+    for (const [labels, value] of read()) metric.inc(labels, value);
+  };
+  const metric =
+    kind === 'counter' ? new PromCounter({ ...init, collect }) : new PromGauge({ ...init, collect });
 }

@@ -11,6 +11,7 @@ import { request } from '../http/client.ts';
 import type { MasterConfig } from '../model/config.ts';
 import { REGISTER_PATH } from '../model/registration.ts';
 import { loadMasterConfig } from './config.ts';
+import { FakeExchange } from '../node/exchange-fake.ts';
 import { node, registration } from './fake.ts';
 import { parseRoutes } from './host-networks.ts';
 import { startMaster, type MasterComponents, type MasterExchange } from './master.ts';
@@ -31,7 +32,7 @@ function components(calls: string[] = []): MasterComponents {
     members: () => [],
     isReachable: () => true,
     peers: () => [],
-    stats: () => ({}) as ReturnType<MasterExchange['stats']>,
+    stats: () => new FakeExchange().stats(),
     subscribeMembers: () => () => undefined,
     close: () => Promise.resolve(void calls.push('close')),
   };

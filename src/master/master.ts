@@ -19,6 +19,7 @@ import type { ClusterId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
 import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
 import type { RecordExchange } from '../node/exchange.ts';
+import { readMemberMetrics } from '../node/member-metrics.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import { createMasterApi } from './api.ts';
 import { hostPort } from './contacts.ts';
@@ -101,6 +102,7 @@ async function start(
   const records = (prefix: string) => exchange.records(prefix);
   const applied = new AppliedView({ exchange, clock, metrics: components.metrics });
   onClose(() => Promise.resolve(applied.close()));
+  readMemberMetrics({ metrics: components.metrics, exchange, applied });
   const app = createMasterApi({ registry, metrics, log, records, applied, exchange });
   await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
   const local = await listenUnix(app, join(config.run_dir, 'api.sock'));

@@ -7,6 +7,7 @@ import { keys } from '../model/record.ts';
 import { AppliedView } from './applied-view.ts';
 import { ClusterRecords } from './cluster-marker.ts';
 import { FakeExchange } from './exchange-fake.ts';
+import { readMemberMetrics } from './member-metrics.ts';
 
 const random = seededRandom(6);
 const waitMs = { timeoutMs: 10_000 };
@@ -100,10 +101,20 @@ describe('the view of what is applied', () => {
   });
 
   it('counts into a metric what it measured', async () => {
-    const { exchange, nodes, tell, metrics } = world(2);
+    const { exchange, nodes, tell, metrics, view } = world(2);
     exchange.put(keys.network, {}, 5);
     for (const node of nodes) tell(node, 5);
-    expect((await metrics.snapshot())['portolan_convergence_seconds_count']).toBe(2);
+    exchange.put(keys.network, {}, 6);
+    tell(nodes[0] as NodeId, 6);
+    exchange.setReachable(nodes[1] as NodeId, false);
+    readMemberMetrics({ metrics, exchange, applied: view });
+    expect(await metrics.snapshot()).toMatchObject({
+      portolan_convergence_seconds_count: 3,
+      'portolan_members{state=unreachable}': 1,
+      portolan_gossip_false_suspicions_total: 0,
+      portolan_applied_revision: 6,
+      'portolan_applied_missing{reason=unreachable}': 1,
+    });
   });
 });
 

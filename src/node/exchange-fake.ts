@@ -2,7 +2,12 @@
 import type { NodeId } from '../model/names.ts';
 import { recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { AppliedExchange } from './applied-view.ts';
-import type { MemberStatus, PeerStatus } from './exchange.ts';
+import type { ExchangeStatistics, MemberStatus, PeerStatus } from './exchange.ts';
+
+const noTraffic: ExchangeStatistics = {
+  ...{ falseSuspicions: 0, messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 },
+  ...{ queueDepth: 0, activePeers: 0, digestRounds: 0, repairs: 0 },
+};
 
 export class FakeExchange implements AppliedExchange {
   readonly held = new Map<string, GossipRecord>();
@@ -67,6 +72,10 @@ export class FakeExchange implements AppliedExchange {
       ...{ node, address: '10.0.0.1:1', since: 1_000 },
       state: this.isReachable(node) ? 'alive' : 'unreachable',
     }));
+  }
+
+  stats(): ExchangeStatistics {
+    return noTraffic;
   }
 
   peers(): readonly PeerStatus[] {
