@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { cni } from './cni.ts';
+import { convergence } from './convergence.ts';
 import { datapath } from './datapath.ts';
 import { labUp } from './lab-up.ts';
 import { memory } from './memory.ts';
@@ -14,7 +15,7 @@ import { overlay } from './overlay.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
 
-const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory];
+const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence];
 
 interface Result {
   readonly bench: Bench;
