@@ -84,10 +84,10 @@ describe('port mappings', () => {
   test('containers come before processes: who publishes a port often listens on it as well', async () => {
     const [one, two] = [bed.container(), bed.container()];
     const config = withPorts({ hostPort: 31_088, containerPort: 80 });
-    await add({ container: one, config });
+    await add({ container: one, config, args: 'K8S_POD_NAME=web' });
     const looked = vi.spyOn(bed.kernel, 'portPerhapsInUse');
     expect(await refused('ADD', { container: two, config })).toBe(
-      `103: Cannot map host port 31088/tcp: container "${one}/eth0" holds it`,
+      `103: Cannot map host port 31088/tcp: container "web" (${one}/eth0) holds it`,
     );
     expect(looked).not.toHaveBeenCalled();
     looked.mockRestore();

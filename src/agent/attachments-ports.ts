@@ -32,7 +32,13 @@ export function describeMapping(mapping: PortMapping): string {
 
 /** Claims are taken before anything waits, so that of two ADDs at once one sees the other. */
 export class PortClaims {
+  /** How people know a holder. */
+  readonly #describe: (holder: string) => string;
   readonly #claims = new Map<string, { readonly mapping: PortMapping; readonly holder: string }[]>();
+
+  constructor(describe: (holder: string) => string) {
+    this.#describe = describe;
+  }
 
   /** Takes all, or throws and takes none. */
   take(mappings: readonly PortMapping[], holder: string): void {
@@ -50,7 +56,7 @@ export class PortClaims {
       if (taken !== undefined)
         throw new CniError(
           cniCodes.portInUse,
-          `Cannot map ${describeMapping(mapping)}: container "${taken}" holds it`,
+          `Cannot map ${describeMapping(mapping)}: container ${this.#describe(taken)} holds it`,
           'choose another host port, or remove that container',
         );
       if (twice !== i)

@@ -79,7 +79,10 @@ export class Attachments {
   readonly #count: ReturnType<Metrics['gauge']>;
   readonly #records = new AttachmentsTable();
   readonly #addresses = new AttachmentAddresses();
-  readonly #ports = new PortClaims();
+  readonly #ports = new PortClaims((id) => {
+    const name = this.#records.get(id)?.name;
+    return name === undefined ? `"${id}"` : `"${name}" (${id})`;
+  });
   readonly #lock = new KeyedLock();
   /** How many sweeps in a row have missed an attachment's namespace. */
   readonly #missed = new Map<string, number>();

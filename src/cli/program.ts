@@ -3,7 +3,7 @@
  *
  * Invariants: `--help` names every verb without loading one; wrong usage exits with 2 and one line, failure with 1.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { describeError, isPortolanError } from '../base/errors.ts';
 import { createCliContext, type CliContext } from './context.ts';
 import { version } from './version.ts';
@@ -78,9 +78,19 @@ function createProgram(): Command {
 function configure(command: Command): Command {
   command
     .exitOverride()
+    .configureHelp({ optionDescription: describeOption })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'portolan: ')) });
   for (const child of command.commands) configure(child);
   return command;
+}
+
+/** Nothing as a default goes without saying. */
+function describeOption(option: Option): string {
+  const { defaultValue, description } = option as Option & { readonly defaultValue: unknown };
+  const isNothing =
+    defaultValue === false ||
+    (typeof defaultValue === 'object' && Object.keys(defaultValue ?? {}).length === 0);
+  return isNothing ? description : new Help().optionDescription(option);
 }
 
 /** The first word that is neither an option nor the value of `--api`. */

@@ -92,7 +92,7 @@ describe('podman with its CNI backend', () => {
   it('is told by us why a container cannot start, though podman itself listens on the port', async () => {
     expect(await lab.sh('agent1', 'ss -ltnp sport = :31888')).toContain('conmon');
     await expect(one.podmanWeb('second', 'dcos', '--publish', '31888:80')).rejects.toThrow(
-      /Cannot map host port 31888\/tcp: container "[0-9a-f]{64}\/eth0" holds it/,
+      /Cannot map host port 31888\/tcp: container "web" \([0-9a-f]{64}\/eth0\) holds it/,
     );
     await one.podman('rm', '--force', '--time=0', 'second');
     await lab.sh('agent1', 'busybox httpd -p 31887 -h /etc');

@@ -84,8 +84,9 @@ function down(context: CliContext): Command {
 function exec(_context: CliContext): Command {
   return new Command('exec')
     .description("Run a command on a host, with this terminal and the command's exit status.")
-    .argument('<host>')
-    .argument('<command...>', 'after --')
+    .usage('HOST [options] -- COMMAND [ARG...]')
+    .argument('<host>', 'as "lab status" names it')
+    .argument('<command...>', 'the program and its arguments')
     .action(async (host: string, argv: readonly string[], options: LabChoice) => {
       process.exitCode = await labExec(options.lab, host, argv);
     });
@@ -97,13 +98,15 @@ interface RunOptions extends LabChoice {
   readonly runtime: 'native' | 'docker';
   readonly publish: readonly PortMapping[];
   readonly label: Readonly<Record<string, string>>;
+  readonly quiet: boolean;
 }
 
 function run(context: CliContext): Command {
   return new Command('run')
-    .description('Start a container on a host.')
-    .argument('<host>')
-    .argument('<command...>', 'after --')
+    .description('Start a container on a host, in the background; prints its id and addresses.')
+    .usage('HOST --name NAME [options] -- COMMAND [ARG...]')
+    .argument('<host>', 'as "lab status" names it')
+    .argument('<command...>', 'the program and its arguments')
     .requiredOption('--name <name>', "the container's name")
     .option('--network <overlay>', 'the overlay (default: the first)')
     .addOption(
@@ -116,14 +119,17 @@ function run(context: CliContext): Command {
       [],
     )
     .option('--label <key=value>', 'a label; may be repeated', collectLabel, {})
+    .option('-q, --quiet', 'print only its first address', false)
     .action(async (host: string, argv: readonly string[], options: RunOptions) => {
       const { lab, name, network, runtime, publish: ports, label: labels } = options;
       const chosen = { lab, host, name, argv, runtime, ports, labels };
       const container = await labRun(network === undefined ? chosen : { ...chosen, network });
-      context.print([{ ...container, host }], {
-        output: 'table',
-        columns: ['id', 'name', 'host', 'addresses'],
-      });
+      if (options.quiet) process.stdout.write(`${container.addresses[0] ?? ''}\n`);
+      else
+        context.print([{ ...container, host }], {
+          output: 'table',
+          columns: ['id', 'name', 'host', 'addresses'],
+        });
     });
 }
 
