@@ -14,8 +14,6 @@ import type { LabProcess, LabState } from './state.ts';
 export type DaemonKind = 'master' | 'agent';
 
 const WRITE_TIMEOUT_MS = 10_000;
-/** The agent beside a master leaves the master its port for the record exchange. */
-const MASTER_HOST_GOSSIP_PORT = 62_502;
 
 /** The daemons that a host of this role runs. */
 export function daemonsOf(role: HostPlan['role']): readonly DaemonKind[] {
@@ -42,7 +40,6 @@ export function renderConfigs(
   if (host.role === 'master')
     files.set('/etc/portolan/master.yaml', JSON.stringify({ address: host.address, masters }));
   const onMaster = {
-    gossip_port: MASTER_HOST_GOSSIP_PORT,
     network_config: { mesos_bridge: false, docker_bridge: false },
   };
   files.set(

@@ -43,6 +43,14 @@ describe('loadConfigFile', () => {
     expect((await loadConfigFile(masterConfig, undefined, join(dir, 'none'))).http_port).toBe(5050);
   });
 
+  test('lets a master and an agent run on one host without being told', () => {
+    const ports = [masterConfig, agentConfig].flatMap((config) => {
+      const { http_port, gossip_port } = config.parse({});
+      return [http_port, gossip_port];
+    });
+    expect(new Set(ports).size).toBe(4);
+  });
+
   test('refuses a file that is not there, by name', async () => {
     await expect(loadConfigFile(agentConfig, join(dir, 'none'), '/x')).rejects.toThrow(join(dir, 'none'));
   });

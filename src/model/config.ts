@@ -8,6 +8,8 @@ import { ipText } from './text.ts';
 export const MASTER_PORT = 5050;
 export const AGENT_PORT = 5051;
 export const GOSSIP_PORT = 62_501;
+/** Another one: masters run an agent too, on the same host. */
+export const MASTER_GOSSIP_PORT = 62_502;
 
 const hostPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):[0-9]{1,5}$/i, {
   error: (issue) => `"${String(issue.input)}" is not host:port such as 10.0.0.1:5050`,
@@ -60,7 +62,7 @@ export const masterConfig = z.strictObject({
   state_dir: z.string().default('/var/lib/portolan/master'),
   run_dir: z.string().default('/run/portolan'),
   http_port: port.default(MASTER_PORT),
-  gossip_port: port.default(GOSSIP_PORT),
+  gossip_port: port.default(MASTER_GOSSIP_PORT),
   store: z.enum(['embedded']).default('embedded'),
   network: networkConfig.prefault(defaultNetwork),
   log_level: logLevel,

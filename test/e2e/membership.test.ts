@@ -145,6 +145,7 @@ describe('a cluster', () => {
         host,
         'container',
         'run',
+        '--detach',
         '--network',
         network,
         '-o',
