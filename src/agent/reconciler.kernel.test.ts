@@ -138,7 +138,7 @@ function picture(): readonly string[] {
     ip('-6', 'neigh', 'show', 'dev', 'vtep1024', 'nud', 'permanent'),
     inHost(1, 'bridge', 'fdb', 'show', 'dev', 'vtep1024'),
     // Without the operational state: an empty bridge gets it a moment after everything else.
-    ip('-br', 'address', 'show', 'scope', 'global').replaceAll(/^(\S+)\s+(UP|DOWN|UNKNOWN)\b/gm, '$1'),
+    ip('-br', 'address', 'show', 'scope', 'global').replaceAll(/^(\S+)\s+(UP|DOWN|UNKNOWN)\s+/gm, '$1 '),
     inHost(1, 'nft', '-s', 'list', 'table', 'inet', 'portolan'),
     inHost(1, 'sysctl', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'),
     inHost(1, 'sysctl', '-a', '-r', '(vtep1024|m-dcos)[.](forwarding|rp_filter)'),

@@ -1,4 +1,5 @@
 /** Cases of links. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ip } from '../base/ip.ts';
 import { mac, bridge, vxlan, add, set, remove, address, type Case } from './samples-contract.ts';
@@ -151,6 +152,40 @@ export function linkCases(given: () => Case): void {
       );
       expect(results.flat()).toEqual([]);
       expect((await given().kernel.links()).map((link) => link.name).sort()).toEqual(['br', 'lo']);
+    });
+
+    it('deletes one after another, whose names are free at once, beside a crowd', async () => {
+      const { kernel } = given();
+      const crowd = Array.from({ length: 30 }, (_, i) => `v${i}`);
+      await given().done(
+        ...crowd.map((veth) => add(veth, { kind: 'veth', peer: { name: `${veth}p` } })),
+        add('a', { kind: 'veth', peer: { name: 'b' } }),
+      );
+      const crowdGone = Promise.all(
+        crowd.map(async (veth, i) => {
+          for (let turn = 0; turn < i; turn++) await nextTurn();
+          return kernel.apply([remove(veth)]);
+        }),
+      );
+      for (let i = 0; i < 10; i++)
+        await given().done(remove('a'), add('a', { kind: 'veth', peer: { name: 'b' } }, { alias: `${i}` }));
+      expect((await crowdGone).flat()).toEqual([]);
+      expect((await kernel.links()).map((link) => link.name).sort()).toEqual(['a', 'b', 'lo']);
+      expect(await kernel.link('a')).toMatchObject({ alias: '9', group: 0 });
+    });
+
+    it('never deletes what was made under the name of something that was not there', async () => {
+      const { kernel } = given();
+      const crowd = Array.from({ length: 12 }, (_, i) => `v${i}`);
+      await given().done(...crowd.map((name) => add(name, bridge)));
+      const crowdGone = crowd.map(async (name, i) => {
+        for (let turn = 0; turn < i; turn++) await nextTurn();
+        return kernel.apply([remove(name)]);
+      });
+      for (const name of crowd.map((each) => `${each}x`)) await given().done(remove(name), add(name, bridge));
+      await Promise.all(crowdGone);
+      await given().done(add('last', bridge), remove('last'));
+      expect(await kernel.links()).toHaveLength(1 + crowd.length);
     });
 
     it('says which of many deletions failed', async () => {

@@ -48,7 +48,6 @@ export class RealNamespace implements NetworkNamespace {
   readonly #sysctls: SysctlReader;
   #dumps: NetlinkSocket | undefined;
   #bulk: NetlinkSocket | undefined;
-  #deletionSocket: NetlinkSocket | undefined;
   #deletions: LinkDeletions | undefined;
   #closed = false;
 
@@ -169,7 +168,7 @@ export class RealNamespace implements NetworkNamespace {
     this.#requests.close();
     this.#dumps?.close();
     this.#bulk?.close();
-    this.#deletionSocket?.close();
+    this.#deletions?.close();
     this.#sysctls.close();
     this.#handle.close();
   }
@@ -182,8 +181,10 @@ export class RealNamespace implements NetworkNamespace {
   }
 
   #linkDeletions(): LinkDeletions {
-    this.#deletionSocket ??= this.#openSocket();
-    return (this.#deletions ??= new LinkDeletions({ socket: this.#deletionSocket }));
+    return (this.#deletions ??= new LinkDeletions({
+      openSocket: () => this.#openSocket(),
+      links: this.#links,
+    }));
   }
 
   #dump<T>(

@@ -229,8 +229,8 @@ export interface NetworkNamespace {
   fdb(filter: { readonly link: string }): Promise<readonly FdbEntry[]>;
   /**
    * Performs the operations in order, many messages per send, each acknowledged. Goes on after a failure and reports
-   * all of them; never holds the event loop longer than about 10 ms. `link-delete` waits off the main thread, and
-   * deletions asked for at the same time share one wait.
+   * all of them; never holds the event loop longer than about 10 ms. `link-delete` goes off the main thread and
+   * is done when the link is gone: what is made next may have its name.
    */
   apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]>;
   /** Net sysctls of this namespace by dotted or slashed key: `net/ipv4/ip_forward`. `undefined` when there is none. */

@@ -1,7 +1,7 @@
 /**
  * Single links through one socket, each call done when it returns: look-up, creation, change, move.
  *
- * Removal is not here: it waits for RCU and has a module of its own (deletions.ts).
+ * Removal is not here: its call waits for RCU and has a module of its own (deletions.ts).
  */
 import { closeSync } from 'node:fs';
 import { isPortolanError } from '../../base/errors.ts';

@@ -227,18 +227,16 @@ export function encodeLinkMove(
 }
 
 /** `ip link del X`. */
-export function encodeLinkDelete(writer: MessageWriter, sequence: number, name: string): void {
+export function encodeLinkDelete(writer: MessageWriter, sequence: number, index: number): void {
   writer.begin(RTM_DELLINK, SET, sequence);
-  ifinfo(writer, {});
-  writer.attributeString(IFLA_IFNAME, name);
+  ifinfo(writer, { index });
   writer.end();
 }
 
-/** `ip link set X group N`, by name. */
-export function encodeLinkGroup(writer: MessageWriter, sequence: number, name: string, group: number): void {
+/** `ip link set X group N`. */
+export function encodeLinkGroup(writer: MessageWriter, sequence: number, index: number, group: number): void {
   writer.begin(RTM_NEWLINK, SET, sequence);
-  ifinfo(writer, {});
-  writer.attributeString(IFLA_IFNAME, name);
+  ifinfo(writer, { index });
   writer.attributeU32(IFLA_GROUP, group);
   writer.end();
 }
