@@ -16,6 +16,7 @@ const input = (change: Partial<RulesetInput> = {}): RulesetInput => ({
   overlays: [overlay],
   vtep: 'vtep1024',
   vxlanPort: 64_000,
+  underlay: ip('10.0.0.11'),
   portMappings: [],
   ...change,
 });
@@ -73,6 +74,19 @@ describe('ruleset', () => {
     expect(elementsOf(given, 'portMapOn4')).toEqual(['10.0.0.11 . 17 . 53 : 9.0.1.3 . 80']);
     expect(elementsOf(given, 'portMap6')).toEqual(['6 . 8080 : fd01:b::1:0:0:3 . 80']);
     expect(elementsOf(given, 'portMapOn6')).toEqual(['fd00::1 . 6 . 8080 : fd01:b::1:0:0:3 . 80']);
+  });
+
+  it("leaves untracked what leaves this host's end of the tunnels or arrives there, in one rule each", () => {
+    const outerRules = (underlay: string): string[] =>
+      rulesOf(input({ underlay: ip(underlay) })).filter((rule) => rule.includes('notrack'));
+    expect(outerRules('10.0.0.11')).toEqual([
+      'udp dport 64000 ip daddr 10.0.0.11 notrack',
+      'udp dport 64000 ip saddr 10.0.0.11 notrack',
+    ]);
+    expect(outerRules('fd00::11')).toEqual([
+      'udp dport 64000 ip6 daddr fd00::11 notrack',
+      'udp dport 64000 ip6 saddr fd00::11 notrack',
+    ]);
   });
 
   it('refuses a mapping that cannot be, naming the field', () => {

@@ -11,7 +11,7 @@
  * traffic. With br_netfilter a connection translated back to its own bridge is not routed but bridged, so a container
  * reaches itself by its host port only if its bridge port has hairpin mode. VIPs and policies will be further chains of this table.
  */
-import { comparePrefix, type Prefix } from '../base/ip.ts';
+import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
@@ -42,6 +42,8 @@ export interface RulesetInput {
   /** Name of the VXLAN device. */
   readonly vtep: string;
   readonly vxlanPort: number;
+  /** This host's end of every tunnel. */
+  readonly underlay: IpAddress;
   readonly portMappings: readonly PortMapping[];
 }
 
@@ -107,14 +109,13 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [...guardRules(), toOuter(input)],
+      rules: [outerRule(input, 'daddr'), ...guardRules()],
     },
-    { name: 'raw-output', base: filter('output', RAW), rules: [toOuter(input)] },
+    { name: 'raw-output', base: filter('output', RAW), rules: [outerRule(input, 'saddr')] },
     { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },
     { name: 'mangle-forward', base: filter('forward', MANGLE), rules: [TO_CLAMP] },
-    { name: 'outer', rules: OUTER_RULES },
     { name: 'clamp', rules: CLAMP_RULES },
     { name: 'host-ports', rules: hostPortRules() },
   ];
@@ -152,14 +153,13 @@ function guardRules(): readonly string[] {
 
 /**
  * The outer packets of VXLAN need no connection tracking. Containers may use the same port among themselves and
- * towards others: theirs carry an address of an overlay.
+ * towards others: theirs are neither from this host's end of the tunnels nor for it. One comparison of an address
+ * costs a tenth of looking up both in the sets of overlays, for every packet of the tunnel.
  */
-const OUTER_RULES: readonly string[] = [
-  'ip saddr != @overlays4 ip daddr != @overlays4 notrack',
-  'ip6 saddr != @overlays6 ip6 daddr != @overlays6 notrack',
-];
-
-const toOuter = ({ vxlanPort }: RulesetInput): string => `udp dport ${vxlanPort} jump outer`;
+function outerRule({ vxlanPort, underlay }: RulesetInput, end: 'saddr' | 'daddr'): string {
+  const family = underlay.family === 4 ? 'ip' : 'ip6';
+  return `udp dport ${vxlanPort} ${family} ${end} ${String(underlay)} notrack`;
+}
 
 const TO_THIS_HOST = 'fib daddr type local jump host-ports';
 

@@ -17,6 +17,7 @@ export function compileTable(input: CompileInput, local: Local): NftTable {
     overlays: overlays(input, local),
     vtep: local.vtep.name,
     vxlanPort: VXLAN_PORT,
+    underlay: input.underlay.address,
     portMappings: portMappings(input.attachments),
   });
 }

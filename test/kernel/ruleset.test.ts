@@ -44,6 +44,7 @@ function inputOf(host: 1 | 2): RulesetInput {
     overlays: [local, host === 1 ? { ...other, bridge: 'm-other', subnet: prefix('12.0.1.0/25') } : other],
     vtep: 'vtep1024',
     vxlanPort: 64_000,
+    underlay: ip(`10.0.0.1${host}`),
     portMappings: host === 1 ? portMappings : [],
   };
 }
@@ -309,6 +310,7 @@ describe('the ruleset on real packets', () => {
     });
 
     it('holds for an IPv6 underlay as well', async () => {
+      load('host1', ruleset({ ...inputOf(1), underlay: ip('fd00::11') }));
       inside('host1', 'conntrack -F 2>/dev/null');
       await at('outside').ask({ to: 'fd00::11', port: 64_000, protocol: 'udp', timeoutMs: 200 });
       await at('host1').ask({ to: 'fd00::12', port: 64_000, protocol: 'udp', timeoutMs: 200 });
@@ -320,6 +322,11 @@ describe('the ruleset on real packets', () => {
 
     it('lets containers use the same port', async () => {
       expect(await at('a').ask({ to: '10.0.0.99', port: 64_000, protocol: 'udp' })).toBe('10.0.0.11');
+      inside('host1', 'conntrack -F 2>/dev/null');
+      await at('a').ask({ to: '9.0.2.3', port: 64_000, protocol: 'udp', timeoutMs: 200 });
+      expect(inside('host1', 'conntrack -L 2>/dev/null')).toMatch(
+        /src=9\.0\.1\.3 dst=9\.0\.2\.3 .*dport=64000/,
+      );
     });
   });
 

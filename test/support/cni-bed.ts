@@ -7,7 +7,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
 import { realClock, type Clock } from '../../src/base/clock.ts';
-import { InterfaceAddress, prefix } from '../../src/base/ip.ts';
+import { InterfaceAddress, ip, prefix } from '../../src/base/ip.ts';
 import { silentLog, type Log } from '../../src/base/log.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { Attachments } from '../../src/agent/attachments.ts';
@@ -86,6 +86,7 @@ export class CniBed {
       overlays: overlays.map(({ half, ...rest }) => ({ ...rest, subnet: prefix(half) })),
       vtep: 'vtep1024',
       vxlanPort: 64_000,
+      underlay: ip('10.0.0.11'),
       portMappings: [],
     };
     await this.kernel.nft.replace(ruleset(input));
