@@ -30,11 +30,17 @@ export async function observe(
     ),
     routes: await kernel.routes({ protocol: PROTOCOL_PORTOLAN }),
     rules: await kernel.rules(),
-    neighbours: (await Promise.all(tunnels.map((link) => kernel.neighbours({ link })))).flat(),
-    fdb: (await Promise.all(tunnels.map((link) => kernel.fdb({ link })))).flat(),
+    neighbours: whole(await Promise.all(tunnels.map((link) => kernel.neighbours({ link })))),
+    fdb: whole(await Promise.all(tunnels.map((link) => kernel.fdb({ link })))),
     sysctls: new Map(await Promise.all(sysctls)),
     table,
   };
+}
+
+/** A single list stays itself: the same list again means that nothing has changed. */
+function whole<T>(lists: readonly (readonly T[])[]): readonly T[] {
+  const [first, ...rest] = lists;
+  return first !== undefined && rest.length === 0 ? first : lists.flat();
 }
 
 /** Of our own devices only: each container's veth may have addresses that concern nobody. */

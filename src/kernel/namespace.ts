@@ -10,6 +10,7 @@
 import { assert } from '../base/assert.ts';
 import { Echoes } from './netlink/echoes.ts';
 import { LinkDeletions } from './netlink/deletions.ts';
+import { RememberedDump, RememberedDumps } from './netlink/dump-memory.ts';
 import { Links } from './netlink/links.ts';
 import { MessageWriter, type Message } from './netlink/message.ts';
 import { OperationRun } from './netlink/operations.ts';
@@ -46,6 +47,9 @@ export class RealNamespace implements NetworkNamespace {
   readonly #requests: NetlinkSocket;
   readonly #links: Links;
   readonly #sysctls: SysctlReader;
+  readonly #routes = new RememberedDumps<Route>();
+  readonly #neighbours = new RememberedDumps<Neighbour>();
+  readonly #fdb = new RememberedDumps<FdbEntry>();
   #dumps: NetlinkSocket | undefined;
   #bulk: NetlinkSocket | undefined;
   #deletions: LinkDeletions | undefined;
@@ -89,17 +93,20 @@ export class RealNamespace implements NetworkNamespace {
   }
 
   async routes(filter: RouteFilter = {}): Promise<readonly Route[]> {
-    const decoder = new RouteDecoder();
-    const nameOf = this.#names();
-    const routes = await this.#dumpFamilies(
-      'ip route show',
-      (writer, sequence, family) => encodeRouteDump(writer, sequence, family, filter),
-      (buffer, message) => decoder.decode(buffer, message, nameOf),
-    );
-    // IPv6 passes a table's neighbours in the dump on some kernels; the filter holds in any case.
-    return routes.filter(
-      ({ table, protocol }) =>
-        table === (filter.table ?? table) && protocol === (filter.protocol ?? protocol),
+    const question = this.#routes.get(JSON.stringify(filter), () => {
+      const decoder = new RouteDecoder();
+      return new RememberedDump({
+        dumps: FAMILIES.length,
+        aging: false,
+        decode: (buffer, message, nameOf) => {
+          const route = decoder.decode(buffer, message, nameOf);
+          // IPv6 passes a table's neighbours in the dump on some kernels; the filter holds in any case.
+          return route !== undefined && passes(filter, route) ? route : undefined;
+        },
+      });
+    });
+    return this.#again(question, 'ip route show', (writer, sequence, family) =>
+      encodeRouteDump(writer, sequence, family, filter),
     );
   }
 
@@ -115,26 +122,36 @@ export class RealNamespace implements NetworkNamespace {
   async neighbours(filter: { readonly link?: string } = {}): Promise<readonly Neighbour[]> {
     const index = this.#filterIndex(filter.link);
     if (index === undefined) return [];
-    const decoder = new NeighbourDecoder();
-    const nameOf = this.#names();
-    return this.#dumpFamilies(
-      'ip neigh show',
-      (writer, sequence, family) => encodeNeighbourDump(writer, sequence, family, index),
-      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    const question = this.#neighbours.get(filter.link ?? '', () => {
+      const decoder = new NeighbourDecoder();
+      return new RememberedDump({
+        dumps: FAMILIES.length,
+        aging: true,
+        decode: (buffer, message, nameOf) => decoder.decode(buffer, message, nameOf),
+      });
+    });
+    return this.#again(question, 'ip neigh show', (writer, sequence, family) =>
+      encodeNeighbourDump(writer, sequence, family, index),
     );
   }
 
   async fdb(filter: { readonly link: string }): Promise<readonly FdbEntry[]> {
     const index = this.#filterIndex(filter.link);
     if (index === undefined) return [];
-    const decoder = new FdbDecoder();
-    const nameOf = this.#names();
-    const entries = await this.#dump(
-      `bridge fdb show dev ${filter.link}`,
-      (writer, sequence) => encodeFdbDump(writer, sequence, index),
-      (buffer, message) => decoder.decode(buffer, message, nameOf),
+    const question = this.#fdb.get(filter.link, () => {
+      const decoder = new FdbDecoder();
+      return new RememberedDump({
+        dumps: 1,
+        aging: true,
+        decode: (buffer, message, nameOf) => {
+          const entry = decoder.decode(buffer, message, nameOf);
+          return entry?.link === filter.link ? entry : undefined;
+        },
+      });
+    });
+    return this.#again(question, `bridge fdb show dev ${filter.link}`, (writer, sequence) =>
+      encodeFdbDump(writer, sequence, index),
     );
-    return entries.filter((entry) => entry.link === filter.link);
   }
 
   async apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
@@ -196,23 +213,35 @@ export class RealNamespace implements NetworkNamespace {
     return this.#dumps.dump(what, encode, decode, new MessageWriter(256));
   }
 
-  /** Both families, one after the other; a family that the kernel does not have, or an unknown table, is empty. */
+  /** Both families, one after the other. */
   async #dumpFamilies<T>(
     what: string,
     encode: (writer: MessageWriter, sequence: number, family: 4 | 6) => void,
     decode: (buffer: Buffer, message: Message) => T | undefined,
   ): Promise<readonly T[]> {
-    const all: T[][] = [];
-    for (const family of FAMILIES) {
-      try {
-        all.push(await this.#dump(what, (writer, sequence) => encode(writer, sequence, family), decode));
-      } catch (error) {
-        const none =
-          isErrno(error, 'ENOENT') || isErrno(error, 'EAFNOSUPPORT') || isErrno(error, 'EOPNOTSUPP');
-        if (!none) throw error;
-      }
-    }
+    const all: (readonly T[])[] = [];
+    for (const family of FAMILIES)
+      all.push(
+        await orNone(this.#dump(what, (writer, sequence) => encode(writer, sequence, family), decode)),
+      );
     return all.flat();
+  }
+
+  /** Asks what was asked before; a question of one dump has no family. */
+  #again<T>(
+    question: RememberedDump<T>,
+    what: string,
+    encode: (writer: MessageWriter, sequence: number, family: 4 | 6) => void,
+  ): Promise<readonly T[]> {
+    return question.read(async (memory, at) => {
+      const nameOf = this.#names();
+      const begin = (writer: MessageWriter, sequence: number): void => {
+        memory.begin(nameOf);
+        encode(writer, sequence, FAMILIES[at] ?? 4);
+      };
+      const dump = this.#dump(what, begin, (buffer, message) => memory.add(buffer, message));
+      return orNone(dump.then(() => memory.end()));
+    });
   }
 
   /** 0 = no filter, `undefined` = there is no such link. */
@@ -230,6 +259,23 @@ export class RealNamespace implements NetworkNamespace {
       return name;
     };
   }
+}
+
+const nothing: readonly never[] = [];
+
+/** A family that the kernel does not have, or an unknown table, is empty. */
+async function orNone<T>(dump: Promise<readonly T[]>): Promise<readonly T[]> {
+  try {
+    return await dump;
+  } catch (error) {
+    const none = isErrno(error, 'ENOENT') || isErrno(error, 'EAFNOSUPPORT') || isErrno(error, 'EOPNOTSUPP');
+    if (!none) throw error;
+    return nothing;
+  }
+}
+
+function passes({ table, protocol }: RouteFilter, route: Route): boolean {
+  return route.table === (table ?? route.table) && route.protocol === (protocol ?? route.protocol);
 }
 
 function withMaster(link: DecodedLink, master: string | undefined): Link {

@@ -217,7 +217,10 @@ export interface Monitor {
   close(): void;
 }
 
-/** One network namespace. */
+/**
+ * One network namespace. A list of routes, neighbours or forwarding entries may be the very one of the last time when
+ * nothing has changed since.
+ */
 export interface NetworkNamespace {
   links(): Promise<readonly Link[]>;
   link(name: string): Promise<Link | undefined>;

@@ -16,6 +16,7 @@ export class Items<T> {
   readonly #byKey = new Map<string, T>();
   readonly #byWords = new Map<string, T>();
   #indexed = 0;
+  #settled: readonly T[] | undefined;
 
   constructor(values: readonly T[], kind: Kind<T>) {
     this.values = values;
@@ -36,6 +37,16 @@ export class Items<T> {
   get(key: string): T | undefined {
     drain(this.index());
     return this.#byKey.get(key);
+  }
+
+  /** Remembers a list of observed objects in which there was nothing to make and nothing to remove. */
+  settle(observed: readonly T[]): void {
+    this.#settled = observed;
+  }
+
+  /** True of the very list that was as it should be: whoever reads the kernel gives it again while nothing changes. */
+  isSettled(observed: readonly T[]): boolean {
+    return observed === this.#settled;
   }
 
   /** The object of just these words: what is as it should be is found by one text and one look-up. */

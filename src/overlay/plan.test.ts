@@ -7,7 +7,7 @@ import type { KernelOperation, Link, LinkDetails, Route } from '../kernel/types.
 import { attachmentOf, clusters, inputWith, nodeId } from './arbitrary.ts';
 import { compile } from './compile.ts';
 import type { DesiredState } from './desired.ts';
-import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind } from './inventory.ts';
+import { addressKind, fdbKind, neighbourKind, routeKind, ruleKind, takeInventory } from './inventory.ts';
 import type { Kind } from './inventory.ts';
 import {
   deleteLink,
@@ -18,7 +18,8 @@ import {
   setLink,
 } from './kernel-model-fake.ts';
 import { attachmentAlias } from './marks.ts';
-import { plan } from './plan.ts';
+import { plan, planSliced } from './plan.ts';
+import { drain } from './slice.ts';
 import type { Observed, Plan } from './step.ts';
 
 const NAMES = { vtep: 'vtep1024', bridge: 'm-dcos' };
@@ -433,6 +434,26 @@ function clusterOf(present: ReadonlyMap<number, number>): DesiredState {
   });
   return compile({ ...input, records });
 }
+
+describe('an inventory that is kept between rounds', () => {
+  it('plans as a fresh one does, also where it has found the same lists in order before', () => {
+    const { desired, kernel } = reconciled([2, 3]);
+    const kept = takeInventory(desired);
+    const { [NAMES.vtep]: _, ...others } = Object.fromEntries(kernel.links);
+    for (const found of [
+      kernel,
+      kernel,
+      { ...kernel, links: new Map(Object.entries(others)) },
+      setLink(kernel, NAMES.vtep, { mac: '02:00:00:00:00:66' as Mac }),
+      { ...kernel, routes: kernel.routes.slice(1) },
+      { ...kernel, fdb: [] },
+      kernel,
+    ]) {
+      const observed = withTable(desired, found);
+      expect(operations(drain(planSliced(kept, observed)))).toEqual(operations(plan(desired, observed)));
+    }
+  });
+});
 
 describe('routes of ours', () => {
   it('carry our protocol and a metric of their own per node', () => {

@@ -68,6 +68,8 @@ function concatenated(groups: readonly (readonly Step[])[]): readonly Step[] {
 interface Differ<T> {
   readonly object: ObjectKind;
   readonly kind: Kind<T>;
+  /** True when no device is made, removed, flushed or blocked: then an object's turn depends on itself alone. */
+  readonly calm: boolean;
   make(value: T): KernelOperation;
   remove(value: T): KernelOperation;
   /** False when its device is blocked. */
@@ -88,6 +90,7 @@ function* diff<T>(
   desired: Items<T>,
   observed: readonly T[],
 ): Generator<undefined, Difference> {
+  if (differ.calm && desired.isSettled(observed)) return NO_DIFFERENCE;
   const found: Found<T> = { make: [], remove: [], seen: new Set() };
   if (observed.length > 0) yield* desired.index();
   for (let at = 0; at < observed.length; at += SLICE) {
@@ -99,8 +102,11 @@ function* diff<T>(
       makeSlice(differ, desired.values.slice(at, at + SLICE), found);
       yield;
     }
+  if (differ.calm && found.make.length + found.remove.length === 0) desired.settle(observed);
   return found;
 }
+
+const NO_DIFFERENCE: Difference = { make: [], remove: [] };
 
 interface Found<T> {
   readonly make: Step[];
@@ -186,6 +192,7 @@ function neighbourDiffer(inventory: Inventory, links: LinkPlan): Differ<Observed
   return {
     object: 'neighbour',
     kind: neighbourKind,
+    calm: isCalm(links),
     make: (neighbour) => ({ do: 'neighbour-replace', neighbour }),
     remove: (neighbour) => ({ do: 'neighbour-delete', neighbour }),
     possible: ({ link }) => !links.blocked.has(link),
@@ -199,6 +206,7 @@ function routeDiffer(links: LinkPlan): Differ<Observed['routes'][number]> {
   return {
     object: 'route',
     kind: routeKind,
+    calm: isCalm(links),
     make: (route) => ({ do: 'route-replace', route }),
     remove: (route) => ({ do: 'route-delete', route }),
     possible: ({ link }) => link === undefined || !links.blocked.has(link),
@@ -210,12 +218,17 @@ function routeDiffer(links: LinkPlan): Differ<Observed['routes'][number]> {
 const ruleDiffer: Differ<Observed['rules'][number]> = {
   object: 'rule',
   kind: ruleKind,
+  calm: true,
   make: (rule) => ({ do: 'rule-add', rule }),
   remove: (rule) => ({ do: 'rule-delete', rule }),
   possible: () => true,
   vanishes: () => false,
   ours: ({ protocol }) => protocol === PROTOCOL_PORTOLAN,
 };
+
+function isCalm({ blocked, emptied, flushed, removed }: LinkPlan): boolean {
+  return blocked.size + emptied.size + flushed.size + removed.size === 0;
+}
 
 /** Ours and staying: what is on a device that goes away goes with it. */
 function isOurs(inventory: Inventory, links: LinkPlan, link: string): boolean {
@@ -230,6 +243,7 @@ function* planFdb(
   const differ: Differ<FdbEntry> = {
     object: 'fdb',
     kind: fdbKind,
+    calm: isCalm(links),
     make: (entry) => ({ do: 'fdb-replace', entry }),
     remove: (entry) => ({ do: 'fdb-delete', entry }),
     possible: ({ link }) => !links.blocked.has(link),
@@ -260,6 +274,7 @@ function* planAddresses(
   const differ: Differ<Address> = {
     object: 'address',
     kind: addressKind,
+    calm: isCalm(links),
     make: (address) => ({ do: 'address-replace', address }),
     remove: (address) => ({ do: 'address-delete', address }),
     possible: ({ link }) => !links.blocked.has(link),
