@@ -5,12 +5,17 @@ import type { AgentOverlay } from '../model/overlay.ts';
 import { bridgeMac } from '../overlay/marks.ts';
 import type { Subnet } from './attachments-addresses.ts';
 
+export interface NetworkSubnet extends Subnet {
+  /** The whole overlay's, where the grant names it. */
+  readonly space: Prefix | undefined;
+}
+
 export interface NetworkView {
   readonly name: string;
   readonly bridge: string;
   readonly bridgeMac: Mac;
   /** This host's part for containers of runtimes that speak CNI, IPv4 first. */
-  readonly subnets: readonly Subnet[];
+  readonly subnets: readonly NetworkSubnet[];
   readonly mtu: number;
   /** Absent = containers can be attached. */
   readonly notReady?: {
@@ -27,11 +32,12 @@ export function networkView(
 ): NetworkView | undefined {
   const bridge = overlay.mesos_bridge;
   if (bridge === undefined) return undefined;
-  const subnets = [bridge.ip, init.ipv6 ? bridge.ip6 : undefined].flatMap(subnetOf);
+  const { name, subnet, subnet6 } = overlay.info;
+  const subnets = [...subnetOf(bridge.ip, subnet), ...(init.ipv6 ? subnetOf(bridge.ip6, subnet6) : [])];
   const first = subnets[0];
   if (first === undefined) return undefined;
   return {
-    name: overlay.info.name,
+    name,
     bridge: bridge.name,
     bridgeMac: bridgeMac(first.gateway),
     subnets,
@@ -39,9 +45,10 @@ export function networkView(
   };
 }
 
-function subnetOf(text: string | undefined): readonly Subnet[] {
+function subnetOf(text: string | undefined, whole: string | undefined): readonly NetworkSubnet[] {
   const subnet: Prefix | undefined = text === undefined ? undefined : parsePrefix(text);
   // The first host of the half is the gateway (reference "overlay network", section 5).
   const gateway = subnet?.at(1);
-  return subnet === undefined || gateway === undefined ? [] : [{ subnet, gateway }];
+  if (subnet === undefined || gateway === undefined) return [];
+  return [{ subnet, gateway, space: whole === undefined ? undefined : parsePrefix(whole) }];
 }

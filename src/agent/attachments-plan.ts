@@ -45,6 +45,7 @@ export function planAttachment(request: CniRequest, input: PlanInput): Attachmen
     mtu: mtuFor(config.mtu, view),
     ...(config.mtu === undefined ? {} : { mtuLimit: config.mtu }),
     metric: 0,
+    spaces: view.subnets.flatMap(({ space }) => space?.toString() ?? []),
     routes: extraRoutes(request, allocated),
     ports: [...config.ports],
     labels: config.labels,

@@ -30,6 +30,8 @@ export const attachmentRecord = z.strictObject({
   mtuLimit: z.int().optional(),
   /** Metric of its default routes: not 0 where the container had a default route already. */
   metric: z.int(),
+  /** The whole overlay, one network for each address, as far as known. */
+  spaces: z.array(prefixText).default([]),
   routes: z.array(z.strictObject({ destination: prefixText, gateway: ipText })),
   ports: z.array(portMapping),
   labels: z.record(z.string(), z.string()),

@@ -103,7 +103,7 @@ function noLinkLocal(name: string): KernelOperation {
   return { do: 'link-set', name, settings: { ipv6LinkLocal: false } };
 }
 
-/** A default route through each gateway, and what the configuration adds. */
+/** A default route through each gateway, the overlay where the default is another network's, and what is asked for. */
 export function containerRoutes(record: AttachmentRecord): readonly Route[] {
   const defaults = record.gateways.map((text) =>
     route(record, everything(ip(text)), ip(text), record.metric),
@@ -111,7 +111,16 @@ export function containerRoutes(record: AttachmentRecord): readonly Route[] {
   const extra = record.routes.map(({ destination, gateway }) =>
     route(record, prefix(destination), ip(gateway), 0),
   );
-  return [...defaults, ...extra];
+  return [...defaults, ...spaceRoutes(record), ...extra];
+}
+
+/** Answers to other hosts of an overlay leave by that overlay, or a host with a strict rp_filter drops them. */
+function spaceRoutes(record: AttachmentRecord): readonly Route[] {
+  if (record.metric === 0) return [];
+  return record.spaces.map(prefix).flatMap((space) => {
+    const gateway = record.gateways.map(ip).find(({ family }) => family === space.family);
+    return gateway === undefined ? [] : [route(record, space, gateway, 0)];
+  });
 }
 
 function route(record: AttachmentRecord, destination: Prefix, gateway: IpAddress, metric: number): Route {

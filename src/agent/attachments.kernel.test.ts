@@ -146,10 +146,15 @@ describe('ADD', () => {
     expect(service.list()).toHaveLength(1);
   });
 
-  test('a second network leaves the default route of the first in force', async () => {
+  test('a second network leaves the default route of the first in force, and is reached by its own', async () => {
     const container = bed.container();
     await add({ container });
-    await add({ container, ifname: 'eth1', network: 'dual' });
+    const { routes } = await add({ container, ifname: 'eth1', network: 'dual' });
+    expect(routes).toContainEqual({ dst: '9.192.0.0/16', gw: '9.192.1.1' });
+    const way = (...to: string[]): string => bed.inside(container, 'ip', 'route', 'get', ...to);
+    expect(way('9.192.7.7')).toContain('via 9.192.1.1 dev eth1 src 9.192.1.');
+    expect(way('fd01:b::7:0:0:7')).toContain('dev eth1');
+    expect(way('9.0.7.7')).toContain('dev eth0');
     expect(bed.inside(container, 'ip', '-4', 'route', 'get', '198.51.100.9')).toContain('dev eth0');
     expect(bed.inside(container, 'ip', 'route')).toContain('default via 9.192.1.1 dev eth1');
   });

@@ -98,7 +98,12 @@ export class CniBed {
     if (found === undefined) return undefined;
     const view = networkView(
       {
-        info: { name, enabled: true },
+        info: {
+          name,
+          enabled: true,
+          subnet: String(found.space),
+          ...(found.space6 === undefined ? {} : { subnet6: String(found.space6) }),
+        },
         mesos_bridge: {
           name: found.bridge,
           ip: found.half,
