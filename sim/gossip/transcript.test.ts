@@ -8,6 +8,7 @@ import { expect, it } from 'vitest';
 import { seededRandom } from '../../src/base/random.ts';
 import { newClusterId, newNodeId, type ClusterId } from '../../src/model/names.ts';
 import { keys, type RecordValue } from '../../src/model/record.ts';
+import { BUCKETS } from '../../src/gossip/hash.ts';
 import { decodeMessage } from '../../src/gossip/codec.ts';
 import { GossipCore } from '../../src/gossip/core.ts';
 import type { GossipEvent } from '../../src/gossip/events.ts';
@@ -62,7 +63,7 @@ class Stage {
     const node = newNodeId(this.#random);
     const core = new GossipCore({ random: this.#random, store: new RecordStore() }, { node, epoch: 1 });
     this.#peers.set(name, { core, id: node });
-    this.#step(name, { on: 'cluster', cluster, isOther: false });
+    this.#step(name, { on: 'cluster', cluster, isOther: false, port: 1 });
   }
 
   #peer(name: string): Peer {
@@ -137,7 +138,8 @@ class Stage {
     let short = text
       .replaceAll(this.#cluster, 'CLUSTER')
       .replace(/\b[0-9a-f]{16}\b/g, (hash) => hash.slice(0, 4));
-    for (const [name, { id }] of this.#peers) short = short.replaceAll(id, name);
+    for (const [name, { id }] of this.#peers)
+      short = short.replaceAll(id, name).replaceAll(id.slice(1, 11), `${name} `);
     return short.replace(/\bc[a-z2-7]{25}\b/g, 'OTHER');
   }
 }
@@ -146,7 +148,12 @@ function said(frame: Uint8Array): string {
   const decoded = decodeMessage(frame);
   if (!decoded.ok) return decoded.reason;
   const { type, ...members } = decoded.message;
-  return `${type} ${JSON.stringify(members)}`;
+  // Of hashes by bucket, those that are not empty.
+  const brief = (_: string, value: unknown): unknown =>
+    Array.isArray(value) && value.length === BUCKETS
+      ? value.flatMap((hash: number, i) => (hash === 0 ? [] : [i]))
+      : value;
+  return `${type} ${JSON.stringify(members, brief)}`;
 }
 
 /** The file with every answer as it is now. */

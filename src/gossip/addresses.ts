@@ -4,7 +4,7 @@ import { parseIp } from '../base/ip.ts';
 import type { NodeId } from '../model/names.ts';
 import { keys, recordNode, type GossipRecord } from '../model/record.ts';
 import type { PeerAddress } from '../peer/types.ts';
-import type { AddressText } from './members.ts';
+import type { AddressText } from './links.ts';
 
 /** Only what is needed here: a later version's record may hold more. */
 const reachable = z.object({ address: z.string(), gossip_port: z.int().min(1).max(65_535) });

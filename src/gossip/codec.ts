@@ -1,35 +1,93 @@
 /**
  * Messages between nodes and their form on the wire: JSON text, one message a frame.
  *
- * Purpose: the one place that knows bytes; another encoding replaces this file.
+ * Purpose: the one place that knows bytes; another encoding replaces this file and forms.ts.
  * Invariants: the decoder never throws, whatever it is given; unknown members are dropped and unknown types reported
  * as such, so that newer versions may add both; every message fits a frame.
+ * Review notes: a beat is most of what an idle cluster says, so its bytes are compared before they are parsed.
  */
-import { z } from 'zod';
 import type { GossipRecord } from '../model/record.ts';
+import { readForm } from './forms.ts';
+import type { Row } from './nodes.ts';
 
+/** What this program speaks, and the oldest it still understands. Both ends of a connection use the lower newest. */
 export const PROTOCOL_VERSION = 1;
+export const OLDEST_PROTOCOL = 1;
 
 /** First on every connection, both ways. */
 export interface Hello {
   readonly type: 'hello';
   readonly protocol: number;
+  readonly oldest: number;
   readonly cluster: string;
   readonly node: string;
+  readonly epoch: number;
+  /** Where it listens. */
+  readonly port: number;
+  /** Where it says it can be reached; empty = at the address that it comes from. */
+  readonly address: string;
 }
 
-/** Opens a round of comparison: the hash of everything. */
+export type PeerRow = readonly [node: string, address: string];
+
+/** The dialler asks to become a neighbour. */
+export interface Neighbour {
+  readonly type: 'neighbour';
+  /** It knows nobody yet: others shall hear of it. */
+  readonly join: boolean;
+  /** It has hardly any neighbour left: one who is full makes room. */
+  readonly urgent: boolean;
+}
+
+/** Neighbours from now on. */
+export interface Accept {
+  readonly type: 'accept';
+}
+
+/** Not now (`deny`), or no longer (`part`); others to try. */
+export interface Deny {
+  readonly type: 'deny' | 'part';
+  readonly peers: readonly PeerRow[];
+}
+
+/** A node that joins, on a random walk; where it ends, that node becomes its neighbour. */
+export interface Walk {
+  readonly type: 'walk';
+  readonly node: string;
+  readonly address: string;
+  readonly ttl: number;
+}
+
+/** Peers to know, on a random walk; where it ends, as many are sent back the way it came. */
+export interface Shuffle {
+  readonly type: 'shuffle';
+  readonly id: number;
+  readonly ttl: number;
+  readonly peers: readonly PeerRow[];
+}
+
+export interface Shuffled {
+  readonly type: 'shuffled';
+  readonly id: number;
+  readonly peers: readonly PeerRow[];
+}
+
+/** Opens a round of comparison: the hashes of everything. */
 export interface Digest {
   readonly type: 'digest';
   readonly hash: string;
+  /** Of the records, by group of writers. */
+  readonly buckets: readonly number[];
+  readonly rows: string;
 }
 
 /** `[writer, epoch, sequence, hash]`, in order of writer. */
 export type SummaryRow = readonly [writer: string, epoch: number, sequence: number, hash: string];
 
-/** Answer to a digest that differs: every writer after `after` up to `upTo` (`null` = the end), by hash. */
+/** Answer to a digest that differs: every writer of `buckets` after `after` up to `upTo` (`null` = the end), by hash. */
 export interface Summaries {
   readonly type: 'summaries';
+  readonly buckets: readonly number[];
   readonly after: string;
   readonly upTo: string | null;
   readonly rows: readonly SummaryRow[];
@@ -44,10 +102,13 @@ export interface Versions {
   readonly last: boolean;
 }
 
-/** Asks for records by key. */
+/** Asks for records by key and for rows by handle. */
 export interface Want {
   readonly type: 'want';
   readonly keys: readonly string[];
+  readonly rows: readonly string[];
+  /** News should have come this way at once, and shall from now on. */
+  readonly graft: boolean;
 }
 
 export interface Records {
@@ -63,11 +124,56 @@ export interface Done {
   readonly more: boolean;
 }
 
-export interface Ping {
-  readonly type: 'ping' | 'pong';
+/** Who is whose neighbour. */
+export interface Rows {
+  readonly type: 'rows';
+  readonly rows: readonly Row[];
 }
 
-export type Message = Hello | Digest | Summaries | Versions | Want | Records | Done | Ping;
+/** News there is, for who has not got it another way. */
+export interface Have {
+  readonly type: 'have';
+  readonly records: readonly VersionRow[];
+  readonly rows: readonly VersionRow[];
+}
+
+/** Answer to a digest whose rows differ. */
+export interface RowHashes {
+  readonly type: 'row-hashes';
+  readonly hashes: readonly number[];
+}
+
+/** All row versions held in buckets that differ. */
+export interface RowVersions {
+  readonly type: 'row-versions';
+  readonly buckets: readonly number[];
+  readonly rows: readonly VersionRow[];
+}
+
+/** `beat`: alive. `ping` wants a `pong`. `prune`: what you push I have from others, tell me only that you have it. */
+export interface Signal {
+  readonly type: 'beat' | 'ping' | 'pong' | 'prune';
+}
+
+export type Message =
+  | Hello
+  | Neighbour
+  | Accept
+  | Deny
+  | Walk
+  | Shuffle
+  | Shuffled
+  | Digest
+  | Summaries
+  | Versions
+  | Want
+  | Records
+  | Done
+  | Rows
+  | Have
+  | RowHashes
+  | RowVersions
+  | Signal;
 
 export type Decoded =
   | { readonly ok: true; readonly message: Message }
@@ -77,39 +183,9 @@ export type Decoded =
       /** Merely of a later version. */ readonly unknown: boolean;
     };
 
-const text = z.string().max(512);
-/** Leaves room to go one higher than anything a peer may claim. */
-const count = z
-  .int()
-  .nonnegative()
-  .max(2 ** 50);
-const rows = z.array(z.tuple([text, count, count]));
-const record = z
-  .object({ key: text.min(1), version: z.object({ epoch: count, sequence: count }), value: z.unknown() })
-  .refine((each) => 'value' in each, 'a record has a value');
-
-const schemas = {
-  hello: z.object({ type: z.literal('hello'), protocol: count, cluster: text, node: text }),
-  digest: z.object({ type: z.literal('digest'), hash: text }),
-  summaries: z.object({
-    type: z.literal('summaries'),
-    after: text,
-    upTo: text.nullable(),
-    rows: z.array(z.tuple([text, count, count, text])),
-  }),
-  versions: z.object({
-    type: z.literal('versions'),
-    writers: z.array(z.tuple([text, rows])),
-    last: z.boolean(),
-  }),
-  want: z.object({ type: z.literal('want'), keys: z.array(text) }),
-  records: z.object({ type: z.literal('records'), repair: z.boolean(), records: z.array(record) }),
-  done: z.object({ type: z.literal('done'), more: z.boolean() }),
-  ping: z.object({ type: z.literal('ping') }),
-  pong: z.object({ type: z.literal('pong') }),
-} as const;
-
-const typed = z.object({ type: text });
+const beat: Signal = { type: 'beat' };
+const decodedBeat: Decoded = { ok: true, message: beat };
+export const beatFrame: Uint8Array = encodeMessage(beat);
 
 export function encodeMessage(message: Exclude<Message, Records>): Uint8Array {
   return Buffer.from(JSON.stringify(message));
@@ -121,15 +197,21 @@ export function encodeRecords(wires: readonly string[], options: { readonly repa
 }
 
 export function decodeMessage(frame: Uint8Array): Decoded {
+  if (isBeat(frame)) return decodedBeat;
   const value = parseJson(frame);
-  const type = typed.safeParse(value);
-  if (!type.success) return { ok: false, reason: 'it is no message', unknown: false };
-  const name = type.data.type;
-  if (!Object.hasOwn(schemas, name)) return { ok: false, reason: `its type is "${name}"`, unknown: true };
-  const read = schemas[name as keyof typeof schemas].safeParse(value);
-  if (!read.success) return { ok: false, reason: `its type is "${name}", its form is not`, unknown: false };
-  // JSON text gives JSON values: what the schema calls unknown is one.
-  return { ok: true, message: read.data as Message };
+  const type = typeof value === 'object' && value !== null ? (value as { type?: unknown }).type : undefined;
+  if (typeof type !== 'string') return { ok: false, reason: 'it is no message', unknown: false };
+  const read = readForm(type, value as object);
+  if (read === 'unknown') return { ok: false, reason: `its type is "${type.slice(0, 64)}"`, unknown: true };
+  if (read === undefined)
+    return { ok: false, reason: `its type is "${type}", its form is not`, unknown: false };
+  return { ok: true, message: read };
+}
+
+function isBeat(frame: Uint8Array): boolean {
+  if (frame.length !== beatFrame.length) return false;
+  for (let i = 0; i < frame.length; i++) if (frame[i] !== beatFrame[i]) return false;
+  return true;
 }
 
 function parseJson(frame: Uint8Array): unknown {

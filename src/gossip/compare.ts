@@ -1,8 +1,10 @@
 /**
  * Comparing what two nodes hold, and sending each other what the other lacks.
  *
- * A round, opened by A:  A digest -> B;  equal: B done -> A.  Otherwise B summaries -> A (a hash per writer);
+ * A round, opened by A:  A digest -> B;  equal: B done -> A.  Otherwise B summaries -> A (a hash
+ * per writer, of those groups of writers whose hashes differ);
  * A versions -> B (of the writers that differ);  B records + want + done -> A;  A records -> B.
+ * Rows, being small, go by hashes of buckets (liveness.ts):  B row-hashes -> A row-versions -> B rows + want -> A rows.
  * Invariants: no side remembers anything between messages, so that a lost one costs a round, not correctness; an
  * answer is bounded, `more` says that it was cut.
  */
@@ -15,26 +17,28 @@ import {
   type Versions,
   type Want,
 } from './codec.ts';
+import type { NodeTable } from './nodes.ts';
 import { recordFrames, summaryFrames, versionFrames, wantFrames } from './paging.ts';
 import { recordWriter, type RecordStore, type StoredRecord } from './records.ts';
 
 /** Well below what a peer's queue takes (MAX_QUEUED_BYTES). */
 const MAX_ANSWER_CHARACTERS = 2 * 1024 * 1024;
 
-export function openRound(store: RecordStore): Uint8Array {
-  return encodeMessage({ type: 'digest', hash: store.hash });
+export function openRound(store: RecordStore, table: NodeTable): Uint8Array {
+  return encodeMessage({ type: 'digest', hash: store.hash, buckets: store.bucketHashes(), rows: table.hash });
 }
 
 export function answerDigest(store: RecordStore, digest: Digest): Uint8Array[] {
   if (digest.hash === store.hash) return [encodeMessage({ type: 'done', more: false })];
-  return summaryFrames(store.summaries());
+  const buckets = store.bucketHashes().flatMap((hash, i) => (hash === digest.buckets[i] ? [] : [i]));
+  return summaryFrames(store.summaries(new Set(buckets)), buckets);
 }
 
 export function answerSummaries(store: RecordStore, summaries: Summaries): Uint8Array[] {
   const { after, upTo } = summaries;
   const theirs = new Map(summaries.rows.map(([writer, , , hash]) => [writer, hash]));
   const differing: string[] = [];
-  for (const { writer, hash } of store.summaries()) {
+  for (const { writer, hash } of store.summaries(new Set(summaries.buckets))) {
     if (writer > after && (upTo === null || writer <= upTo) && theirs.get(writer) !== hash)
       differing.push(writer);
     theirs.delete(writer);
@@ -60,9 +64,13 @@ export function answerVersions(store: RecordStore, versions: Versions): Uint8Arr
   return [...recordFrames(kept, { repair: true }), ...wantFrames(wanted), ...done];
 }
 
-export function answerWant(store: RecordStore, want: Want): Uint8Array[] {
+export function answerWant(
+  store: RecordStore,
+  want: Want,
+  options: { readonly repair: boolean },
+): Uint8Array[] {
   const found = want.keys.map((key) => store.stored(key)).filter((stored) => stored !== undefined);
-  return recordFrames(withinBudget(found).kept, { repair: true });
+  return recordFrames(withinBudget(found).kept, options);
 }
 
 /** What we hold and they do not, or in a version at least `margin` (1 newer, 0 equal) above theirs. */

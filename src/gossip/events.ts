@@ -2,7 +2,8 @@
 import type { LogFields } from '../base/log.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { GossipRecord, RecordValue } from '../model/record.ts';
-import type { AddressText } from './members.ts';
+import type { PeerRow } from './codec.ts';
+import type { AddressText } from './links.ts';
 import type { Reach } from './reach.ts';
 
 export type GossipEvent =
@@ -22,8 +23,13 @@ export type GossipEvent =
       readonly value: RecordValue;
       readonly revision: number;
     }
-  /** The node belongs to `cluster` from now on; `isOther`: what it knows is of another one. */
-  | { readonly on: 'cluster'; readonly cluster: ClusterId; readonly isOther: boolean }
+  /** The node belongs to `cluster` from now on and listens; `isOther`: what it knows is of another one. */
+  | {
+      readonly on: 'cluster';
+      readonly cluster: ClusterId;
+      readonly isOther: boolean;
+      readonly port?: number;
+    }
   | { readonly on: 'contacts'; readonly addresses: readonly AddressText[] }
   | { readonly on: 'tick' };
 
@@ -39,6 +45,8 @@ export type GossipEffect =
       readonly durable: boolean;
     }
   | { readonly do: 'persist-epoch'; readonly epoch: number }
+  /** Spare peers to start from next time. */
+  | { readonly do: 'persist-peers'; readonly peers: readonly PeerRow[] }
   /** What was dropped appears with value `null`. */
   | { readonly do: 'notify'; readonly changes: readonly GossipRecord[] }
   | { readonly do: 'notify-members'; readonly changes: readonly Reach[] }

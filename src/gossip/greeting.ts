@@ -1,11 +1,19 @@
 /** Who is at the other end, by its hello. */
 import { isNodeId, type ClusterId, type NodeId } from '../model/names.ts';
 import { keys } from '../model/record.ts';
-import type { Hello } from './codec.ts';
+import { OLDEST_PROTOCOL, PROTOCOL_VERSION, type Hello } from './codec.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
 
+export interface Peer {
+  readonly node: NodeId;
+  readonly epoch: number;
+  /** Where it listens: 0 and empty = not said. */
+  readonly port: number;
+  readonly address: string;
+}
+
 export type Judgement =
-  | { readonly is: 'peer'; readonly node: NodeId }
+  | ({ readonly is: 'peer' } & Peer)
   | { readonly is: 'self' }
   /** Not to be asked again soon. */
   | { readonly is: 'stranger'; readonly reason: string }
@@ -15,7 +23,12 @@ export function judgeHello(
   hello: Hello,
   own: { readonly cluster: ClusterId | undefined; readonly node: NodeId; readonly store: RecordStore },
 ): Judgement {
-  const { cluster, node } = hello;
+  const { cluster, node, epoch, port, address } = hello;
+  if (hello.oldest > PROTOCOL_VERSION || hello.protocol < OLDEST_PROTOCOL)
+    return {
+      is: 'stranger',
+      reason: `it speaks versions ${hello.oldest} to ${hello.protocol} of the protocol, this node ${OLDEST_PROTOCOL} to ${PROTOCOL_VERSION}`,
+    };
   if (cluster !== own.cluster)
     return {
       is: 'stranger',
@@ -24,5 +37,5 @@ export function judgeHello(
   if (!isNodeId(node)) return { is: 'stranger', reason: 'it gives no node id' };
   if (node === own.node) return { is: 'self' };
   const removal = own.store.stored(keys.removed(node));
-  return removal === undefined ? { is: 'peer', node } : { is: 'removed', removal };
+  return removal === undefined ? { is: 'peer', node, epoch, port, address } : { is: 'removed', removal };
 }

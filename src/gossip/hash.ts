@@ -10,6 +10,9 @@ export interface Hash {
   readonly low: number;
 }
 
+/** Groups, by hash of their writers, in which sets are compared: what differs is usually in few of them. */
+export const BUCKETS = 64;
+
 export const emptyHash: Hash = { high: 0, low: 0 };
 
 /** cyrb53's mixing (public domain, bryc), keeping all 64 bits. */
@@ -32,4 +35,8 @@ export function combine(a: Hash, b: Hash): Hash {
 
 export function hashHex(hash: Hash): string {
   return hash.high.toString(16).padStart(8, '0') + hash.low.toString(16).padStart(8, '0');
+}
+
+export function bucketOf(hash: Hash): number {
+  return hash.low % BUCKETS;
 }

@@ -1,19 +1,41 @@
 /** The connections there are, from the first byte to the last. */
 import type { NodeId } from '../model/names.ts';
-import type { AddressText, LinkView } from './members.ts';
+import { handleOf, type Handle } from './nodes.ts';
+
+/** `host:port`, `[v6]:port` for IPv6. */
+export type AddressText = string;
 
 /** A comparison that takes longer than this has lost a message. */
 const ROUND_MS = 10_000;
+
+/** Why a connection was dialled. */
+export type Purpose = 'join' | 'neighbour' | 'probe';
 
 export interface Link {
   readonly connection: number;
   readonly address: AddressText;
   readonly isDialled: boolean;
+  readonly purpose: Purpose | undefined;
   /** Of the connection, then of its hello. */
   since: number;
-  heardAt: number;
-  /** Known by its hello. */
+  /** Known by its hello, as are the following. */
   node: NodeId | undefined;
+  handle: Handle;
+  epoch: number;
+  /** Where it can be dialled. */
+  listens: AddressText;
+  /** Both have agreed to be neighbours: records and beats go over it. */
+  isActive: boolean;
+  /** Active, but not heard of for too long: no neighbour until it is heard again. */
+  isLost: boolean;
+  lostAt: number;
+  /** News goes over it at once; otherwise only the word that there is some. */
+  isEager: boolean;
+  /** Awake time of the last frame. */
+  heardAt: number;
+  /** How late frames were of late, decaying. */
+  lateMs: number;
+  isPinged: boolean;
   /** When the comparison under way was opened by us. */
   roundSince: number | undefined;
   /** One comparison was completed. */
@@ -23,16 +45,55 @@ export interface Link {
 
 export class Links {
   readonly #links = new Map<number, Link>();
+  /** Rises whenever the set of neighbours may have changed. */
+  version = 0;
+  #lostVersion = 0;
+  #hasLost = false;
 
-  add(init: Pick<Link, 'connection' | 'address' | 'isDialled' | 'since'>): void {
-    this.#links.set(init.connection, {
+  add(init: Pick<Link, 'connection' | 'address' | 'isDialled' | 'since' | 'purpose' | 'heardAt'>): Link {
+    const link: Link = {
       ...init,
-      heardAt: init.since,
       node: undefined,
+      handle: '',
+      epoch: 0,
+      listens: '',
+      isActive: false,
+      isLost: false,
+      lostAt: 0,
+      isEager: true,
+      lateMs: 0,
+      isPinged: false,
       roundSince: undefined,
       isCompared: false,
       isClosing: false,
-    });
+    };
+    this.#links.set(init.connection, link);
+    return link;
+  }
+
+  /** Its hello is there. */
+  establish(link: Link, peer: { node: NodeId; epoch: number; listens: AddressText }, now: number): void {
+    link.node = peer.node;
+    link.handle = handleOf(peer.node);
+    link.epoch = peer.epoch;
+    link.listens = peer.listens;
+    link.since = now;
+  }
+
+  activate(link: Link): void {
+    link.isActive = true;
+    this.version++;
+  }
+
+  lose(link: Link, now: number): void {
+    link.isLost = true;
+    link.lostAt = now;
+    this.version++;
+  }
+
+  regain(link: Link): void {
+    link.isLost = false;
+    this.version++;
   }
 
   /** `undefined` also for one that is being closed: what it says counts no more. */
@@ -41,14 +102,14 @@ export class Links {
     return link?.isClosing === true ? undefined : link;
   }
 
-  close(connection: number): void {
-    const link = this.#links.get(connection);
-    if (link !== undefined) link.isClosing = true;
+  close(link: Link): void {
+    link.isClosing = true;
+    this.version++;
   }
 
   remove(connection: number): Link | undefined {
     const link = this.#links.get(connection);
-    this.#links.delete(connection);
+    if (this.#links.delete(connection)) this.version++;
     return link;
   }
 
@@ -56,20 +117,39 @@ export class Links {
     return Array.from(this.#links.values()).filter((link) => !link.isClosing);
   }
 
+  /** The link as neighbours, else any. */
   ofNode(node: NodeId): Link | undefined {
-    return this.all().find((link) => link.node === node);
+    let found: Link | undefined;
+    for (const link of this.#links.values())
+      if (link.node === node && !link.isClosing && (found === undefined || link.isActive)) found = link;
+    return found;
   }
 
-  established(): LinkView[] {
-    const views: LinkView[] = [];
-    for (const { connection, node, address, isDialled, isClosing } of this.#links.values())
-      if (node !== undefined && !isClosing) views.push({ connection, node, address, isDialled });
-    return views;
+  /** Some neighbour is silent. */
+  get hasLost(): boolean {
+    if (this.#lostVersion !== this.version) {
+      this.#lostVersion = this.version;
+      this.#hasLost = this.active().some((link) => link.isLost);
+    }
+    return this.#hasLost;
   }
 
-  establishedCount(): number {
+  /** Neighbours, silent ones too. */
+  active(): Link[] {
+    const found: Link[] = [];
+    for (const link of this.#links.values()) if (link.isActive && !link.isClosing) found.push(link);
+    return found;
+  }
+
+  /** Neighbours that are heard. */
+  neighbours(): Link[] {
+    return this.active().filter((link) => !link.isLost);
+  }
+
+  /** Connections that are not, or not yet, with neighbours. */
+  idleCount(): number {
     let count = 0;
-    for (const { node, isClosing } of this.#links.values()) if (node !== undefined && !isClosing) count++;
+    for (const link of this.#links.values()) if (!link.isActive && !link.isClosing) count++;
     return count;
   }
 
@@ -77,9 +157,9 @@ export class Links {
     return link.roundSince !== undefined && now - link.roundSince < ROUND_MS;
   }
 
-  /** A dialled peer never compared with, unless some first comparison is under way. */
+  /** A neighbour never compared with, unless some first comparison is under way. */
   nextToCompare(now: number): Link | undefined {
-    const fresh = this.all().filter((link) => link.node !== undefined && link.isDialled && !link.isCompared);
+    const fresh = this.neighbours().filter((link) => link.isDialled && !link.isCompared);
     return fresh.some((link) => this.isComparing(link, now)) ? undefined : fresh[0];
   }
 }

@@ -1,10 +1,12 @@
 /** Cutting what is to be said into messages of moderate size: far below a frame, so that a slow link stays usable. */
 import { encodeMessage, encodeRecords, type VersionRow } from './codec.ts';
+import type { NodeTable } from './nodes.ts';
 import type { RecordStore, StoredRecord, WriterSummary } from './records.ts';
 
 /** What a receiver reads and stores in a few milliseconds of its event loop. */
 const PAGE_CHARACTERS = 64 * 1024;
 const SUMMARIES_PER_PAGE = 2_000;
+const ROWS_PER_PAGE = 500;
 
 /** Groups items in order; a group ends when it reached PAGE_CHARACTERS. At least one group, perhaps empty. */
 function pages<T>(items: readonly T[], size: (item: T) => number): T[][] {
@@ -38,10 +40,12 @@ export function recordFrames(
 
 export function wantFrames(keys: readonly string[]): Uint8Array[] {
   if (keys.length === 0) return [];
-  return pages(keys, (key) => key.length).map((page) => encodeMessage({ type: 'want', keys: page }));
+  return pages(keys, (key) => key.length).map((page) =>
+    encodeMessage({ type: 'want', keys: page, rows: [], graft: false }),
+  );
 }
 
-export function summaryFrames(summaries: readonly WriterSummary[]): Uint8Array[] {
+export function summaryFrames(summaries: readonly WriterSummary[], buckets: readonly number[]): Uint8Array[] {
   const frames: Uint8Array[] = [];
   for (let at = 0; at === 0 || at < summaries.length; at += SUMMARIES_PER_PAGE) {
     const page = summaries.slice(at, at + SUMMARIES_PER_PAGE);
@@ -49,6 +53,7 @@ export function summaryFrames(summaries: readonly WriterSummary[]): Uint8Array[]
     frames.push(
       encodeMessage({
         type: 'summaries',
+        buckets,
         after: at === 0 ? '' : (summaries[at - 1]?.writer ?? ''),
         upTo: isLast ? null : (page.at(-1)?.writer ?? null),
         rows: page.map(({ writer, newest, hash }) => [writer, newest.epoch, newest.sequence, hash]),
@@ -79,4 +84,13 @@ function versionRows(store: RecordStore, writer: string): VersionRow[] {
   return store
     .ofWriter(writer)
     .map(({ record }) => [record.key, record.version.epoch, record.version.sequence] as const);
+}
+
+export function rowFrames(table: NodeTable, indices: readonly number[]): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  for (let at = 0; at < indices.length; at += ROWS_PER_PAGE) {
+    const rows = indices.slice(at, at + ROWS_PER_PAGE).filter((index) => table.hasRow(index));
+    frames.push(encodeMessage({ type: 'rows', rows: rows.map((index) => table.row(index)) }));
+  }
+  return frames;
 }

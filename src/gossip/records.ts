@@ -15,7 +15,7 @@ import {
   type GossipRecord,
   type RecordVersion,
 } from '../model/record.ts';
-import { combine, emptyHash, hashHex, hashText, type Hash } from './hash.ts';
+import { bucketOf, BUCKETS, combine, emptyHash, hashHex, hashText, type Hash } from './hash.ts';
 
 export const MAX_VALUE_BYTES = 16 * 1024;
 export const MAX_NODE_RECORDS = 4_096;
@@ -46,6 +46,7 @@ export type PutOutcome =
   | { readonly put: 'refused'; readonly reason: string };
 
 interface WriterRecords {
+  readonly bucket: number;
   readonly records: Map<string, StoredRecord>;
   hash: Hash;
   newest: RecordVersion;
@@ -70,6 +71,7 @@ export function horizonKey(node: NodeId): string {
 export class RecordStore {
   readonly #writers = new Map<string, WriterRecords>();
   readonly #removed = new Set<string>();
+  readonly #buckets = new Uint32Array(BUCKETS);
   #hash = emptyHash;
   #size = 0;
 
@@ -125,13 +127,17 @@ export class RecordStore {
     return this.#removed.has(writer) || (place !== undefined && isVoid(place, record));
   }
 
+  /** Equal bucket by bucket where two nodes hold the same. */
+  bucketHashes(): number[] {
+    return Array.from(this.#buckets);
+  }
+
   /** In order of writer. */
-  summaries(): WriterSummary[] {
-    return Array.from(this.#writers, ([writer, { newest, hash }]) => ({
-      writer,
-      newest,
-      hash: hashHex(hash),
-    })).sort((a, b) => (a.writer < b.writer ? -1 : 1));
+  summaries(buckets: ReadonlySet<number>): WriterSummary[] {
+    const found: WriterSummary[] = [];
+    for (const [writer, { bucket, newest, hash }] of this.#writers)
+      if (buckets.has(bucket)) found.push({ writer, newest, hash: hashHex(hash) });
+    return found.sort((a, b) => (a.writer < b.writer ? -1 : 1));
   }
 
   put(record: GossipRecord): PutOutcome {
@@ -177,7 +183,13 @@ export class RecordStore {
   #place(writer: Writer): WriterRecords {
     let place = this.#writers.get(writer);
     if (place === undefined) {
-      place = { records: new Map(), hash: emptyHash, newest: { epoch: 0, sequence: 0 }, horizon: undefined };
+      place = {
+        bucket: bucketOf(hashText(writer)),
+        records: new Map(),
+        hash: emptyHash,
+        newest: { epoch: 0, sequence: 0 },
+        horizon: undefined,
+      };
       this.#writers.set(writer, place);
     }
     return place;
@@ -188,15 +200,20 @@ export class RecordStore {
     place.records.set(key, stored);
     place.hash = combine(place.hash, stored.hash);
     if (compareVersions(version, place.newest) > 0) place.newest = version;
-    this.#hash = combine(this.#hash, stored.hash);
+    this.#toggle(place, stored.hash);
     this.#size++;
+  }
+
+  #toggle({ bucket }: WriterRecords, hash: Hash): void {
+    this.#hash = combine(this.#hash, hash);
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) ^ hash.low ^ Math.imul(hash.high, 31);
   }
 
   #forget(place: WriterRecords, stored: StoredRecord | undefined): void {
     if (stored === undefined) return;
     place.records.delete(stored.record.key);
     place.hash = combine(place.hash, stored.hash);
-    this.#hash = combine(this.#hash, stored.hash);
+    this.#toggle(place, stored.hash);
     this.#size--;
   }
 

@@ -1,8 +1,9 @@
 /**
  * When to compare with whom.
  *
- * With a random peer every DIGEST_MS; with every peer that was dialled, once; with all peers but the givers when a
- * comparison has brought something, so that a healed partition is known everywhere at network speed.
+ * With a random peer every DIGEST_MS; with every neighbour that was dialled, once; with all neighbours but the givers
+ * when a comparison has brought more than can be mentioned (spread.ts), so that a healed partition is known everywhere at
+ * network speed.
  */
 import { randomBelow, type Random } from '../base/random.ts';
 import type { Link, Links } from './links.ts';
@@ -26,9 +27,9 @@ export class Rounds {
     this.#links = links;
   }
 
-  /** When `announce` has something to do. */
+  /** When `announce` or `regular` has something to do. */
   get dueAt(): number {
-    return this.#announceAt;
+    return Math.min(this.#announceAt, this.#digestAt);
   }
 
   /** True when a round with `link` is to be opened now: there is none under way. */
@@ -55,9 +56,7 @@ export class Rounds {
   announce(now: number): Link[] {
     if (now < this.#announceAt) return [];
     this.#announceAt = Infinity;
-    const others = this.#links
-      .all()
-      .filter((link) => link.node !== undefined && !this.#repairedBy.has(link.connection));
+    const others = this.#links.neighbours().filter((link) => !this.#repairedBy.has(link.connection));
     this.#repairedBy.clear();
     return others;
   }
@@ -66,7 +65,7 @@ export class Rounds {
   regular(now: number): Link | undefined {
     if (now < this.#digestAt) return undefined;
     this.#digestAt = now + DIGEST_MS * (0.75 + this.#random.next() / 2);
-    const established = this.#links.all().filter((link) => link.node !== undefined);
-    return established[randomBelow(this.#random, established.length)];
+    const neighbours = this.#links.neighbours();
+    return neighbours[randomBelow(this.#random, neighbours.length)];
   }
 }

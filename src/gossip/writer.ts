@@ -36,6 +36,13 @@ export class OwnWriter {
     return this.#epoch;
   }
 
+  /** Others have heard of a start that this one must outdo. */
+  raise(epoch: number): void {
+    if (epoch <= this.#epoch) return;
+    this.#epoch = epoch;
+    this.#sequence = 0;
+  }
+
   /** When `forgetTombstones` has something to do. */
   get dueAt(): number {
     return this.#horizon?.at ?? Infinity;
@@ -62,10 +69,7 @@ export class OwnWriter {
   reclaim(alien: GossipRecord, ours: GossipRecord | undefined): GossipRecord | undefined {
     // A tombstone that we have forgotten ourselves: not worth a new one.
     if (ours === undefined && alien.value === null) return undefined;
-    if (alien.version.epoch >= this.#epoch) {
-      this.#epoch = alien.version.epoch + 1;
-      this.#sequence = 0;
-    }
+    this.raise(alien.version.epoch + 1);
     return this.make(alien.key, ours?.value ?? null);
   }
 

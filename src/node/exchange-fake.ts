@@ -6,7 +6,7 @@ import type { ExchangeStatistics, MemberStatus, PeerStatus } from './exchange.ts
 
 const noTraffic: ExchangeStatistics = {
   ...{ falseSuspicions: 0, messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 },
-  ...{ queueDepth: 0, activePeers: 0, digestRounds: 0, repairs: 0 },
+  ...{ queueDepth: 0, activePeers: 0, digestRounds: 0, repairs: 0, refused: 0, lagMs: 0 },
 };
 
 export class FakeExchange implements AppliedExchange {

@@ -34,7 +34,7 @@ export function exchangeMetrics(metrics: Metrics): ExchangeMetrics {
     received: count('in'),
     update: (core) => {
       records.set(core.store.size);
-      peers.set(core.links.establishedCount());
+      peers.set(core.statistics.activePeers);
       const now = core.statistics;
       for (const name of ['digestRounds', 'repairs', 'refused'] as const)
         if (now[name] > seen[name]) totals[name].add(now[name] - seen[name]);

@@ -7,6 +7,7 @@
  * Review notes: an agent learns its cluster's id by its first registration; until then nothing is listened to, dialled
  * or published further than the own disk.
  */
+import { z } from 'zod';
 import type { Clock, Timer } from '../base/clock.ts';
 import { describeError, PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -26,6 +27,8 @@ import { exchangeMetrics, type ExchangeMetrics } from './exchange-metrics.ts';
 const RECORD_PREFIX = 'record/';
 const EPOCH_KEY = 'gossip/epoch';
 const CLUSTER_KEY = 'gossip/cluster';
+const PEERS_KEY = 'gossip/peers';
+const peerRows = z.array(z.tuple([z.string(), z.string()]));
 const CONNECT_TIMEOUT_MS = 2_000;
 /** How often a node that belongs to no cluster yet asks whether it does. */
 const WAIT_FOR_CLUSTER_MS = 100;
@@ -63,9 +66,13 @@ export interface ExchangeStatistics {
   readonly bytesReceived: number;
   /** Records waiting to be told to peers. */
   readonly queueDepth: number;
+  /** Neighbours that are heard. */
   readonly activePeers: number;
   readonly digestRounds: number;
   readonly repairs: number;
+  readonly refused: number;
+  /** Time this node was kept from running, ms. */
+  readonly lagMs: number;
 }
 
 export interface RecordExchange {
@@ -160,6 +167,7 @@ class Exchange implements RecordExchange {
   readonly #memberListeners = new Set<(changes: readonly MemberStatus[]) => void>();
   readonly #traffic = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
   readonly #closing = new AbortController();
+  readonly #startedAt: number;
   #listener: PeerListener | undefined;
   #timer: Timer | undefined;
   #timerAt = Infinity;
@@ -173,7 +181,12 @@ class Exchange implements RecordExchange {
     this.#init = init;
     this.#log = components.log.child('gossip');
     this.#metrics = exchangeMetrics(components.metrics);
-    this.#core = new GossipCore({ random: components.random, store }, { node: init.node, epoch });
+    const peers = peerRows.safeParse(components.journal.get(PEERS_KEY));
+    this.#core = new GossipCore(
+      { random: components.random, store },
+      { node: init.node, epoch, peers: peers.success ? peers.data : [] },
+    );
+    this.#startedAt = components.clock.nowMs();
   }
 
   async start(): Promise<void> {
@@ -223,9 +236,9 @@ class Exchange implements RecordExchange {
   peers(): readonly PeerStatus[] {
     const { clock } = this.#components;
     const status = new Map<NodeId, PeerStatus>();
-    for (const [node, address] of this.#core.members.nodes())
-      status.set(node, { node, address, connected: false });
-    for (const { node, address, since } of this.#core.links.all())
+    for (const node of this.#core.nodes())
+      status.set(node, { node, address: this.#core.addressOf(node) ?? '', connected: false });
+    for (const { node, address, since } of this.#core.links.neighbours())
       if (node !== undefined)
         status.set(node, {
           node,
@@ -237,14 +250,15 @@ class Exchange implements RecordExchange {
   }
 
   members(): readonly MemberStatus[] {
-    const now = this.#components.clock.nowMs();
-    return Array.from(this.#core.members.nodes(), ([node]) =>
-      this.#memberStatus(this.#core.reach.get(node) ?? { node, state: 'alive', since: now }),
+    return Array.from(this.#core.nodes(), (node) =>
+      this.#memberStatus(
+        this.#core.liveness.reach.get(node) ?? { node, state: 'alive', since: this.#startedAt },
+      ),
     );
   }
 
   isReachable(node: NodeId): boolean {
-    return this.#core.reach.get(node)?.state !== 'unreachable';
+    return this.#core.liveness.reach.get(node)?.state !== 'unreachable';
   }
 
   subscribeMembers(listener: (changes: readonly MemberStatus[]) => void): () => void {
@@ -299,7 +313,8 @@ class Exchange implements RecordExchange {
     if (this.#closing.signal.aborted) return this.#listener.close();
     const before = journal.get(CLUSTER_KEY) as ClusterId | undefined;
     if (before !== cluster) await journal.write({ [CLUSTER_KEY]: cluster });
-    this.#step({ on: 'cluster', cluster, isOther: before !== undefined && before !== cluster });
+    const isOther = before !== undefined && before !== cluster;
+    this.#step({ on: 'cluster', cluster, isOther, port: this.#listener.address.port });
   }
 
   async #write(event: GossipEvent): Promise<void> {
@@ -344,6 +359,8 @@ class Exchange implements RecordExchange {
         return this.#connections.get(effect.connection)?.close(effect.reason);
       case 'persist-epoch':
         return this.#components.journal.writeLazily({ [EPOCH_KEY]: effect.epoch });
+      case 'persist-peers':
+        return this.#components.journal.writeLazily({ [PEERS_KEY]: effect.peers });
       case 'notify':
         return this.#notify(effect.changes);
       case 'notify-members':
@@ -388,7 +405,7 @@ class Exchange implements RecordExchange {
 
   #memberStatus({ node, state, since }: Reach): MemberStatus {
     const { clock } = this.#components;
-    const address = this.#core.members.address(node) ?? '';
+    const address = this.#core.addressOf(node) ?? '';
     return { node, address, state, since: clock.wallMs() - (clock.nowMs() - since) };
   }
 

@@ -1,0 +1,374 @@
+/**
+ * Who is alive, as seen from here.
+ *
+ * Every node beats on its links, gives up neighbours that fall silent, and publishes the list of those it hears: its
+ * row. A node is reachable while there is a path to it over edges that both ends confirm. So one accuser, starved or cut
+ * off, harms nobody: it takes all neighbours of a node to make it unreachable, and losing the masters marks no one.
+ * What a viewer fails to reach itself although others can is doubts.ts.
+ * Invariants: silence is measured in awake time (awake.ts); a link that fell silent stays open and counts again with
+ * the next frame, so that the return of a stalled node takes one message; rows are ordered by (epoch, sequence).
+ */
+import type { Random } from '../base/random.ts';
+import type { NodeId } from '../model/names.ts';
+import type { AwakeTime } from './awake.ts';
+import { beatFrame, type RowHashes, type RowVersions, type VersionRow } from './codec.ts';
+import { Doubts } from './doubts.ts';
+import type { AddressText, Link, Links } from './links.ts';
+import { handleOf, MAX_NEIGHBOURS, splitHandles, type NodeTable, type Row } from './nodes.ts';
+import type { Outbox } from './outbox.ts';
+import { rowFrames } from './paging.ts';
+import { ASK_AFTER_MS, BEAT_MS, nextLateness, silenceMs } from './pulse.ts';
+import { ReachTable } from './reach.ts';
+import { ReachTree } from './reach-tree.ts';
+import type { Spread } from './spread.ts';
+
+const SELF = 0;
+/** A silent connection is given up for good: TCP itself would go on trying for a quarter of an hour. */
+const DEAD_MS = 20_000;
+/** Between two own rows, unless a neighbour was lost: newcomers come in crowds. */
+const ROW_MS = 250;
+/** Time for the row of a node that was just heard of to come. */
+const UNHEARD_MS = 5_000;
+
+export interface LivenessComponents {
+  readonly random: Random;
+  readonly links: Links;
+  readonly outbox: Outbox;
+  readonly table: NodeTable;
+  readonly spread: Spread;
+  readonly awake: AwakeTime;
+  readonly addressOf: (node: NodeId) => AddressText | undefined;
+  readonly probe: (node: NodeId) => boolean;
+  /** Others know of a later start of this node than it does. */
+  readonly raiseEpoch: (epoch: number) => void;
+}
+
+export class Liveness {
+  readonly reach = new ReachTable();
+  readonly doubts: Doubts;
+  readonly #components: LivenessComponents;
+  readonly #tree: ReachTree;
+  /** Never reached so far, since when they are known. */
+  readonly #unheard = new Map<number, number>();
+  readonly #toJudge = new Set<number>();
+  #epoch: number;
+  #seenVersion = 0;
+  #publishAt = Infinity;
+  #publishedAt = -Infinity;
+  #beatAt = 0;
+  #checkAt = 0;
+  #isAnyAsked = false;
+  /** Nodes that were called unreachable and had been running all the while. */
+  falseSuspicions = 0;
+  readonly #epochWhenLost = new Map<number, number>();
+
+  /** `table` is empty: its first entry becomes this node itself. */
+  constructor(components: LivenessComponents, init: { readonly node: NodeId; readonly epoch: number }) {
+    this.#components = components;
+    this.#epoch = init.epoch;
+    components.table.index(handleOf(init.node));
+    this.#tree = new ReachTree(components.table, SELF);
+    components.table.set(SELF, { epoch: init.epoch, sequence: 0, neighbours: [], failed: '' });
+    this.doubts = new Doubts(components, { isReached: (index) => this.#tree.isReached(index) });
+  }
+
+  get dueAt(): number {
+    return Math.min(this.#beatAt, this.#checkAt, this.#publishAt, this.doubts.dueAt);
+  }
+
+  /** Not known means not hidden. */
+  isReachable(index: number): boolean {
+    const node = this.#components.table.id(index);
+    return node === undefined || this.reach.get(node)?.state !== 'unreachable';
+  }
+
+  /** A node has a record of its own. */
+  learn(node: NodeId, now: number): void {
+    const { table } = this.#components;
+    const index = table.index(handleOf(node));
+    if (index <= SELF || table.id(index) === node || table.epoch(index) === Infinity) return;
+    table.setId(index, node);
+    if (this.#tree.isReached(index)) this.#toJudge.add(index);
+    else this.#unheard.set(index, now);
+  }
+
+  /** Its record is gone, as it was withdrawn or of another cluster. */
+  forget(node: NodeId): void {
+    const { table } = this.#components;
+    const index = table.find(handleOf(node));
+    table.setId(index, undefined);
+    this.#unheard.delete(index);
+    this.reach.forget(node);
+  }
+
+  /** It was removed from the cluster. */
+  bar(node: NodeId): void {
+    const { table } = this.#components;
+    const index = table.index(handleOf(node));
+    if (index <= SELF) return;
+    this.forget(node);
+    const orphans = this.#tree.cut(index, []);
+    table.bar(index);
+    this.#tree.mend(index, orphans);
+  }
+
+  /** The neighbours of this node as a new start: its epoch has risen. */
+  raise(epoch: number, now: number): void {
+    this.#epoch = epoch;
+    this.#publish(this.#components.links.neighbours(), now);
+  }
+
+  activated(link: Link, now: number): void {
+    link.heardAt = this.#components.awake.at(now);
+    link.lateMs = 0;
+    link.isPinged = false;
+    this.#checkAt = Math.min(this.#checkAt, now + ASK_AFTER_MS);
+  }
+
+  /** A frame has come; true when the link had been given up. */
+  heard(link: Link, now: number): boolean {
+    const at = this.#components.awake.at(now);
+    if (link.isActive) link.lateMs = nextLateness(link.lateMs, at - link.heardAt);
+    link.heardAt = at;
+    link.isPinged = false;
+    if (!link.isLost) return false;
+    this.#components.links.regain(link);
+    return true;
+  }
+
+  tick(now: number): void {
+    if (now >= this.#beatAt) this.#beat(now);
+    if (now >= this.#checkAt) this.#check(now);
+    this.doubts.tick(now);
+  }
+
+  /** At the end of each step: publishes what has changed of this node's neighbours, and judges whom that concerns. */
+  settle(now: number): readonly NodeId[] {
+    const { links } = this.#components;
+    if (links.version !== this.#seenVersion || this.doubts.isChanged) {
+      this.#seenVersion = links.version;
+      const isUrgent = this.#isSmaller(links.neighbours());
+      this.#publishAt = Math.min(this.#publishAt, isUrgent ? now : Math.max(now, this.#publishedAt + ROW_MS));
+      for (const link of links.active()) this.#toJudge.add(this.#components.table.find(link.handle));
+    }
+    if (now >= this.#publishAt) {
+      this.#publishAt = Infinity;
+      this.#publish(links.neighbours(), now);
+    }
+    for (const index of this.#tree.takeChanged()) this.#toJudge.add(index);
+    return this.#judge(now);
+  }
+
+  takeRows(link: Link, rows: readonly Row[], now: number): void {
+    const news: number[] = [];
+    let isKnown = rows.length > 0;
+    for (const row of rows) {
+      const index = this.#takeRow(link, row, now);
+      if (index === undefined) continue;
+      news.push(index);
+      isKnown = false;
+    }
+    this.#components.spread.rows(news, link, now);
+    if (isKnown) this.#components.spread.duplicate(link);
+    if (news.length > 0 && this.#isAnyAsked) this.#checkAt = now;
+  }
+
+  /** Handles of rows among `versions` that are newer than what is held. */
+  lacking(versions: readonly VersionRow[]): string[] {
+    const { table } = this.#components;
+    return versions
+      .filter(([handle, epoch, sequence]) => {
+        const index = table.find(handle);
+        return index < 0 || (index > SELF && table.compare(index, epoch, sequence) < 0);
+      })
+      .map(([handle]) => handle);
+  }
+
+  rowFrames(handles: readonly string[]): Uint8Array[] {
+    const { table } = this.#components;
+    return rowFrames(
+      table,
+      handles.map((handle) => table.find(handle)).filter((index) => table.hasRow(index)),
+    );
+  }
+
+  answerHashes(link: Link, { hashes }: RowHashes): void {
+    const { table, outbox } = this.#components;
+    const own = table.bucketHashes();
+    const buckets = own.flatMap((hash, i) => (hash === hashes[i] ? [] : [i]));
+    if (buckets.length > 0)
+      outbox.send(link, { type: 'row-versions', buckets, rows: this.#versions(buckets) });
+  }
+
+  /** Sends what they lack, asks for what we lack. */
+  answerVersions(link: Link, { buckets, rows }: RowVersions): void {
+    const { table, outbox } = this.#components;
+    const theirs = new Map(rows.map((row) => [row[0], row]));
+    const newer = table.ofBuckets(new Set(buckets)).filter((index) => {
+      const held = theirs.get(table.handle(index));
+      return held === undefined || table.compare(index, held[1], held[2]) > 0;
+    });
+    outbox.frames(link, rowFrames(table, newer));
+    const lacking = this.lacking(rows);
+    if (lacking.length > 0) outbox.send(link, { type: 'want', keys: [], rows: lacking, graft: false });
+  }
+
+  #versions(buckets: readonly number[]): VersionRow[] {
+    const { table } = this.#components;
+    return table
+      .ofBuckets(new Set(buckets))
+      .map((index) => [table.handle(index), table.epoch(index), table.sequence(index)]);
+  }
+
+  #takeRow(link: Link, row: Row, now: number): number | undefined {
+    const { table, spread, outbox } = this.#components;
+    const [handle, epoch, sequence, neighbours, failed = ''] = row;
+    const index = table.index(handle);
+    if (index < 0) return undefined;
+    const order = table.compare(index, epoch, sequence);
+    if (index === SELF) {
+      // Others hold what this node cannot have said since its start: its disk was set back.
+      if (order < 0) this.#reclaim(epoch, now);
+      return undefined;
+    }
+    if (order >= 0) {
+      if (order === 0) spread.knowsRow(link, index);
+      else if (handle === link.handle) outbox.frames(link, rowFrames(table, [index]));
+      return undefined;
+    }
+    const indices = (splitHandles(neighbours) ?? []).map((each) => table.index(each));
+    this.#set(index, {
+      epoch,
+      sequence,
+      neighbours: indices.filter((each) => each >= 0 && each !== index),
+      failed,
+    });
+    if (failed !== '') this.doubts.reported(splitHandles(failed) ?? [], now);
+    return index;
+  }
+
+  #set(
+    index: number,
+    row: { epoch: number; sequence: number; neighbours: readonly number[]; failed: string },
+  ): void {
+    const orphans = this.#tree.cut(index, row.neighbours);
+    this.#components.table.set(index, row);
+    this.#tree.mend(index, orphans);
+  }
+
+  #reclaim(epoch: number, now: number): void {
+    this.#components.raiseEpoch(epoch + 1);
+    this.raise(epoch + 1, now);
+  }
+
+  #publish(neighbours: readonly Link[], now: number): void {
+    const { table, spread } = this.#components;
+    const indices = Array.from(new Set(neighbours.map(({ handle }) => table.index(handle))))
+      .filter((index) => index > SELF)
+      .slice(0, MAX_NEIGHBOURS);
+    const failed = this.doubts.takeFailed();
+    const isSame =
+      table.epoch(SELF) === this.#epoch &&
+      indices.length === table.count(SELF) &&
+      indices.every((index) => table.lists(SELF, index)) &&
+      failed === table.failedOf(SELF);
+    if (isSame) return;
+    this.#publishedAt = now;
+    const sequence = table.epoch(SELF) === this.#epoch ? table.sequence(SELF) + 1 : 1;
+    this.#set(SELF, { epoch: this.#epoch, sequence, neighbours: indices, failed });
+    spread.rows([SELF], undefined, now);
+  }
+
+  /** Some neighbour of the own row is none any more. */
+  #isSmaller(neighbours: readonly Link[]): boolean {
+    const { table } = this.#components;
+    for (let at = 0; at < table.count(SELF); at++) {
+      const handle = table.handle(table.neighbour(SELF, at));
+      if (!neighbours.some((link) => link.handle === handle)) return true;
+    }
+    return false;
+  }
+
+  #beat(now: number): void {
+    const { random, links, outbox, spread } = this.#components;
+    this.#beatAt = Math.max(this.#beatAt, now - BEAT_MS / 2) + BEAT_MS * (0.95 + random.next() / 10);
+    for (const link of links.active())
+      if (link.isLost) outbox.send(link, { type: 'ping' });
+      else if (!spread.mention(link)) outbox.frame(link, beatFrame);
+  }
+
+  #check(now: number): void {
+    const { links, outbox, awake, spread } = this.#components;
+    const at = awake.at(now);
+    let next = at + BEAT_MS;
+    this.#isAnyAsked = false;
+    for (const link of links.active()) {
+      const silent = at - link.heardAt;
+      if (link.isLost) {
+        if (silent >= DEAD_MS) outbox.disconnect(link, `silent for ${Math.round(silent)} ms`);
+        continue;
+      }
+      const limit = silenceMs(link.lateMs, awake.strain, this.#confirmations(link));
+      if (silent >= limit) {
+        links.lose(link, now);
+        spread.reopen();
+        outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
+        continue;
+      }
+      if (silent >= ASK_AFTER_MS && !link.isPinged) {
+        link.isPinged = true;
+        outbox.send(link, { type: 'ping' });
+      }
+      this.#isAnyAsked ||= link.isPinged;
+      next = Math.min(next, link.heardAt + (link.isPinged ? limit : ASK_AFTER_MS));
+    }
+    this.#checkAt = Math.max(awake.moment(next), now + 1);
+    for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
+  }
+
+  /** Other neighbours of the peer that do not hear it either. */
+  #confirmations(link: Link): number {
+    const { table } = this.#components;
+    const peer = table.find(link.handle);
+    let count = 0;
+    for (let at = 0; at < table.count(peer); at++) {
+      const other = table.neighbour(peer, at);
+      if (other !== SELF && !table.lists(other, peer)) count++;
+    }
+    return count;
+  }
+
+  #judge(now: number): readonly NodeId[] {
+    if (this.#toJudge.size === 0) return [];
+    const returned: NodeId[] = [];
+    for (const index of this.#toJudge) {
+      const node = this.#components.table.id(index);
+      if (node === undefined || index === SELF) continue;
+      const before = this.reach.get(node)?.state;
+      const state = this.#stateOf(index, node, now);
+      if (state === undefined || before === state) continue;
+      if (before !== undefined || state !== 'alive') this.reach.judge(node, state, now);
+      if (state === 'unreachable') this.#epochWhenLost.set(index, this.#components.table.epoch(index));
+      if (before === 'unreachable') this.#wasWrong(index, node, returned);
+    }
+    this.#toJudge.clear();
+    return returned;
+  }
+
+  #stateOf(index: number, node: NodeId, now: number): 'alive' | 'suspect' | 'unreachable' | undefined {
+    const isReached = this.#tree.isReached(index);
+    const unheardSince = this.#unheard.get(index);
+    if (isReached) this.#unheard.delete(index);
+    else if (unheardSince !== undefined && now - unheardSince < UNHEARD_MS) return undefined;
+    if (!isReached || this.doubts.isFailed(index)) return 'unreachable';
+    return this.#components.links.ofNode(node)?.isLost === true ? 'suspect' : 'alive';
+  }
+
+  #wasWrong(index: number, node: NodeId, returned: NodeId[]): void {
+    returned.push(node);
+    const epoch = this.#epochWhenLost.get(index);
+    this.#epochWhenLost.delete(index);
+    if (epoch !== undefined && epoch > 0 && epoch === this.#components.table.epoch(index))
+      this.falseSuspicions++;
+  }
+}

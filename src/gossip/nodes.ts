@@ -1,0 +1,217 @@
+/**
+ * All nodes this one has heard of, and whose neighbour each says it is.
+ *
+ * Purpose: per node its latest row (epoch, sequence, neighbours), and a hash over all rows in buckets, so that two nodes
+ * find out cheaply which rows differ. Reachability over these rows is reach-tree.ts.
+ * Invariants: the newer row stays, whatever the order of arrival; a removed node has no row and gets none.
+ * Review notes: a thousand nodes live in one process when simulated, each with a thousand rows: hence typed arrays and
+ * handles, the first 50 bits of an id, which is random.
+ */
+import type { NodeId } from '../model/names.ts';
+import { bucketOf, BUCKETS, hashText } from './hash.ts';
+
+const HANDLE_LENGTH = 10;
+/** More than an active view ever holds. */
+export const MAX_NEIGHBOURS = 16;
+/** Nodes beyond this are not followed: ten times the largest cluster there is. */
+const MAX_NODES = 65_536;
+const FIRST_CAPACITY = 16;
+
+/** A short name of a node. */
+export type Handle = string;
+
+/** `[node, epoch, sequence, neighbours joined without separator, those it fails to reach likewise]` */
+export type Row = readonly [
+  handle: Handle,
+  epoch: number,
+  sequence: number,
+  neighbours: string,
+  failed?: string,
+];
+
+export function handleOf(node: NodeId): Handle {
+  return node.slice(1, 1 + HANDLE_LENGTH);
+}
+
+export function isHandle(text: string): boolean {
+  return /^[a-z2-7]{10}$/.test(text);
+}
+
+/** A list of handles as a row has it; `undefined` when it is none or too long. */
+export function splitHandles(joined: string): Handle[] | undefined {
+  const count = joined.length / HANDLE_LENGTH;
+  if (!Number.isInteger(count) || count > MAX_NEIGHBOURS) return undefined;
+  const handles: Handle[] = [];
+  for (let i = 0; i < count; i++) handles.push(joined.slice(i * HANDLE_LENGTH, (i + 1) * HANDLE_LENGTH));
+  return handles;
+}
+
+export class NodeTable {
+  readonly #indices = new Map<Handle, number>();
+  readonly #handles: Handle[] = [];
+  /** Of nodes that have a record of their own. */
+  readonly #ids: (NodeId | undefined)[] = [];
+  #epochs = new Float64Array(FIRST_CAPACITY);
+  #sequences = new Float64Array(FIRST_CAPACITY);
+  #counts = new Uint8Array(FIRST_CAPACITY);
+  #lists = new Int32Array(FIRST_CAPACITY * MAX_NEIGHBOURS);
+  readonly #failed = new Map<number, string>();
+  readonly #hashes = new Int32Array(BUCKETS);
+
+  get size(): number {
+    return this.#handles.length;
+  }
+
+  /** The index of a handle, made when it is new; -1 when there are too many. */
+  index(handle: Handle): number {
+    const known = this.#indices.get(handle);
+    if (known !== undefined) return known;
+    const index = this.#handles.length;
+    if (index >= MAX_NODES) return -1;
+    if (index >= this.#counts.length) this.#grow();
+    this.#indices.set(handle, index);
+    this.#handles.push(handle);
+    this.#ids.push(undefined);
+    return index;
+  }
+
+  find(handle: Handle): number {
+    return this.#indices.get(handle) ?? -1;
+  }
+
+  handle(index: number): Handle {
+    return this.#handles[index] ?? '';
+  }
+
+  id(index: number): NodeId | undefined {
+    return this.#ids[index];
+  }
+
+  setId(index: number, id: NodeId | undefined): void {
+    if (index >= 0) this.#ids[index] = id;
+  }
+
+  /** Every node with a record. */
+  *known(): Generator<readonly [index: number, id: NodeId]> {
+    for (let i = 0; i < this.#ids.length; i++) {
+      const id = this.#ids[i];
+      if (id !== undefined) yield [i, id];
+    }
+  }
+
+  epoch(index: number): number {
+    return this.#epochs[index] ?? 0;
+  }
+
+  sequence(index: number): number {
+    return this.#sequences[index] ?? 0;
+  }
+
+  hasRow(index: number): boolean {
+    const epoch = this.epoch(index);
+    return epoch > 0 && epoch < Infinity;
+  }
+
+  count(index: number): number {
+    return this.#counts[index] ?? 0;
+  }
+
+  neighbour(index: number, at: number): number {
+    return this.#lists[index * MAX_NEIGHBOURS + at] ?? -1;
+  }
+
+  lists(index: number, other: number): boolean {
+    const count = this.count(index);
+    for (let at = 0; at < count; at++) if (this.neighbour(index, at) === other) return true;
+    return false;
+  }
+
+  /** Both say so. */
+  areNeighbours(a: number, b: number): boolean {
+    return this.lists(a, b) && this.lists(b, a);
+  }
+
+  /** Handles of those the node fails to reach although others can. */
+  failedOf(index: number): string {
+    return this.#failed.get(index) ?? '';
+  }
+
+  /** Negative: what is held is older than the version given. */
+  compare(index: number, epoch: number, sequence: number): number {
+    return this.epoch(index) - epoch || this.sequence(index) - sequence;
+  }
+
+  /** Without a check: see `compare`. */
+  set(
+    index: number,
+    row: { epoch: number; sequence: number; neighbours: readonly number[]; failed: string },
+  ): void {
+    this.#toggle(index);
+    this.#epochs[index] = row.epoch;
+    this.#sequences[index] = row.sequence;
+    this.#counts[index] = row.neighbours.length;
+    this.#lists.set(row.neighbours, index * MAX_NEIGHBOURS);
+    if (row.failed === '') this.#failed.delete(index);
+    else this.#failed.set(index, row.failed);
+    this.#toggle(index);
+  }
+
+  /** No row of the node is taken any more. */
+  bar(index: number): void {
+    this.#toggle(index);
+    this.#epochs[index] = Infinity;
+    this.#counts[index] = 0;
+    this.#failed.delete(index);
+    this.#ids[index] = undefined;
+  }
+
+  row(index: number): Row {
+    let neighbours = '';
+    for (let at = 0; at < this.count(index); at++) neighbours += this.handle(this.neighbour(index, at));
+    const failed = this.failedOf(index);
+    const row = [this.handle(index), this.epoch(index), this.sequence(index), neighbours] as const;
+    return failed === '' ? row : [...row, failed];
+  }
+
+  /** Equal for two nodes that hold the same rows. */
+  get hash(): string {
+    let all = 0;
+    for (let i = 0; i < BUCKETS; i++) all = Math.imul(all, 31) ^ (this.#hashes[i] ?? 0);
+    return (all >>> 0).toString(16);
+  }
+
+  bucketHashes(): number[] {
+    return Array.from(this.#hashes);
+  }
+
+  /** Nodes with rows, of the buckets given. */
+  ofBuckets(buckets: ReadonlySet<number>): number[] {
+    const found: number[] = [];
+    for (let i = 0; i < this.#handles.length; i++)
+      if (this.hasRow(i) && buckets.has(bucketOf(hashText(this.handle(i))))) found.push(i);
+    return found;
+  }
+
+  /** Adds or takes away the row's part in its bucket's hash. */
+  #toggle(index: number): void {
+    if (!this.hasRow(index)) return;
+    const hash = hashText(this.handle(index));
+    const version =
+      Math.imul(this.epoch(index) | 0, 0x9e3779b1) ^ Math.imul(this.sequence(index) | 0, 0x85ebca6b);
+    const bucket = bucketOf(hash);
+    this.#hashes[bucket] =
+      (this.#hashes[bucket] ?? 0) ^ Math.imul(version ^ hash.high, 0xc2b2ae35) ^ (version >>> 13);
+  }
+
+  #grow(): void {
+    const capacity = this.#counts.length * 2;
+    const copy = <T extends Float64Array | Uint8Array | Int32Array>(to: T, from: T): T => {
+      to.set(from);
+      return to;
+    };
+    this.#epochs = copy(new Float64Array(capacity), this.#epochs);
+    this.#sequences = copy(new Float64Array(capacity), this.#sequences);
+    this.#counts = copy(new Uint8Array(capacity), this.#counts);
+    this.#lists = copy(new Int32Array(capacity * MAX_NEIGHBOURS), this.#lists);
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * When a neighbour's silence means something: pure functions of time.
+ *
+ * Every node beats on each of its links every BEAT_MS, and any frame counts as a beat. A silent neighbour is asked
+ * after ASK_AFTER_MS and given up for the time being after `silenceMs`. Over a stream a lost packet is a delay of
+ * 200 ms, 600 ms when it is lost twice in a row: less than ALLOWANCE_MS, so that it takes three losses in a row to err,
+ * and then the link only rests until the next frame. A link that is late often is given more.
+ */
+
+export const BEAT_MS = 500;
+const ASK_MS = 150;
+export const ASK_AFTER_MS = BEAT_MS + ASK_MS;
+const ALLOWANCE_MS = 650;
+/** When other neighbours of the peer have given it up, its silence is probably death. */
+const SHORT_ALLOWANCE_MS = 450;
+const MAX_ALLOWANCE_MS = 4_000;
+/** Others that have given a peer up, from which the shorter allowance holds. */
+const CONFIRMATIONS = 2;
+/** Share of the remembered lateness that is left after one more beat. */
+const DECAY = 0.95;
+
+/** Remembered lateness after a frame that came `gapMs` after the one before it. */
+export function nextLateness(lateMs: number, gapMs: number): number {
+  const late = gapMs - BEAT_MS;
+  const decayed = gapMs > BEAT_MS / 2 ? lateMs * DECAY : lateMs;
+  return Math.min(MAX_ALLOWANCE_MS, Math.max(decayed, late, 0));
+}
+
+/** `strain`: of this node, see awake.ts; `confirmations`: other neighbours of the peer that have given it up. */
+export function silenceMs(lateMs: number, strain: number, confirmations: number): number {
+  const usual = confirmations >= CONFIRMATIONS ? SHORT_ALLOWANCE_MS : ALLOWANCE_MS;
+  const allowance = Math.min(MAX_ALLOWANCE_MS, Math.max(usual, usual / 2 + 1.5 * lateMs));
+  return BEAT_MS + allowance * (1 + strain);
+}
