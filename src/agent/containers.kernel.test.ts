@@ -38,6 +38,7 @@ const open = async (): Promise<Containers> => {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      overlays: () => ['gone', 'net', 'a-net'],
       attached: ({ container }) => !forgotten.delete(container),
     },
   );
@@ -85,8 +86,10 @@ beforeEach(async () => {
   await writeFile(join(directory, 'portolan-cni'), plugin, { mode: 0o755 });
   const others = { cniVersion: '1.0.0', name: 'another', plugins: [{ type: 'bridge' }] };
   await writeFile(join(directory, 'cni', '00-another.conflist'), JSON.stringify(others));
-  const list = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'portolan-cni' }] };
-  await writeFile(join(directory, 'cni', 'net.conflist'), JSON.stringify(list));
+  for (const name of ['net', 'a-net']) {
+    const list = { cniVersion: '1.0.0', name, plugins: [{ type: 'portolan-cni' }] };
+    await writeFile(join(directory, 'cni', `${name}.conflist`), JSON.stringify(list));
+  }
 });
 
 afterEach(async () => {

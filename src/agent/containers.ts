@@ -40,6 +40,8 @@ export interface ContainersInit {
   readonly cniDir: string;
   /** Absent = where distributions put CNI plug-ins. */
   readonly pluginDirectories?: readonly string[];
+  /** Those of this host, in the order of the cluster's configuration: the first is the default. */
+  overlays(): readonly string[];
   /** False = the host has forgotten the attachment, as a node does that gave up its block. */
   attached(interfaceOf: { readonly container: string; readonly ifname: string }): boolean;
 }
@@ -89,6 +91,7 @@ class NativeContainers implements Containers {
     this.runcRoot = runcRoot(init);
     this.#network = new ContainerNetwork({
       cniDir: init.cniDir,
+      overlays: () => init.overlays(),
       cni: {
         env: { PORTOLAN_CNI_SOCKET: join(init.runDir, 'cni.sock') },
         pluginDirectories: init.pluginDirectories ?? defaultPluginDirectories,

@@ -58,6 +58,7 @@ async function serveApis(
       stateDir: config.state_dir,
       runDir: config.run_dir,
       cniDir: config.cni_dir,
+      overlays: () => parts.states.cniNetworks(),
       attached: (interfaceOf) => parts.attachments.has(interfaceOf),
     },
   );
