@@ -16,6 +16,8 @@ export interface Answer {
   readonly status: number;
   /** Parsed JSON, or the text when the answer is not JSON. */
   readonly body: unknown;
+  /** What the other side's clock said, ms since the epoch, in whole seconds; absent when it did not say. */
+  readonly dateMs?: number;
 }
 
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
@@ -28,7 +30,12 @@ export async function request(target: HttpTarget, init: RequestInit): Promise<An
     const response = await send(target, init, signal);
     const text = await readAll(response);
     const json = response.headers['content-type']?.includes('json') === true;
-    return { status: response.statusCode ?? 0, body: json ? (JSON.parse(text) as unknown) : text };
+    const dateMs = Date.parse(response.headers.date ?? '');
+    return {
+      status: response.statusCode ?? 0,
+      body: json ? (JSON.parse(text) as unknown) : text,
+      ...(Number.isNaN(dateMs) ? {} : { dateMs }),
+    };
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
     const why = deadline.aborted ? `no answer within ${init.timeoutMs} ms` : (error as Error).message;

@@ -43,7 +43,9 @@ const get = (target: HttpTarget, path: string) => request(target, { method: 'GET
 
 describe('HTTP server and client', () => {
   it('answer JSON over TCP', async () => {
-    expect(await get(await serve(), '/ok')).toEqual({ status: 200, body: { ok: true } });
+    const answer = await get(await serve(), '/ok');
+    expect(answer).toMatchObject({ status: 200, body: { ok: true } });
+    expect(answer.dateMs).toBeGreaterThan(Date.now() - 60_000);
   });
 
   it('answer over a unix socket that only root may use, also where a stale one lies', async () => {
@@ -59,7 +61,7 @@ describe('HTTP server and client', () => {
   });
 
   it('give errors as one body with code, field and remedy', async () => {
-    expect(await get(await serve(), '/taken')).toEqual({
+    expect(await get(await serve(), '/taken')).toMatchObject({
       status: 409,
       body: {
         message: 'Cannot take port 80: held by "web"',

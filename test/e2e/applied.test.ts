@@ -45,6 +45,17 @@ describe("a change of the masters'", () => {
     await expect
       .poll(async () => (await portolan('master1', 'status')).stdout)
       .toMatch(/4 nodes, 3 reachable; unreachable: agent3 \(also for agent1, agent2, master1\)/);
+    const checks = JSON.parse((await portolan('agent1', 'doctor', '-o', 'json')).stdout) as {
+      check: string;
+    }[];
+    expect(checks.filter(({ check }) => /^(port|masters|nodes|clock)/.test(check))).toMatchObject([
+      { check: 'port exchange', found: 'TCP 62501 is ours' },
+      { check: 'port api', verdict: 'ok' },
+      { check: 'port vxlan', found: 'UDP 64000 is ours' },
+      { check: 'masters', verdict: 'ok' },
+      { check: 'nodes', verdict: 'warning', found: 'unreachable: agent3' },
+      { check: 'clock', verdict: 'ok' },
+    ]);
     const alone = await portolan('agent3', 'status', '--wait', String(cut.revision), '--timeout', '0');
     expect(alone).toMatchObject({ status: 1 });
     expect(alone.stdout).toMatch(/agent3: behind/);

@@ -2,16 +2,22 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { preflight, type Check } from '../../agent/preflight.ts';
-import { request } from '../../http/client.ts';
+import { request, type HttpTarget } from '../../http/client.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
+import { clusterChecks } from '../doctor-cluster.ts';
 import { outputOption } from '../output.ts';
 
 export function command(context: CliContext): Command {
   return new Command('doctor')
-    .description('Try every kernel feature and program that Portolan needs, and ask the agent how it is.')
+    .description(
+      'Try every kernel feature and program that Portolan needs, ask the agent how it is, and look at ports, clocks and the other hosts.',
+    )
     .addOption(outputOption())
     .action(async (options: { output: OutputFormat }) => {
-      const checks = [...(await preflight()), ...(await agentChecks(context))];
+      const asked = await askAgent(context);
+      const { target, status } = asked;
+      const agent = { target, ...(status === undefined ? {} : { address: status.address ?? null }) };
+      const checks = [...(await preflight()), ...agentChecks(asked), ...(await clusterChecks(agent))];
       context.print(checks, {
         output: options.output,
         columns: ['check', 'verdict', 'found', 'remedy'],
@@ -21,43 +27,52 @@ export function command(context: CliContext): Command {
 }
 
 interface AgentAnswer {
+  readonly address?: string | null;
   readonly registered?: boolean;
   readonly applied?: boolean;
 }
 
-async function agentChecks(context: CliContext): Promise<readonly Check[]> {
+interface Asked {
+  readonly target: HttpTarget;
+  /** Absent when it does not answer. */
+  readonly status?: AgentAnswer;
+  readonly isThere: boolean;
+}
+
+async function askAgent(context: CliContext): Promise<Asked> {
   const target = await context.agentApi();
-  if (!('socketPath' in target) || !existsSync(target.socketPath))
-    return [
-      {
-        check: 'agent',
-        verdict: 'warning',
-        found: 'not running',
-        remedy: 'start `portolan agent` on this host',
-      },
-    ];
+  if (!('socketPath' in target) || !existsSync(target.socketPath)) return { target, isThere: false };
   const answer = await request(target, { method: 'GET', path: '/v1/status', timeoutMs: 5_000 }).catch(
     () => undefined,
   );
   const status = answer?.body as AgentAnswer | undefined;
+  return { target, isThere: true, ...(status === undefined ? {} : { status }) };
+}
+
+function agentChecks({ isThere, status }: Asked): readonly Check[] {
+  if (!isThere) return [judge('agent', false, '', 'not running', 'start `portolan agent` on this host')];
   if (status === undefined)
     return [{ check: 'agent', verdict: 'failed', found: 'does not answer', remedy: "see the agent's log" }];
   return [
-    status.registered === true
-      ? { check: 'agent', verdict: 'ok', found: 'registered', remedy: '' }
-      : {
-          check: 'agent',
-          verdict: 'warning',
-          found: 'not registered',
-          remedy: 'check that a master is reachable',
-        },
-    status.applied === true
-      ? { check: 'kernel state', verdict: 'ok', found: 'as desired', remedy: '' }
-      : {
-          check: 'kernel state',
-          verdict: 'warning',
-          found: 'not as desired',
-          remedy: 'see `reconciler` in /v1/status',
-        },
+    judge(
+      'agent',
+      status.registered === true,
+      'registered',
+      'not registered',
+      'check that a master is reachable',
+    ),
+    judge(
+      'kernel state',
+      status.applied === true,
+      'as desired',
+      'not as desired',
+      'see `reconciler` in /v1/status',
+    ),
   ];
+}
+
+function judge(check: string, isWell: boolean, well: string, ill: string, remedy: string): Check {
+  return isWell
+    ? { check, verdict: 'ok', found: well, remedy: '' }
+    : { check, verdict: 'warning', found: ill, remedy };
 }

@@ -1,0 +1,120 @@
+/** What the doctor makes of what it found about ports, clocks and nodes: pure. */
+import type { Check } from '../agent/preflight.ts';
+
+/** HTTP tells whole seconds, and answers take their time. */
+const SKEW_MAX_MS = 2_000;
+const MAX_NAMED = 5;
+
+/** A clock elsewhere, compared with this host's. */
+export interface ClockSample {
+  /** `host:port` */
+  readonly of: string;
+  /** Positive = it is ahead of this host. */
+  readonly skewMs: number;
+}
+
+export function judgeClock(samples: readonly ClockSample[]): Check {
+  const check = 'clock';
+  const worst = samples.reduce<ClockSample | undefined>(
+    (most, each) => (Math.abs(each.skewMs) > Math.abs(most?.skewMs ?? 0) ? each : most),
+    samples[0],
+  );
+  if (worst === undefined)
+    return { check, verdict: 'warning', found: 'nobody to compare with', remedy: 'see the check "masters"' };
+  const seconds = (Math.abs(worst.skewMs) / 1000).toFixed(1);
+  if (Math.abs(worst.skewMs) <= SKEW_MAX_MS)
+    return {
+      check,
+      verdict: 'ok',
+      found: `within ${SKEW_MAX_MS / 1000} s of ${list(samples.map(({ of }) => of))}`,
+      remedy: '',
+    };
+  return {
+    check,
+    verdict: 'warning',
+    found: `${seconds} s ${worst.skewMs > 0 ? 'behind' : 'ahead of'} ${worst.of}`,
+    remedy:
+      'run an NTP client (chrony, systemd-timesyncd) on both hosts: certificates are checked by the clock',
+  };
+}
+
+export interface PortState {
+  readonly name: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+  /** free: nobody has it. ours: this host's agent or tunnel has it, and answers. */
+  readonly state: 'free' | 'ours' | 'silent' | 'taken';
+}
+
+export function judgePort({ name, protocol, port, state }: PortState): Check {
+  const where = `${protocol.toUpperCase()} ${port}`;
+  const check = `port ${name}`;
+  switch (state) {
+    case 'free':
+      return { check, verdict: 'ok', found: `${where} is free`, remedy: '' };
+    case 'ours':
+      return { check, verdict: 'ok', found: `${where} is ours`, remedy: '' };
+    case 'silent':
+      return {
+        check,
+        verdict: 'failed',
+        found: `the agent does not answer on ${where}`,
+        remedy: `see the agent's log; a firewall must let ${where} pass`,
+      };
+    case 'taken':
+      return {
+        check,
+        verdict: 'failed',
+        found: `another program has ${where}`,
+        remedy: `see "ss -lnp 'sport = :${port}'": end it, or choose another port in agent.yaml`,
+      };
+  }
+}
+
+/** Which of the masters answer. */
+export function judgeMasters(answers: ReadonlyMap<string, boolean>): Check {
+  const check = 'masters';
+  const silent = [...answers].filter(([, answered]) => !answered).map(([master]) => master);
+  if (answers.size === 0)
+    return { check, verdict: 'warning', found: 'none known', remedy: 'name them as `masters` in agent.yaml' };
+  if (silent.length === 0)
+    return { check, verdict: 'ok', found: `${list([...answers.keys()])} answer`, remedy: '' };
+  return {
+    check,
+    // Nothing that runs needs a master.
+    verdict: 'warning',
+    found: `${list(silent)} ${silent.length === 1 ? 'does' : 'do'} not answer`,
+    remedy: 'start them; firewalls must let TCP 5050 pass from every host',
+  };
+}
+
+export interface SeenNode {
+  readonly name: string;
+  readonly state?: string;
+  readonly unreachable_for?: readonly string[];
+}
+
+/** Of a one-way cut only one side knows, so what others say counts too. */
+export function judgeNodes(nodes: readonly SeenNode[]): Check {
+  const check = 'nodes';
+  const hidden = nodes.filter(
+    ({ state, unreachable_for: viewers = [] }) => state === 'unreachable' || viewers.length > 0,
+  );
+  if (hidden.length === 0)
+    return { check, verdict: 'ok', found: `${nodes.length} known, all reachable`, remedy: '' };
+  return {
+    check,
+    verdict: 'warning',
+    found: `unreachable: ${list(hidden.map(describe))}`,
+    remedy: 'check those hosts; firewalls must let TCP 62501 and UDP 64000 pass both ways between all hosts',
+  };
+}
+
+function describe({ name, state, unreachable_for: viewers = [] }: SeenNode): string {
+  return state === 'unreachable' ? name : `${name} (for ${list(viewers)})`;
+}
+
+function list(words: readonly string[]): string {
+  const more = words.length - MAX_NAMED;
+  return more > 0 ? `${words.slice(0, MAX_NAMED).join(', ')} and ${more} more` : words.join(', ');
+}
