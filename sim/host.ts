@@ -1,7 +1,7 @@
 /** One simulated host: its clock, its disk, its program, and what can befall it. */
 import type { Clock, Timer } from '../src/base/clock.ts';
 import { PortolanError } from '../src/base/errors.ts';
-import { silentLog } from '../src/base/log.ts';
+import { silentLog, type Log, type LogFields } from '../src/base/log.ts';
 import type { Metrics } from '../src/base/metrics.ts';
 import { seededRandom, type Random } from '../src/base/random.ts';
 import type { RecordStore } from '../src/gossip/records.ts';
@@ -77,7 +77,7 @@ export class Host {
       {
         clock: this.#clock(life),
         random: this.random,
-        log: this.#cluster.log?.child('node', { host: this.index }) ?? silentLog,
+        log: this.#log(),
         metrics: noMetrics,
         transport: this.#transport(),
         journal: this.disk.journal(),
@@ -96,6 +96,24 @@ export class Host {
     this.healthySince = this.#cluster.timeline.nowMs() + STARTING_MS;
     this.#cluster.observer.watch(this, program);
     for (const [key, value] of Array.from(this.own)) await this.publish(key, value);
+  }
+
+  /** Its lines carry virtual time. */
+  #log(): Log {
+    const { log, timeline } = this.#cluster;
+    if (log === undefined) return silentLog;
+    const stamped = (to: Log): Log => {
+      const at = (level: 'debug' | 'info' | 'warn' | 'error') => (message: string, fields?: LogFields) =>
+        to[level](message, { atMs: Math.round(timeline.nowMs()), ...fields });
+      return {
+        debug: at('debug'),
+        info: at('info'),
+        warn: at('warn'),
+        error: at('error'),
+        child: (component, fields) => stamped(to.child(component, fields)),
+      };
+    };
+    return stamped(log.child('node', { host: this.index }));
   }
 
   /** At its first start the disk is as it was made. */
@@ -159,6 +177,7 @@ export class Host {
   stall(ms: number): void {
     if (this.isStalled || !this.isRunning) return;
     this.isStalled = true;
+    this.#log().info('gets no processor', { ms });
     this.healthySince = undefined;
     this.link.freeze();
     const { life } = this.link;

@@ -225,6 +225,12 @@ export class Observer {
     if (!this.#areJoined(host, target)) return;
     if (state === 'unreachable') this.falseSuspicions++;
     else this.suspicions++;
+    this.#cluster.log?.warn('a healthy node is accused', {
+      atMs: this.#cluster.timeline.nowMs(),
+      viewer: host.index,
+      target: target.index,
+      state,
+    });
   }
 }
 
