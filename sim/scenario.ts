@@ -30,7 +30,7 @@ export const DAY = 24 * HOUR;
 export async function warmUp(cluster: Cluster): Promise<void> {
   for (const host of cluster.hosts)
     cluster.timeline.after(cluster.random.next() * SECOND, () => cluster.begin(host.start()));
-  await cluster.run(20 * SECOND);
+  await cluster.run(12 * SECOND);
   await converge(cluster, 60 * SECOND);
 }
 

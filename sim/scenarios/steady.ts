@@ -1,7 +1,7 @@
 /** Single changes in a healthy cluster, and in one that loses a packet in five. */
 import { awaitChanges, changes, SECOND, type Scenario } from '../scenario.ts';
 
-const EVERY_MS = 300;
+const EVERY_MS = 150;
 
 export const change: Scenario = {
   name: 'change',
