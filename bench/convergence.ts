@@ -20,6 +20,8 @@ import { median, percentile } from './support/stats.ts';
 const LAB = 'benchconv';
 const HOSTS = 32;
 const CHANGES = 100;
+/** As many changes at the master. */
+const WAITS = 50;
 const CHANGE_TIMEOUT_MS = 10_000;
 /** Between two changes: more than what is gathered, so that each is a change of its own. */
 const PAUSE_MS = 50;
@@ -30,7 +32,7 @@ const TICKS_PER_SECOND = 100;
 
 export const convergence: Bench = {
   name: 'convergence',
-  about: `${HOSTS} agents in lab namespaces, ${CHANGES} changes of each kind, then ${IDLE_MS / 1000} s of nothing`,
+  about: `${HOSTS} agents in lab namespaces, ${CHANGES} moves of a block, ${WAITS} changes at the master, then ${IDLE_MS / 1000} s of nothing`,
   async run() {
     await lab(LAB, HOSTS);
     const kernels = await timeKernels();
@@ -125,7 +127,7 @@ async function timeWaits(): Promise<readonly number[]> {
   const target = { socketPath: labPaths(LAB).apiSocket };
   const info = { name: 'coming', subnet: '10.64.0.0/16', prefix: 24, enabled: false };
   const times: number[] = [];
-  for (let i = 0; i < CHANGES; i++) {
+  for (let i = 0; i < WAITS; i++) {
     const begin = performance.now();
     const change =
       i % 2 === 0

@@ -4,9 +4,11 @@
  * `/overlay-agent/*` keeps the shape that DC/OS consumers know (reference "overlay network", section 6); `/v1/*` is ours.
  */
 import type { Context, Hono } from 'hono';
+import { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
+import type { AppliedRecordQuestion } from './applied-record.ts';
 import type { NodeState } from '../node/node-states.ts';
 import type { KnownEndpoint, KnownNode } from '../node/record-view.ts';
 
@@ -36,8 +38,18 @@ export interface AgentView {
   /** By id, name or address; `undefined` when there is no such node. */
   node(ref: string): object | undefined;
   endpoints(): readonly KnownEndpoint[];
+  isRecordApplied(question: AppliedRecordQuestion): Promise<boolean>;
   masters(): readonly string[];
 }
+
+/** Is this record, at this version or a later one, in this host's kernel? */
+const recordQuestion = z.object({
+  key: z.string().min(1),
+  epoch: z.coerce.number().int().nonnegative(),
+  sequence: z.coerce.number().int().nonnegative(),
+  /** Seconds. */
+  wait: z.coerce.number().nonnegative().max(300).default(0),
+});
 
 export function addAgentRoutes(
   app: Hono,
@@ -59,6 +71,12 @@ export function addAgentRoutes(
       field: 'node',
       remedy: 'list the nodes with "portolan node ls"',
     });
+  });
+  app.get('/v1/applied/here', async (context) => {
+    const { key, epoch, sequence, wait } = recordQuestion.parse(context.req.query());
+    const question = { key, version: { epoch, sequence }, timeoutMs: wait * 1000 };
+    const applied = await view.isRecordApplied({ ...question, signal: context.req.raw.signal });
+    return context.json({ key, epoch, sequence, applied });
   });
   app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
   app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));

@@ -45,7 +45,7 @@ async function serveApis(
   onClose: OnClose,
 ): Promise<void> {
   const { log, metrics, clock, random } = components;
-  const view = agentView(parts);
+  const view = agentView(parts, { clock });
   const app = (): Hono => {
     const made = createApp({ log });
     addAgentRoutes(made, { metrics, view });

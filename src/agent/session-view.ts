@@ -2,10 +2,12 @@
 import { linkTo, nodeStates, type NodeState } from '../node/node-states.ts';
 import type { KnownNode } from '../node/record-view.ts';
 import type { AgentStatus, AgentView } from './api.ts';
+import { isRecordApplied } from './applied-record.ts';
+import type { Clock } from '../base/clock.ts';
 import type { ReconcilerStatus } from './reconciler.ts';
 import type { Parts } from './session.ts';
 
-export function agentView(parts: Parts): AgentView {
+export function agentView(parts: Parts, components: { readonly clock: Clock }): AgentView {
   return {
     overlayState: () => ({
       ip: parts.underlay.current().address.toString(),
@@ -16,6 +18,11 @@ export function agentView(parts: Parts): AgentView {
     nodes: () => nodes(parts),
     node: (ref) => node(parts, ref),
     endpoints: () => parts.records.endpoints(),
+    isRecordApplied: (question) =>
+      isRecordApplied(
+        { exchange: parts.exchange, clock: components.clock, settle: () => parts.reconciler.settle() },
+        question,
+      ),
     masters: () => parts.records.masters(),
   };
 }
