@@ -1,117 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../base/clock.ts';
-import { memoryLog, type LogLine } from '../base/log.ts';
-import { createMetrics, type Metrics } from '../base/metrics.ts';
-import { seededRandom, type Random } from '../base/random.ts';
-import { newClusterId, newNodeId, type ClusterId, type NodeId } from '../model/names.ts';
+import { ExchangeWorld, nodeRecord, type TestNode } from '../../test/support/exchange-world.ts';
+import { newClusterId, newNodeId, type ClusterId } from '../model/names.ts';
 import { keys, type GossipRecord } from '../model/record.ts';
-import { MemoryNetwork } from '../peer/memory.ts';
-import { memoryJournal } from '../store/memory-journal.ts';
-import { openExchange, type ExchangeInit, type RecordExchange } from './exchange.ts';
-
-const PORT = 62_501;
-
-interface TestNode {
-  readonly host: string;
-  readonly node: NodeId;
-  readonly disk: Map<string, string>;
-  readonly lines: LogLine[];
-  readonly metrics: Metrics;
-  exchange: RecordExchange;
-}
-
-/** Nodes on one network in memory, under one manual clock. */
-class World {
-  readonly clock = new ManualClock();
-  readonly random: Random;
-  readonly network: MemoryNetwork;
-  readonly cluster: ClusterId;
-  readonly nodes: TestNode[] = [];
-
-  constructor(seed = 1) {
-    this.random = seededRandom(seed);
-    this.network = new MemoryNetwork(this, { delayMs: 1 });
-    this.cluster = newClusterId(this.random);
-  }
-
-  async add(init: Partial<ExchangeInit> = {}): Promise<TestNode> {
-    const host = `10.0.${this.nodes.length >> 8}.${this.nodes.length & 255}`;
-    const node = newNodeId(this.random);
-    const base = { host, node, disk: new Map<string, string>(), lines: [], metrics: createMetrics() };
-    const exchange = await this.open(base, init);
-    const made: TestNode = { ...base, exchange };
-    this.nodes.push(made);
-    await exchange.publish(keys.node(node), nodeRecord(host));
-    return made;
-  }
-
-  open(at: Omit<TestNode, 'exchange'>, init: Partial<ExchangeInit> = {}): Promise<RecordExchange> {
-    const { clock, random } = this;
-    return openExchange(
-      {
-        clock,
-        random,
-        log: memoryLog(at.lines),
-        metrics: at.metrics,
-        transport: this.network.transport(at.host),
-        journal: memoryJournal(at.disk),
-      },
-      {
-        cluster: this.cluster,
-        node: at.node,
-        listen: { host: at.host, port: PORT },
-        contacts: [`10.0.0.0:${PORT}`],
-        ...init,
-      },
-    );
-  }
-
-  async addMany(count: number): Promise<void> {
-    for (let i = 0; i < count; i++) await this.add();
-  }
-
-  /** Lets time pass in steps, so that promises settle in between. */
-  async run(ms: number, stepMs = 5): Promise<void> {
-    for (let passed = 0; passed < ms; passed += stepMs) {
-      this.clock.advance(stepMs);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  }
-
-  /** Time until `condition` holds. */
-  async until(condition: () => boolean, limitMs: number, stepMs = 5): Promise<number> {
-    const start = this.clock.nowMs();
-    while (!condition()) {
-      if (this.clock.nowMs() - start > limitMs) throw new Error(`not within ${limitMs} ms`);
-      await this.run(stepMs, stepMs);
-    }
-    return this.clock.nowMs() - start;
-  }
-
-  areEqual(nodes: readonly TestNode[] = this.nodes): boolean {
-    return new Set(nodes.map(({ exchange }) => exchange.digest().hash)).size === 1;
-  }
-
-  hosts(from: number, to: number): string[] {
-    return this.nodes.slice(from, to).map(({ host }) => host);
-  }
-
-  async close(): Promise<void> {
-    for (const { exchange } of this.nodes) await exchange.close();
-  }
-}
-
-function nodeRecord(host: string) {
-  return { name: host, address: host, gossip_port: PORT, api_port: 5051, role: 'agent' };
-}
+import type { RecordExchange } from './exchange.ts';
 
 const all = (exchange: RecordExchange): Map<string, GossipRecord> =>
   new Map(Array.from(exchange.records(''), (record) => [record.key, record]));
 
 describe('records', () => {
   it('of fifty nodes that know one contact reach all, and a change reaches them within a tenth of a second', async () => {
-    const world = new World();
+    const world = new ExchangeWorld();
     await world.addMany(50);
     const joinMs = await world.until(
       () => world.nodes.every((n) => n.exchange.digest().records === 50),
@@ -138,7 +37,7 @@ describe('records', () => {
 
   it('written on both sides of a partition are everywhere after it heals, also when links were only silent', async () => {
     for (const how of ['cut', 'sever'] as const) {
-      const world = new World(7);
+      const world = new ExchangeWorld(7);
       await world.addMany(12);
       await world.until(
         () => world.areEqual() && world.nodes.every((n) => n.exchange.digest().records === 12),
@@ -161,7 +60,7 @@ describe('records', () => {
   });
 
   it('of a node that moves to another address go on over connections of the new one within a second', async () => {
-    const world = new World(5);
+    const world = new ExchangeWorld(5);
     await world.addMany(4);
     await world.until(() => world.areEqual(), 10_000);
     const [, mover] = world.nodes;
@@ -177,7 +76,7 @@ describe('records', () => {
   });
 
   it('whose push was lost are repaired by comparison', async () => {
-    const world = new World(3);
+    const world = new ExchangeWorld(3);
     await world.addMany(8);
     await world.until(() => world.nodes.every((n) => n.exchange.digest().records === 8), 20_000);
     world.network.lossRate = 1;
@@ -192,7 +91,7 @@ describe('records', () => {
   });
 
   it('are there at once after a restart, and what changed meanwhile arrives', async () => {
-    const world = new World(4);
+    const world = new ExchangeWorld(4);
     await world.addMany(5);
     await world.until(() => world.nodes.every((n) => n.exchange.digest().records === 5), 10_000);
     const [first, second] = world.nodes as [TestNode, TestNode];
@@ -210,7 +109,7 @@ describe('records', () => {
   });
 
   it('of a node that starts again win against what it wrote before, without any wall clock', async () => {
-    const world = new World(5);
+    const world = new ExchangeWorld(5);
     await world.addMany(3);
     const [, node] = world.nodes as [TestNode, TestNode];
     const key = keys.overlay(node.node, 'a');
@@ -224,7 +123,7 @@ describe('records', () => {
   });
 
   it('of a node whose disk was set back are corrected to what the node says now', async () => {
-    const world = new World(6);
+    const world = new ExchangeWorld(6);
     await world.addMany(4);
     await world.run(1_000);
     const [, node] = world.nodes as [TestNode, TestNode];
@@ -243,7 +142,7 @@ describe('records', () => {
   });
 
   it('of a removed node vanish everywhere and stay away when it comes back', async () => {
-    const world = new World(8);
+    const world = new ExchangeWorld(8);
     await world.addMany(6);
     await world.until(() => world.nodes.every((n) => n.exchange.digest().records === 6), 10_000);
     const [master, gone] = world.nodes as [TestNode, TestNode];
@@ -270,7 +169,7 @@ describe('records', () => {
 
 describe('another cluster', () => {
   it('is refused on both sides with one clear line, and nothing is exchanged', async () => {
-    const world = new World(9);
+    const world = new ExchangeWorld(9);
     await world.addMany(2);
     const foreign = newClusterId(world.random);
     const stranger = await world.add({ cluster: foreign });
@@ -286,7 +185,7 @@ describe('another cluster', () => {
   });
 
   it("joined later makes the node forget the former one's records, not its own", async () => {
-    const world = new World(10);
+    const world = new ExchangeWorld(10);
     await world.addMany(3);
     await world.run(1_000);
     const node = world.nodes[2] as TestNode;
@@ -299,7 +198,7 @@ describe('another cluster', () => {
   });
 
   it('is none at all before the first registration: the node waits, keeps what it publishes and tells it then', async () => {
-    const world = new World(11);
+    const world = new ExchangeWorld(11);
     await world.addMany(2);
     const membership: { cluster?: ClusterId } = {};
     const late = await world.add({ cluster: () => membership.cluster });
@@ -314,7 +213,7 @@ describe('another cluster', () => {
 
 describe('publishing', () => {
   it('is on disk when it resolves, does nothing when unchanged, and withdraws by a tombstone', async () => {
-    const world = new World(12);
+    const world = new ExchangeWorld(12);
     const { exchange, node, disk } = await world.add();
     const key = keys.overlay(node, 'a');
     await exchange.publish(key, { b: 1, a: [2] });
@@ -330,7 +229,7 @@ describe('publishing', () => {
   });
 
   it('tells subscribers of the prefix, who may publish in turn, until they leave', async () => {
-    const world = new World(13);
+    const world = new ExchangeWorld(13);
     const { exchange, node } = await world.add();
     const seen: string[] = [];
     const leave = exchange.subscribe(`node/${node}/overlay/`, (changes) => {
@@ -349,7 +248,7 @@ describe('publishing', () => {
   });
 
   it("refuses others' names, cluster names by publish, and values that are too large", async () => {
-    const world = new World(14);
+    const world = new ExchangeWorld(14);
     const { exchange, node } = await world.add();
     const other = newNodeId(world.random);
     await expect(exchange.publish(keys.node(other), 1)).rejects.toMatchObject({
@@ -367,7 +266,7 @@ describe('publishing', () => {
   });
 
   it('never runs out of room for tombstones, however many containers come and go', async () => {
-    const world = new World(15);
+    const world = new ExchangeWorld(15);
     await world.addMany(2);
     await world.run(1_000);
     const [writer, reader] = world.nodes as [TestNode, TestNode];
@@ -407,7 +306,7 @@ it('whatever is written, cut, severed and restarted, all stores are equal after 
   );
   await fc.assert(
     fc.asyncProperty(fc.nat(), fc.array(operation, { maxLength: 25 }), async (seed, operations) => {
-      const world = new World(seed);
+      const world = new ExchangeWorld(seed);
       await world.addMany(5);
       world.network.lossRate = 0.02;
       let revision = 0;
