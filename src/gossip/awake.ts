@@ -19,8 +19,8 @@ export class AwakeTime {
   #lastAt: number | undefined;
   #strain = 0;
 
-  /** Before each step: `dueAt` is when the core had asked to be woken. */
-  observe(now: number, dueAt: number): void {
+  /** Before each step: `dueAt` is when the core had asked to be woken. The time missed since the last one, ms. */
+  observe(now: number, dueAt: number): number {
     const last = this.#lastAt ?? now;
     const lag = now - Math.max(last, Math.min(dueAt, now));
     this.#lastAt = now;
@@ -28,9 +28,10 @@ export class AwakeTime {
       this.#strain *= 2 ** ((last - now) / STRAIN_HALF_LIFE_MS);
       if (this.#strain < 0.05) this.#strain = 0;
     }
-    if (lag <= TOLERANCE_MS) return;
+    if (lag <= TOLERANCE_MS) return 0;
     this.#lagMs += lag;
     this.#strain = Math.min(MAX_STRAIN, this.#strain + lag / STRAIN_LAG_MS);
+    return lag;
   }
 
   /** Awake time of a moment. */

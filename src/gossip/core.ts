@@ -145,7 +145,7 @@ export class GossipCore {
   }
 
   step(event: GossipEvent, now: number): readonly GossipEffect[] {
-    this.#awake.observe(now, this.wakeAt);
+    this.liveness.woke(this.#awake.observe(now, this.wakeAt), now);
     this.#now = now;
     this.#handle(event, now);
     this.#tick(now);

@@ -27,6 +27,10 @@ const SELF = 0;
 const DEAD_MS = 20_000;
 /** Between two own rows, unless a neighbour was lost: newcomers come in crowds. */
 const ROW_MS = 250;
+/** Missing more than this, a node first hears what has piled up: who died and came back meanwhile is not accused. */
+const BACKLOG_LAG_MS = 250;
+const BACKLOG_MS = 250;
+const MAX_BACKLOG_MS = 1_000;
 /** Time for the row of a node that was just heard of to come. */
 const UNHEARD_MS = 5_000;
 
@@ -58,6 +62,9 @@ export class Liveness {
   #beatAt = 0;
   #checkAt = 0;
   #isAnyAsked = false;
+  /** Nobody is judged before. */
+  #judgeAt = 0;
+  #heldSince = 0;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -73,7 +80,8 @@ export class Liveness {
   }
 
   get dueAt(): number {
-    return Math.min(this.#beatAt, this.#checkAt, this.#publishAt, this.doubts.dueAt);
+    const judgeAt = this.#toJudge.size > 0 ? this.#judgeAt : Infinity;
+    return Math.min(this.#beatAt, this.#checkAt, this.#publishAt, this.doubts.dueAt, judgeAt);
   }
 
   /** Not known means not hidden. */
@@ -110,6 +118,13 @@ export class Liveness {
     const orphans = this.#tree.cut(index, []);
     table.bar(index);
     this.#tree.mend(index, orphans);
+  }
+
+  /** After `lagMs` without running. */
+  woke(lagMs: number, now: number): void {
+    if (lagMs < BACKLOG_LAG_MS) return;
+    if (now > this.#judgeAt) this.#heldSince = now;
+    this.#judgeAt = Math.min(now + BACKLOG_MS, this.#heldSince + MAX_BACKLOG_MS);
   }
 
   /** The neighbours of this node as a new start: its epoch has risen. */
@@ -339,7 +354,7 @@ export class Liveness {
   }
 
   #judge(now: number): readonly NodeId[] {
-    if (this.#toJudge.size === 0) return [];
+    if (this.#toJudge.size === 0 || now < this.#judgeAt) return [];
     const returned: NodeId[] = [];
     for (const index of this.#toJudge) {
       const node = this.#components.table.id(index);
