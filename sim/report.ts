@@ -28,10 +28,26 @@ const columns: readonly (readonly [title: string, cell: (figures: Figures) => st
 ];
 
 export function table(all: readonly Figures[]): string {
-  const rows = [columns.map(([title]) => title), ...all.map((each) => columns.map(([, cell]) => cell(each)))];
-  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return render(
+    columns.map(([title]) => title),
+    all.map((figures) => columns.map(([, cell]) => cell(figures))),
+  );
+}
+
+/** The same with the options of each run, which say what its first columns do. */
+export function optionsTable(
+  all: readonly { readonly options: string; readonly figures: Figures }[],
+): string {
+  const rest = columns.slice(4);
+  return render(
+    ['npm run sim --', ...rest.map(([title]) => title)],
+    all.map(({ options, figures }) => [options, ...rest.map(([, cell]) => cell(figures))]),
+  );
+}
+
+function render(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...body.map((row) => row[i]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
-  const [head = [], ...body] = rows;
   return [line(head), line(widths.map((width) => '-'.repeat(width))), ...body.map(line)].join('\n');
 }
