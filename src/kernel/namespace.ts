@@ -21,7 +21,13 @@ import { encodeLinkDump, LinkDecoder, type DecodedLink } from './netlink/rtnetli
 import { encodeNeighbourDump, NeighbourDecoder } from './netlink/rtnetlink/neighbour.ts';
 import { encodeRouteDump, RouteDecoder, type RouteFilter } from './netlink/rtnetlink/route.ts';
 import { encodeRuleDump, RuleDecoder } from './netlink/rtnetlink/rule.ts';
-import { NETLINK_ROUTE, NetlinkSocket, OwnPorts } from './netlink/socket.ts';
+import {
+  NETLINK_ROUTE,
+  NetlinkSocket,
+  OwnPorts,
+  receiveBuffer,
+  type ReceiveBuffer,
+} from './netlink/socket.ts';
 import type { NamespaceHandle } from './netns.ts';
 import { SysctlReader } from './sysctl-reader.ts';
 import { writeSysctlHere } from './sysctl.ts';
@@ -43,6 +49,7 @@ const FAMILIES = [4, 6] as const;
 export class RealNamespace implements NetworkNamespace {
   readonly ownPorts = new OwnPorts();
   readonly echoes = new Echoes();
+  readonly receive: ReceiveBuffer;
   readonly #handle: NamespaceHandle;
   readonly #requests: NetlinkSocket;
   readonly #links: Links;
@@ -56,8 +63,9 @@ export class RealNamespace implements NetworkNamespace {
   #closed = false;
 
   /** Takes the handle over: `close` closes it. */
-  constructor(components: { readonly handle: NamespaceHandle }) {
+  constructor(components: { readonly handle: NamespaceHandle; readonly receive?: ReceiveBuffer }) {
     this.#handle = components.handle;
+    this.receive = components.receive ?? receiveBuffer();
     this.#sysctls = new SysctlReader(components);
     this.#requests = this.#openSocket();
     this.#links = new Links({ socket: this.#requests });
@@ -193,7 +201,8 @@ export class RealNamespace implements NetworkNamespace {
   #openSocket(): NetlinkSocket {
     assert(!this.#closed, 'a namespace that is still open');
     return this.#handle.within(
-      () => new NetlinkSocket({ ownPorts: this.ownPorts }, { protocol: NETLINK_ROUTE }),
+      () =>
+        new NetlinkSocket({ ownPorts: this.ownPorts, receive: this.receive }, { protocol: NETLINK_ROUTE }),
     );
   }
 

@@ -4,15 +4,13 @@
  * Sockets stay in the namespace they were opened in, and /proc/sys/net shows the namespace of the thread that opens a
  * file there; so the main thread goes in, opens what it needs and comes back, without a helper process.
  */
-import { closeSync, openSync, statfsSync, statSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { assert } from '../base/assert.ts';
 import { PortolanError } from '../base/errors.ts';
 import { kernelError } from './errno.ts';
 import * as libc from './libc.ts';
 
 const HOME = '/proc/thread-self/ns/net';
-/** NSFS_MAGIC, include/uapi/linux/magic.h. */
-const NSFS_MAGIC = 0x6e73_6673;
 /** NS_GET_NSTYPE, include/uapi/linux/nsfs.h: _IO(0xb7, 3). */
 const NS_GET_NSTYPE = 0xb703;
 
@@ -48,7 +46,8 @@ export function openNamespaceHandle(path: string): NamespaceHandle {
 export function openNamespaceFd(path: string): number {
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    // Without waiting for anybody: what is no namespace may be a named pipe.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     throw new PortolanError('not-found', `Open network namespace "${path}": it cannot be opened`, {
       field: 'namespace',
@@ -67,13 +66,15 @@ export function openNamespaceFd(path: string): number {
 /** Inode of the network namespace at `path`; `undefined` when there is none there. */
 export function namespaceInode(path: string): number | undefined {
   try {
-    // A leftover plain file under /run/netns (its mount gone, as after a reboot) is on another file system.
-    if (statfsSync(path).type !== NSFS_MAGIC) return undefined;
     const fd = openNamespaceFd(path);
-    closeSync(fd);
-    return statSync(path).ino;
+    try {
+      return fstatSync(fd).ino;
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
-    if (error instanceof PortolanError || isMissing(error)) return undefined;
+    // A leftover plain file under /run/netns (its mount gone, as after a reboot) is none.
+    if (error instanceof PortolanError) return undefined;
     throw error;
   }
 }
@@ -93,9 +94,4 @@ function runInside<T>(fd: number, path: string, action: () => T): T {
   } finally {
     closeSync(home);
   }
-}
-
-function isMissing(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  return code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES' || code === 'ESRCH';
 }

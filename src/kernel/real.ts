@@ -37,7 +37,8 @@ class RealKernel extends RealNamespace implements Kernel {
   }
 
   async openNamespace(path: string): Promise<NetworkNamespace> {
-    return new RealNamespace({ handle: openNamespaceHandle(path) });
+    // Opened for a moment, with every container: a buffer of 64 KiB each would keep the garbage collector busy.
+    return new RealNamespace({ handle: openNamespaceHandle(path), receive: this.receive });
   }
 
   async namespaceInode(path: string): Promise<number | undefined> {

@@ -2,10 +2,10 @@
  * Removing links without holding anybody up.
  *
  * RTM_DELLINK does two things (net/core/dev.c, unregister_netdevice_many and netdev_run_todo): under the kernel's lock it
- * takes the link off every list, with its addresses, routes and, of a veth, its other end; then the call waits about
+ * takes the link off every list, with its addresses, routes, sysctls and, of a veth, its other end; then the call waits about
  * 20 ms for RCU until the memory can be freed, whether it removes one link or a hundred. A link counts as removed after
  * the first: nobody sees it, its name is free, and whatever is made next comes after it under the same lock. So the
- * message is sent off the main thread, in one of a few lanes, and while it waits there its links are looked for.
+ * message is sent off the main thread, in one of a few lanes, and meanwhile its links are looked for.
  * What is asked for while most lanes wait is gathered into a group (IFLA_GROUP) and removed by one message.
  * Invariants: a link that is gone counts as removed; links go by index, for a message may reach the kernel when its link
  * has gone another way and the name is a new link's; a deletion by group never takes the fate of another link: when the
@@ -15,10 +15,10 @@
  */
 import { sleep } from '../../base/clock.ts';
 import { kernelError } from '../errno.ts';
-import { GROUP_DOOMED, type KernelError } from '../types.ts';
+import { GROUP_DOOMED, KernelError } from '../types.ts';
 import type { Links } from './links.ts';
 import { MessageWriter } from './message.ts';
-import { encodeGroupDelete, encodeLinkDelete, encodeLinkGroup } from './rtnetlink/link.ts';
+import { encodeGroupDelete, encodeLinkDelete, encodeLinkGroup, encodeLinkSet } from './rtnetlink/link.ts';
 import { nextTurn, type Acknowledgement, type NetlinkSocket } from './socket.ts';
 
 /** Each lane holds a thread of the pool while it waits; bin/portolan gives the pool twice as many. */
@@ -79,6 +79,7 @@ export class LinkDeletions {
   readonly #openSocket: () => NetlinkSocket;
   readonly #links: Pick<Links, 'indexOf' | 'nameOf'>;
   readonly #lanes: Lane[] = [];
+  #lock: Lane | undefined;
   readonly #idle: Lane[] = [];
   readonly #underWay = new Set<Doomed>();
   #queue: Doomed[] = [];
@@ -108,6 +109,7 @@ export class LinkDeletions {
   close(): void {
     this.#closed = true;
     for (const { socket } of this.#lanes) socket.close();
+    this.#lock?.socket.close();
   }
 
   get #idleLanes(): number {
@@ -155,10 +157,30 @@ export class LinkDeletions {
     while (this.#underWay.size > 0) {
       await sleep(LOOK_MS);
       if (this.#closed) break;
-      for (const doomed of this.#underWay)
-        if (this.#links.nameOf(doomed.index) === undefined) this.#settle(doomed);
+      const gone = [...this.#underWay].filter(({ index }) => this.#links.nameOf(index) === undefined);
+      if (gone[0] === undefined || !(await this.#lockPassed(gone[0].index))) continue;
+      for (const doomed of gone) if (!doomed.settled) this.#settle(doomed);
     }
     this.#looking = false;
+  }
+
+  /**
+   * A link loses its name a moment before its addresses and sysctls go, all under the kernel's lock: a message that
+   * takes the lock, a change that changes nothing of a link that is not there, comes after them.
+   */
+  async #lockPassed(index: number): Promise<boolean> {
+    this.#lock ??= { socket: this.#openSocket(), writer: new MessageWriter(64) };
+    const { socket, writer } = this.#lock;
+    writer.reset();
+    encodeLinkSet(writer, socket.nextSequence(), index, {}, {});
+    try {
+      await socket.exchangeAsync('wait for the removal of a link', writer);
+      return true;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      // The deletion itself still answers.
+      return false;
+    }
   }
 
   #settle(doomed: Doomed): void {

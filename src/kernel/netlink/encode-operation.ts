@@ -1,20 +1,28 @@
-/** Which message an operation on an address, route, rule, neighbour or forwarding entry becomes, and on which link. */
+/** Which message an operation that is packed with others becomes, and on which link. */
 import { unreachable } from '../../base/assert.ts';
 import type { KernelOperation } from '../types.ts';
-import type { LinkOperation } from './links.ts';
 import type { MessageWriter } from './message.ts';
 import { encodeAddress } from './rtnetlink/address.ts';
 import { encodeFdb } from './rtnetlink/fdb.ts';
+import { encodeLinkSet, hasLinkChange } from './rtnetlink/link.ts';
 import { encodeNeighbour } from './rtnetlink/neighbour.ts';
 import { encodeRoute } from './rtnetlink/route.ts';
 import { encodeRule } from './rtnetlink/rule.ts';
 
-export type LinkDelete = Extract<KernelOperation, { do: 'link-delete' }>;
+export type LinkSet = Extract<KernelOperation, { do: 'link-set' }>;
 /** Those that go out many to a send. */
-export type PackedOperation = Exclude<KernelOperation, LinkOperation | LinkDelete>;
+export type PackedOperation = Exclude<KernelOperation, { do: `link-${string}` }> | LinkSet;
+
+/** True for a change of a link that is one message, refers to no other link and leaves it its name. */
+export function isPacked({ settings }: LinkSet): boolean {
+  const others = [settings.master, settings.addAltName, settings.hairpin, settings.rename];
+  return hasLinkChange(settings) && others.every((other) => other === undefined);
+}
 
 export function linkOf(operation: PackedOperation): string | undefined {
   switch (operation.do) {
+    case 'link-set':
+      return operation.name;
     case 'address-replace':
     case 'address-delete':
       return operation.address.link;
@@ -42,6 +50,8 @@ export function encodeOperation(
   linkIndex: number,
 ): void {
   switch (operation.do) {
+    case 'link-set':
+      return encodeLinkSet(writer, sequence, linkIndex, operation.settings, {});
     case 'address-replace':
       return encodeAddress(writer, sequence, 'replace', operation.address.address, linkIndex);
     case 'address-delete':

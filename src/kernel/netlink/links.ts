@@ -33,7 +33,7 @@ export type LinkOperation = Extract<KernelOperation, { do: 'link-add' | 'link-se
 export class Links {
   readonly #socket: NetlinkSocket;
   readonly #writer = new MessageWriter(1024);
-  readonly #decoder = new LinkDecoder();
+  #decoder: LinkDecoder | undefined;
 
   /** `socket` must be one that nobody uses asynchronously. */
   constructor(components: { readonly socket: NetlinkSocket }) {
@@ -43,8 +43,9 @@ export class Links {
   /** One link by name (an alternative name serves too) or index. */
   get(which: string | number): DecodedLink | undefined {
     let link: DecodedLink | undefined;
+    const decoder = (this.#decoder ??= new LinkDecoder());
     this.#get(which, (buffer, message) => {
-      link = this.#decoder.decode(buffer, message);
+      link = decoder.decode(buffer, message);
     });
     return link;
   }
@@ -130,14 +131,12 @@ export class Links {
     if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
     const writer = this.#writer;
     writer.reset();
-    if (hasLinkChange(settings)) {
+    if (hasLinkChange(settings))
       encodeLinkSet(writer, this.#socket.nextSequence(), index, settings, references);
-      const failure = this.#send(operation);
-      if (failure !== undefined) return failure;
-    }
-    return (
-      this.#addAltName(operation, index, settings.addAltName) ?? this.#hairpin(operation, index, settings)
-    );
+    if (settings.hairpin !== undefined)
+      encodeHairpin(writer, this.#socket.nextSequence(), index, settings.hairpin);
+    const failure = writer.length === 0 ? undefined : this.#send(operation);
+    return failure ?? this.#addAltName(operation, index, settings.addAltName);
   }
 
   /** Adding a name that the link already has is no failure. */
@@ -148,13 +147,6 @@ export class Links {
     const failure = this.#send(operation);
     const held = isErrno(failure, 'EEXIST') && this.get(index)?.altNames.includes(altName) === true;
     return held ? undefined : failure;
-  }
-
-  #hairpin(operation: LinkOperation, index: number, settings: LinkSettings): KernelError | undefined {
-    if (settings.hairpin === undefined) return undefined;
-    this.#writer.reset();
-    encodeHairpin(this.#writer, this.#socket.nextSequence(), index, settings.hairpin);
-    return this.#send(operation);
   }
 
   #move(operation: Extract<LinkOperation, { do: 'link-move' }>, index: number): KernelError | undefined {

@@ -2,8 +2,8 @@
  * A list of operations on its way into the kernel.
  *
  * Addresses, routes, rules, neighbours and forwarding entries are packed, many to a send. What fits into one short send
- * goes at once; of more, the kernel works on one send in another thread while the next is being written. Links are done
- * one by one, in their place, so that what follows can name them.
+ * goes at once; of more, the kernel works on one send in another thread while the next is being written. Links are made,
+ * moved and renamed one by one, in their place, so that what follows can name them.
  * Invariants: order is kept; no send is above SEND_BYTES by more than one message; names are looked up once per send
  * and again after every change of a link, never remembered longer.
  */
@@ -13,13 +13,15 @@ import { isTolerated } from '../tolerance.ts';
 import type { KernelError, KernelOperation, OperationFailure } from '../types.ts';
 import type { LinkDeletions } from './deletions.ts';
 import type { Echoes } from './echoes.ts';
-import { linkOf, type PackedOperation } from './encode-operation.ts';
+import { isPacked, linkOf, type LinkSet, type PackedOperation } from './encode-operation.ts';
 import type { LinkOperation, Links } from './links.ts';
 import { Parcel } from './parcel.ts';
 import { nextTurn, type NetlinkSocket } from './socket.ts';
 
 /** The kernel takes about 1 ms for it; 30 ms if they were routes that share a hash bucket. */
 const SYNCHRONOUS_BYTES = 8 * 1024;
+/** Most lists are a handful of operations; what needs more grows. */
+const FEW_BYTES = 1024;
 /** Large enough to be worth another thread (0.1 ms), small enough to be written within a millisecond. */
 const SEND_BYTES = 32 * 1024;
 /** The event loop runs at least this often. */
@@ -48,7 +50,7 @@ export class OperationRun {
 
   constructor(components: OperationComponents) {
     this.#components = components;
-    this.#parcel = new Parcel(components, { capacityBytes: SYNCHRONOUS_BYTES });
+    this.#parcel = new Parcel(components, { capacityBytes: FEW_BYTES });
   }
 
   /** Performs all; a short list without deletions is done before this returns its promise. */
@@ -64,6 +66,10 @@ export class OperationRun {
         case 'link-add':
         case 'link-set':
         case 'link-move':
+          if (this.#isPacked(operation)) {
+            this.#pack(index, operation);
+            break;
+          }
           if (!this.#finishedNow()) await this.#finish();
           this.#record(index, operation, this.#changeLink(operation));
           this.#indexes.clear();
@@ -76,6 +82,11 @@ export class OperationRun {
     }
     if (!this.#finishedNow()) await this.#finish();
     return this.#failures.toSorted((a, b) => a.index - b.index);
+  }
+
+  /** With a monitor, the echoes of a change of a link are set apart around it (echoes.ts). */
+  #isPacked(operation: LinkOperation): operation is LinkSet {
+    return operation.do === 'link-set' && !this.#components.echoes.active && isPacked(operation);
   }
 
   async #breathe(): Promise<void> {

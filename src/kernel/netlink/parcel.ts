@@ -17,7 +17,7 @@ export type Refused = (index: number, operation: PackedOperation, error: KernelE
 
 export class Parcel {
   readonly #echoes: Echoes;
-  readonly #keys = new EchoKeys();
+  #keys: EchoKeys | undefined;
   readonly #writer: MessageWriter;
   /** By number of the message: the operation, its place in the list it came in, and what its echo is expected by. */
   readonly #operations: PackedOperation[] = [];
@@ -25,7 +25,7 @@ export class Parcel {
   readonly #expected: (string | undefined)[] = [];
 
   readonly #keyOf = (buffer: Buffer, start: number, end: number): string | undefined =>
-    this.#keys.of(buffer, start, end);
+    (this.#keys ??= new EchoKeys()).of(buffer, start, end);
 
   constructor(components: { readonly echoes: Echoes }, init: { readonly capacityBytes: number }) {
     this.#echoes = components.echoes;

@@ -69,6 +69,13 @@ export interface NetlinkSocketInit {
   readonly queueBytes?: number;
 }
 
+/** Where sockets receive. One serves many sockets of a thread: what is in it is decoded before anything else happens. */
+export type ReceiveBuffer = Buffer;
+
+export function receiveBuffer(): ReceiveBuffer {
+  return Buffer.allocUnsafeSlow(RECEIVE_BYTES);
+}
+
 /** Longer than any program of ours runs and its notifications wait. */
 const LENT_MS = 60_000;
 
@@ -117,15 +124,19 @@ export class NetlinkSocket {
   readonly portId: number;
   readonly #fd: number;
   readonly #ports: OwnPorts | undefined;
-  readonly #receive = Buffer.allocUnsafeSlow(RECEIVE_BYTES);
-  readonly #errorAttributes = new Attributes();
+  readonly #receive: Buffer;
+  #errorAttributes: Attributes | undefined;
   #sequence = 0;
   #busy = false;
   #tail: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** Opens in the namespace of the calling thread. */
-  constructor(components: { readonly ownPorts?: OwnPorts }, init: NetlinkSocketInit) {
+  constructor(
+    components: { readonly ownPorts?: OwnPorts; readonly receive?: ReceiveBuffer },
+    init: NetlinkSocketInit,
+  ) {
+    this.#receive = components.receive ?? receiveBuffer();
     const fd = libc.socket(libc.AF_NETLINK, libc.SOCK_RAW | libc.SOCK_CLOEXEC, init.protocol);
     if (fd < 0) throw kernelError(`open netlink socket of protocol ${init.protocol}`, -fd);
     this.#fd = fd;
@@ -339,7 +350,8 @@ export class NetlinkSocket {
     if ((message.flags & NLM_F_ACK_TLVS) === 0 || header + NLMSG_HEADER_BYTES > message.end) return '';
     const capped = (message.flags & NLM_F_CAPPED) !== 0;
     const skip = capped ? NLMSG_HEADER_BYTES : (buffer.readUInt32LE(header) + 3) & ~3;
-    const text = this.#errorAttributes.parse(buffer, header + skip, message.end).range(NLMSGERR_ATTR_MSG);
+    const attributes = (this.#errorAttributes ??= new Attributes());
+    const text = attributes.parse(buffer, header + skip, message.end).range(NLMSGERR_ATTR_MSG);
     return text === undefined ? '' : readString(buffer, text.start, text.end);
   }
 

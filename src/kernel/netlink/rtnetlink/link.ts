@@ -153,7 +153,7 @@ function encodeKind(writer: MessageWriter, link: NewLink, references: LinkRefere
   writer.endNest(data);
 }
 
-/** `ip link set`, everything that goes into one message; do not call it when `hasLinkChange` is false. */
+/** `ip link set`, everything that goes into one message; without settings it only takes the kernel's lock. */
 export function encodeLinkSet(
   writer: MessageWriter,
   sequence: number,
