@@ -40,6 +40,12 @@ const filterProgram = koffi.struct({ len: 'uint16_t', filter: 'void *' });
 const FILTER_PROGRAM_BYTES = 16;
 /** struct sock_filter. */
 const FILTER_INSTRUCTION_BYTES = 8;
+/** struct ifreq with a pointer in it, include/uapi/linux/if.h, filled up to its length of 40 bytes. */
+const pointingRequest = koffi.struct({
+  name: koffi.array('uint8_t', 16),
+  data: 'void *',
+  rest: koffi.array('uint8_t', 16),
+});
 const native = {
   socket: library.func('int socket(int, int, int)') as (
     family: number,
@@ -89,6 +95,11 @@ const native = {
     fd: number,
     request: number,
     argument: Uint8Array,
+  ) => number,
+  ioctlPointing: library.func('ioctl', 'int', ['int', 'unsigned long', koffi.pointer(pointingRequest)]) as (
+    fd: number,
+    request: number,
+    argument: { readonly name: Uint8Array; readonly data: Uint8Array; readonly rest: Uint8Array },
   ) => number,
   close: library.func('int close(int)') as (fd: number) => number,
 };
@@ -185,6 +196,7 @@ const IFREQ_BYTES = 40;
 /** include/uapi/linux/sockios.h. */
 const SIOCGIFNAME = 0x8910;
 const SIOCGIFINDEX = 0x8933;
+const SIOCETHTOOL = 0x8946;
 
 /** The index of a link, by any of its names, in the namespace of the socket. */
 export function interfaceIndex(fd: number, name: string): number {
@@ -200,6 +212,36 @@ export function interfaceName(fd: number, index: number): string | undefined {
   ifreq.writeInt32LE(index, NAME_BYTES);
   if (answer(native.ioctlWith(fd, SIOCGIFNAME, ifreq)) < 0) return undefined;
   return ifreq.toString('utf8', 0, ifreq.indexOf(0));
+}
+
+/** include/uapi/linux/ethtool.h. */
+const ETHTOOL_GGRO = 0x2b;
+const ETHTOOL_SGRO = 0x2c;
+
+/** Generic receive offload of a link in the namespace of the socket: 1 = on, 0 = off. */
+export function receiveOffload(fd: number, name: string): number {
+  const value = ethtoolValue(ETHTOOL_GGRO, 0);
+  const result = ethtool(fd, name, value);
+  return result < 0 ? result : value.readUInt32LE(4);
+}
+
+export function setReceiveOffload(fd: number, name: string, on: boolean): number {
+  return ethtool(fd, name, ethtoolValue(ETHTOOL_SGRO, on ? 1 : 0));
+}
+
+/** struct ethtool_value. */
+function ethtoolValue(command: number, data: number): Buffer {
+  const value = Buffer.alloc(8);
+  value.writeUInt32LE(command, 0);
+  value.writeUInt32LE(data, 4);
+  return value;
+}
+
+function ethtool(fd: number, name: string, value: Buffer): number {
+  const padded = Buffer.alloc(NAME_BYTES);
+  padded.write(name, 0, NAME_BYTES - 1);
+  const request = { name: padded, data: value, rest: Buffer.alloc(IFREQ_BYTES - NAME_BYTES - 8) };
+  return answer(native.ioctlPointing(fd, SIOCETHTOOL, request));
 }
 
 export function close(fd: number): number {

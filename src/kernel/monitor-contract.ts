@@ -27,6 +27,24 @@ export function monitorCases(given: () => Case): void {
       await expect(given().kernel.readSysctl('kernel.hostname')).rejects.toThrow('it is no net sysctl');
     });
 
+    it('reads and writes the receive offload of a device as if it were a sysctl', async () => {
+      const { kernel } = given();
+      await kernel.apply([add('b0', bridge)]);
+      expect(await kernel.readSysctl('net/ethtool/b0/gro')).toBe('1');
+      await kernel.writeSysctl('net/ethtool/b0/gro', '0');
+      expect(await kernel.readSysctl('net/ethtool/b0/gro')).toBe('0');
+      await expect(kernel.writeSysctl('net/ethtool/b0/gro', 'off')).rejects.toSatisfy((error) =>
+        isErrno(error, 'EINVAL'),
+      );
+      await kernel.apply([{ do: 'link-delete', name: 'b0' }]);
+      expect(await kernel.readSysctl('net/ethtool/b0/gro')).toBeUndefined();
+      await expect(kernel.writeSysctl('net/ethtool/b0/gro', '1')).rejects.toSatisfy((error) =>
+        isErrno(error, 'ENODEV'),
+      );
+      await kernel.apply([add('b0', bridge)]);
+      expect(await kernel.readSysctl('net/ethtool/b0/gro')).toBe('1');
+    });
+
     it('keeps namespaces apart', async () => {
       const [one, two] = await Promise.all(
         given().opened.namespaces.map((path) => given().kernel.openNamespace(path)),

@@ -13,6 +13,7 @@ import { describeLink, describeOperation } from './describe.ts';
 import { kernelErrorOf } from './errno.ts';
 import { inventedMac, toLink, type FakeLink } from './link-fake.ts';
 import { FakeObjects, type Refusal } from './objects-fake.ts';
+import { offloadDevice } from './offload.ts';
 import { sysctlKey } from './sysctl.ts';
 import { isTolerated } from './tolerance.ts';
 import type {
@@ -59,6 +60,8 @@ export class FakeNamespace implements NetworkNamespace {
   readonly listeners = new Set<(event: KernelEvent) => void>();
   readonly #machine: FakeMachine;
   readonly #links = new Map<number, FakeLink>();
+  /** Of links whose receive offload was set. */
+  readonly #offloads = new WeakMap<FakeLink, string>();
   readonly #objects: FakeObjects;
   readonly #failures = new Map<FailureKind, Code[]>();
   #own = true;
@@ -149,13 +152,26 @@ export class FakeNamespace implements NetworkNamespace {
 
   async readSysctl(key: string): Promise<string | undefined> {
     this.#fail('sysctl', `sysctl ${key}`);
-    return this.sysctls.get(sysctlKey(key));
+    const device = offloadDevice(key);
+    if (device === undefined) return this.sysctls.get(sysctlKey(key));
+    const link = this.#byName(device);
+    return link === undefined ? undefined : (this.#offloads.get(link) ?? '1');
   }
 
   async writeSysctl(key: string, value: string): Promise<void> {
     this.#fail('sysctl', `sysctl -w ${key}=${value}`);
+    const device = offloadDevice(key);
+    if (device !== undefined) return this.#setOffload(device, value);
     if (!this.sysctls.has(sysctlKey(key))) throw kernelErrorOf(`sysctl -w ${key}=${value}`, 'ENOENT');
     this.#set(sysctlKey(key), value);
+  }
+
+  #setOffload(device: string, value: string): void {
+    const link = this.#byName(device);
+    const refusal = link === undefined ? 'ENODEV' : value === '0' || value === '1' ? undefined : 'EINVAL';
+    if (link === undefined || refusal !== undefined)
+      throw kernelErrorOf(`ethtool -K ${device} gro ${value}`, refusal ?? 'ENODEV');
+    this.#offloads.set(link, value);
   }
 
   /** As the kernel does, it tells of forwarding and rp_filter, whoever sets them. */

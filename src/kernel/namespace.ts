@@ -29,6 +29,7 @@ import {
   type ReceiveBuffer,
 } from './netlink/socket.ts';
 import type { NamespaceHandle } from './netns.ts';
+import { offloadDevice, readOffload, writeOffload } from './offload.ts';
 import { SysctlReader } from './sysctl-reader.ts';
 import { writeSysctlHere } from './sysctl.ts';
 import {
@@ -175,11 +176,14 @@ export class RealNamespace implements NetworkNamespace {
   }
 
   async readSysctl(key: string): Promise<string | undefined> {
-    return this.#sysctls.read(key);
+    const device = offloadDevice(key);
+    return device === undefined ? this.#sysctls.read(key) : readOffload(this.#requests, device);
   }
 
   async writeSysctl(key: string, value: string): Promise<void> {
-    this.#handle.within(() => writeSysctlHere(key, value));
+    const device = offloadDevice(key);
+    if (device === undefined) this.#handle.within(() => writeSysctlHere(key, value));
+    else writeOffload(this.#requests, device, value);
   }
 
   /** Name by index now, for whoever decodes notifications. */

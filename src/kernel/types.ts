@@ -236,7 +236,10 @@ export interface NetworkNamespace {
    * is done when the link is gone: what is made next may have its name.
    */
   apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]>;
-  /** Net sysctls of this namespace by dotted or slashed key: `net/ipv4/ip_forward`. `undefined` when there is none. */
+  /**
+   * Net sysctls of this namespace by dotted or slashed key: `net/ipv4/ip_forward`. `undefined` when there is none.
+   * `net/ethtool/<device>/gro` is the device's generic receive offload, 0 or 1.
+   */
   readSysctl(key: string): Promise<string | undefined>;
   writeSysctl(key: string, value: string): Promise<void>;
   close(): void;

@@ -67,6 +67,7 @@ describe('compile for this node', () => {
       'net/ipv6/conf/eth0/accept_ra': '2',
       'net/ipv6/conf/vtep1024/disable_ipv6': '0',
       'net/ipv4/conf/vtep1024/rp_filter': '2',
+      'net/ethtool/vtep1024/gro': '0',
       'net/ipv4/conf/m-dcos/route_localnet': '1',
     });
     const keys = Object.keys(sysctlsOf(compileWith([], { network: network({ enable_ipv6: false }) })));

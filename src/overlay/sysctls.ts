@@ -52,6 +52,8 @@ function deviceSysctls(
   const result = [entry(`net/ipv4/conf/${name}/forwarding`, '1')];
   // Remote hosts answer containers from any of their addresses; the way back to some of those is not the tunnel.
   if (vtep) result.push(entry(`net/ipv4/conf/${name}/rp_filter`, '2'));
+  // The underlay's device has put the segments together already, outer headers and all: doing it again gains nothing.
+  if (vtep) result.push(entry(`net/ethtool/${name}/gro`, '0'));
   if (own.some(({ address }) => address.family === 6)) {
     result.push(entry6(`net/ipv6/conf/${name}/disable_ipv6`, '0'));
     // The addresses are granted, so nobody else can have them, and a gateway in detection is deaf for a second.

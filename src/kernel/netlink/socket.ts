@@ -245,6 +245,15 @@ export class NetlinkSocket {
     return libc.interfaceName(this.#fd, index);
   }
 
+  /** Generic receive offload of a link in this socket's namespace: 1, 0, or a negative errno. */
+  receiveOffload(name: string): number {
+    return libc.receiveOffload(this.#fd, name);
+  }
+
+  setReceiveOffload(name: string, on: boolean): number {
+    return libc.setReceiveOffload(this.#fd, name, on);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
