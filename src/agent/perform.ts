@@ -53,13 +53,17 @@ function kernelBatch(steps: readonly Step[], from: number): readonly KernelStep[
 }
 
 async function applyBatch(kernel: Kernel, batch: readonly KernelStep[]): Promise<readonly Failure[]> {
-  const operations: readonly KernelOperation[] = batch.map(({ operation }) => operation);
-  const failures = await kernel.apply(operations);
+  const failures = await kernel.apply(operationsOf(batch));
   return failures.map(({ index, error }) => {
     const step = batch[index];
     assert(step !== undefined, 'a failure of an operation that was asked for');
     return { change: step.change, reason: error.message, contended: false };
   });
+}
+
+/** Of tens of thousands each is made when its turn comes, while the kernel works on those before it. */
+function* operationsOf(batch: readonly KernelStep[]): Generator<KernelOperation, void> {
+  for (const { operation } of batch) yield operation;
 }
 
 async function performOne(

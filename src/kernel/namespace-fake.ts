@@ -87,7 +87,7 @@ export class FakeNamespace implements NetworkNamespace {
   interfere(operations: readonly KernelOperation[]): readonly OperationFailure[] {
     this.#own = false;
     try {
-      return this.#performAll(operations);
+      return this.#performAll([...operations]);
     } finally {
       this.#own = true;
     }
@@ -146,8 +146,8 @@ export class FakeNamespace implements NetworkNamespace {
     return this.#objects.fdb(filter.link);
   }
 
-  async apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
-    return this.#performAll(operations);
+  async apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]> {
+    return this.#performAll([...operations]);
   }
 
   async readSysctl(key: string): Promise<string | undefined> {

@@ -163,8 +163,7 @@ export class RealNamespace implements NetworkNamespace {
     );
   }
 
-  async apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
-    if (operations.length === 0) return [];
+  async apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]> {
     const run = new OperationRun({
       socket: this.#requests,
       bulk: () => (this.#bulk ??= this.#openSocket()),

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import { mac, bridge, add, remove, address, neighbour, fdb, vtep, type Case } from './samples-contract.ts';
-import { PROTOCOL_PORTOLAN, TABLE_HOSTS, type Rule } from './types.ts';
+import { PROTOCOL_PORTOLAN, TABLE_HOSTS, type KernelOperation, type Rule } from './types.ts';
 
 /** `given` is the case at hand. */
 export function objectCases(given: () => Case): void {
@@ -115,6 +115,23 @@ export function objectCases(given: () => Case): void {
         );
       expect(await given().kernel.neighbours({ link: 'vtep' })).toEqual([]);
       expect(await given().kernel.fdb({ link: 'vtep' })).toEqual([]);
+    });
+
+    it('takes operations as they come, and says which of them failed', async () => {
+      await given().done(add('br', bridge));
+      function* operations(): Generator<KernelOperation, void> {
+        yield { do: 'neighbour-replace', neighbour: neighbour({ link: 'none' }) };
+        yield remove('br');
+        yield* vtep;
+        yield { do: 'fdb-replace', entry: fdb() };
+        yield { do: 'fdb-replace', entry: fdb({ link: 'br' }) };
+      }
+      const failures = await given().kernel.apply(operations());
+      expect(failures.map(({ index, error }) => [index, error.code])).toEqual([
+        [0, 'ENODEV'],
+        [3 + vtep.length, 'ENODEV'],
+      ]);
+      expect(await given().kernel.fdb({ link: 'vtep' })).toEqual([fdb()]);
     });
 
     it('refuses a link that is not there', async () => {

@@ -231,11 +231,11 @@ export interface NetworkNamespace {
   neighbours(filter?: { readonly link?: string }): Promise<readonly Neighbour[]>;
   fdb(filter: { readonly link: string }): Promise<readonly FdbEntry[]>;
   /**
-   * Performs the operations in order, many messages per send, each acknowledged. Goes on after a failure and reports
-   * all of them; never holds the event loop longer than about 10 ms. `link-delete` goes off the main thread and
-   * is done when the link is gone: what is made next may have its name.
+   * Performs the operations in order, many messages per send, each acknowledged, and takes each when its turn comes.
+   * Goes on after a failure and reports all of them; never holds the event loop longer than about 10 ms. `link-delete`
+   * goes off the main thread and is done when the link is gone: what is made next may have its name.
    */
-  apply(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]>;
+  apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]>;
   /**
    * Net sysctls of this namespace by dotted or slashed key: `net/ipv4/ip_forward`. `undefined` when there is none.
    * `net/ethtool/<device>/gro` is the device's generic receive offload, 0 or 1.

@@ -29,6 +29,8 @@ const HOLD_MS = 4;
 /** Longer than any message of an operation. */
 const MESSAGE_BYTES = 512;
 
+type LinkDelete = Extract<KernelOperation, { do: 'link-delete' }>;
+
 export interface OperationComponents {
   readonly socket: NetlinkSocket;
   /** For what is sent off the main thread; opened when first needed. */
@@ -43,6 +45,8 @@ export class OperationRun {
   readonly #components: OperationComponents;
   readonly #indexes = new Map<string, number | undefined>();
   readonly #failures: OperationFailure[] = [];
+  /** Those that have come one after the other until now. */
+  readonly #deletions: { readonly index: number; readonly operation: LinkDelete }[] = [];
   #parcel: Parcel;
   #spare: Parcel | undefined;
   #underWay: Promise<void> | undefined;
@@ -54,14 +58,14 @@ export class OperationRun {
   }
 
   /** Performs all; a short list without deletions is done before this returns its promise. */
-  async perform(operations: readonly KernelOperation[]): Promise<readonly OperationFailure[]> {
-    for (let index = 0; index < operations.length; index++) {
-      const operation = operations[index];
-      if (operation === undefined) continue;
+  async perform(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]> {
+    let index = 0;
+    for (const operation of operations) {
+      if (operation.do !== 'link-delete' && this.#deletions.length > 0) await this.#deleteLinks();
       switch (operation.do) {
         case 'link-delete':
           if (!this.#finishedNow()) await this.#finish();
-          index = (await this.#deleteRun(operations, index)) - 1;
+          this.#deletions.push({ index, operation });
           break;
         case 'link-add':
         case 'link-set':
@@ -77,9 +81,11 @@ export class OperationRun {
         default:
           this.#pack(index, operation);
       }
+      index++;
       if (this.#parcel.length >= SEND_BYTES) await this.#ship();
       if (performance.now() - this.#since > HOLD_MS) await this.#breathe();
     }
+    if (this.#deletions.length > 0) await this.#deleteLinks();
     if (!this.#finishedNow()) await this.#finish();
     return this.#failures.toSorted((a, b) => a.index - b.index);
   }
@@ -125,27 +131,20 @@ export class OperationRun {
     this.#indexes.clear();
   }
 
-  /** Consecutive deletions wait together; answers the index of the first operation after them. */
-  async #deleteRun(operations: readonly KernelOperation[], start: number): Promise<number> {
-    const deletions = this.#components.deletions();
-    const waits: Promise<void>[] = [];
-    let end = start;
-    for (; end < operations.length; end++) {
-      const operation = operations[end];
-      if (operation?.do !== 'link-delete') break;
-      const index = end;
-      this.#components.echoes.doom(operation.name);
-      waits.push(
-        deletions.delete(operation.name).then((error) => {
-          if (error !== undefined) this.#components.echoes.spare(operation.name);
-          this.#record(index, operation, error);
-        }),
-      );
-    }
-    await Promise.all(waits);
+  /** Consecutive deletions wait together. */
+  async #deleteLinks(): Promise<void> {
+    const { deletions, echoes } = this.#components;
+    const run = this.#deletions.splice(0);
+    for (const { operation } of run) echoes.doom(operation.name);
+    await Promise.all(
+      run.map(async ({ index, operation }) => {
+        const error = await deletions().delete(operation.name);
+        if (error !== undefined) echoes.spare(operation.name);
+        this.#record(index, operation, error);
+      }),
+    );
     this.#indexes.clear();
     this.#since = performance.now();
-    return end;
   }
 
   #changeLink(operation: LinkOperation): KernelError | undefined {
