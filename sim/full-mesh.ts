@@ -114,10 +114,9 @@ class FullMesh implements NodeProgram {
     await this.#components.journal.write({});
   }
 
-  #take(records: readonly GossipRecord[]): readonly GossipRecord[] {
+  #take(records: readonly GossipRecord[]): void {
     const stored = records.filter((record) => this.#store.put(record).put === 'stored');
     if (stored.length > 0) for (const listener of this.#listeners) listener(stored);
-    return stored;
   }
 
   #beat(): void {
@@ -165,10 +164,12 @@ class FullMesh implements NodeProgram {
   #receive(peer: Peer, { node, records }: Message): void {
     if (node !== undefined) this.#greet(peer, node);
     if (records === undefined) return;
-    const news = this.#take(records);
+    const unknown = records.filter(({ key }) => this.#store.get(key) === undefined);
+    this.#take(records);
     // Those who know only the contacts hear of each other through them.
-    if (news.length > 0 && this.#isContact)
-      for (const other of this.#peers) if (other !== peer) other.connection.send(encode({ records: news }));
+    if (unknown.length > 0 && this.#isContact)
+      for (const other of this.#peers)
+        if (other !== peer) other.connection.send(encode({ records: unknown }));
   }
 
   /** Both sides tell what they have themselves, contacts all they know. */
