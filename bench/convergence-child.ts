@@ -1,17 +1,17 @@
 /**
  * A node of the cluster without a host: takes part in the record exchange and moves its block when told to. Runs inside a
- * lab host; each line "next" on standard input is one change, answered by a line of JSON: the block and when it was told.
+ * lab host, which it joins with the token given; each line "next" on standard input is one change, answered by a line of JSON: the block and when it was told.
  */
 import { createInterface } from 'node:readline';
+import { joinWithToken } from '../src/agent/joining.ts';
 import { realClock, sleep } from '../src/base/clock.ts';
 import { createLog } from '../src/base/log.ts';
 import { createMetrics } from '../src/base/metrics.ts';
 import { realRandom } from '../src/base/random.ts';
 import { request } from '../src/http/client.ts';
-import { newNodeId, type ClusterId } from '../src/model/names.ts';
 import { keys, type NodeRecord, type OverlayRecord } from '../src/model/record.ts';
 import { openExchange } from '../src/node/exchange.ts';
-import { createTcpTransport } from '../src/peer/tcp.ts';
+import { createTlsTransport } from '../src/peer/tls.ts';
 import { memoryJournal } from '../src/store/memory-journal.ts';
 
 const PORT = 62_599;
@@ -20,7 +20,6 @@ const VTEP = { vtep_ip: '44.128.8.1/20', vtep_mac: '70:b3:d5:80:08:01' };
 const JOIN_TIMEOUT_MS = 10_000;
 
 interface Status {
-  readonly cluster: ClusterId;
   readonly address: string;
 }
 
@@ -29,14 +28,15 @@ async function main(): Promise<void> {
     { socketPath: '/run/portolan/agent.sock' },
     { method: 'GET', path: '/v1/status', timeoutMs: 5_000 },
   );
-  const { cluster, address } = body as Status;
-  const node = newNodeId(realRandom);
-  const log = createLog('error');
+  const { address } = body as Status;
+  const journal = memoryJournal();
+  const { credentials } = await joinWithToken({ journal }, process.argv[2] ?? '');
+  const { cluster, node } = credentials.name;
+  const components = { clock: realClock, random: realRandom, log: createLog('error') };
   const exchange = await openExchange(
     {
-      ...{ clock: realClock, random: realRandom, log, metrics: createMetrics() },
-      transport: createTcpTransport({ log }),
-      journal: memoryJournal(),
+      ...{ ...components, metrics: createMetrics(), journal },
+      transport: createTlsTransport(components, { credentials: () => credentials }),
     },
     { cluster, node, listen: { host: address, port: PORT }, contacts: [`${address}:62501`] },
   );

@@ -66,7 +66,7 @@ async function main(count: number): Promise<void> {
       random: realRandom,
       log,
       metrics: createMetrics(),
-      transport: createTcpTransport({ log }),
+      transport: createTcpTransport({ clock: realClock, log }),
       journal,
     },
     {

@@ -2,32 +2,48 @@
  * The agent: one session after another under one journal.
  *
  * A session ends when the daemon does, or when the cluster has removed its node. Then the node gives up its block and
- * its containers' addresses (they may be somebody else's by now), takes a new identity, and begins anew.
+ * its containers' addresses (they may be somebody else's by now) and its certificate, which nobody accepts any more, and
+ * begins anew where it has been given another token; else it ends, and says what it needs.
  */
 import { join } from 'node:path';
 import { describeError } from '../base/errors.ts';
+import type { Log } from '../base/log.ts';
 import type { AgentConfig } from '../model/config.ts';
-import { rotateIdentity } from '../node/identity.ts';
 import { openJournal } from '../store/journal.ts';
+import type { Journal } from '../store/types.ts';
+import { dropCredentials } from './credentials.ts';
 import { openSession, type Session, type SessionComponents } from './session.ts';
+import { openTrust, type NodeTrust } from './trust.ts';
 
 export interface Agent {
   close(): Promise<void>;
 }
 
-const WHAT = "this node's identity, its address blocks and the addresses of its containers";
+const WHAT = "this node's identity and certificate, its address blocks and the addresses of its containers";
 const RECOVERY =
-  'restart: the agent registers anew with a new block; running containers keep working until then';
+  'join again with another token: the agent registers anew with a new block; running containers keep working until then';
 
-export type AgentComponents = Omit<SessionComponents, 'journal'>;
+export type AgentComponents = Omit<SessionComponents, 'journal' | 'trust'>;
 
-export async function startAgent(components: AgentComponents, config: AgentConfig): Promise<Agent> {
-  const { log, random } = components;
-  const journal = await openJournal(
-    { log },
-    { path: join(config.state_dir, 'agent.journal'), what: WHAT, recovery: RECOVERY },
-  );
+export interface AgentInit {
+  readonly config: AgentConfig;
+  /** Gives up waiting for a cluster to join. */
+  readonly signal: AbortSignal;
+}
+
+/** Rejects with 'conflict' while another process has it. */
+export function openAgentJournal(components: { readonly log: Log }, stateDir: string): Promise<Journal> {
+  const path = join(stateDir, 'agent.journal');
+  return openJournal(components, { path, what: WHAT, recovery: RECOVERY });
+}
+
+export async function startAgent(components: AgentComponents, init: AgentInit): Promise<Agent> {
+  const { log } = components;
+  const { config } = init;
+  const journal = await openAgentJournal({ log }, config.state_dir);
   let session: Session | undefined;
+  let trust: NodeTrust | undefined;
+  const leaving = new AbortController();
   let ending = false;
   let changing: Promise<void> | undefined;
 
@@ -36,7 +52,9 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
 
   const begin = async (): Promise<void> => {
     removed = false;
-    session = await openSession({ ...components, journal }, { config, onRemoved });
+    const signal = AbortSignal.any([init.signal, leaving.signal]);
+    trust = await openTrust({ ...components, journal }, { config, signal });
+    session = await openSession({ ...components, journal, trust }, { config, onRemoved });
   };
   const startOver = async (): Promise<void> => {
     do {
@@ -45,7 +63,8 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
       session = undefined;
       await old?.close();
       await old?.forget();
-      await rotateIdentity({ journal, random });
+      await dropCredentials(journal);
+      trust?.close();
       if (!ending) await begin();
     } while (removed && !ending);
   };
@@ -54,7 +73,7 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
     if (ending || session === undefined) return;
     changing ??= startOver()
       .catch((error: unknown) => {
-        log.error('Cannot begin anew', { error: describeError(error) });
+        if (!ending) log.error('Cannot begin anew', { error: describeError(error) });
         process.exitCode = 1;
         process.kill(process.pid, 'SIGTERM');
       })
@@ -65,14 +84,17 @@ export async function startAgent(components: AgentComponents, config: AgentConfi
     await begin();
     if (removed) onRemoved();
   } catch (error) {
+    trust?.close();
     await journal.close();
     throw error;
   }
   return {
     close: async () => {
       ending = true;
+      leaving.abort();
       await changing;
       await session?.close();
+      trust?.close();
       await journal.close();
     },
   };

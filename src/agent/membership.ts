@@ -36,7 +36,7 @@ export async function openMembership(
   init: MembershipInit,
   onClose: OnClose,
 ): Promise<Membership> {
-  const { kernel, journal, clock, random, log, metrics, transport } = components;
+  const { kernel, journal, clock, random, log, metrics, trust } = components;
   const { config } = init;
   const node = await openIdentity({ journal, random });
   const grants = new GrantKeeper({ journal });
@@ -45,7 +45,7 @@ export async function openMembership(
     { kernel, clock, log },
     {
       address: config.address,
-      masters: config.masters,
+      masters: [...config.masters, ...trust.masters()],
       onChange: ({ moved }) => {
         if (moved) later.exchange?.redial();
         init.onUnderlay();
@@ -54,7 +54,7 @@ export async function openMembership(
   );
   onClose(() => underlay.close());
   const exchange = await openExchange(
-    { clock, random, log: log.child('exchange'), metrics, transport, journal },
+    { clock, random, log: log.child('exchange'), metrics, transport: trust.transport, journal },
     {
       cluster: () => grants.cluster(),
       node,

@@ -65,6 +65,7 @@ async function serveApis(
   onClose(() => containers.close());
   const local = app();
   addContainerRoutes(local, { containers });
+  local.post('/v1/leave', async (context) => context.json(await parts.leave()));
   const socket = await listenUnix(local, join(config.run_dir, 'agent.sock'));
   onClose(() => socket.close());
   const host = listenHost(config.address, parts.underlay.current());

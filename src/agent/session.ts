@@ -10,13 +10,16 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import { request } from '../http/client.ts';
+import { PortolanError } from '../base/errors.ts';
+import { parseTarget } from '../http/client.ts';
+import { answered } from '../http/errors.ts';
+import type { NodeId } from '../model/names.ts';
+import { LEAVE_PATH } from '../model/trust.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
 import type { NodeRecord } from '../model/record.ts';
 import type { UpdateAgentOverlays } from '../model/registration.ts';
-import type { PeerTransport } from '../peer/types.ts';
 import { openDocker } from '../runtime/docker.ts';
 import type { Journal } from '../store/types.ts';
 import { Announcer } from './announcer.ts';
@@ -29,10 +32,14 @@ import { createPublisher } from './publisher.ts';
 import { ReachTeller } from './reach-teller.ts';
 import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
+import type { NodeTrust } from './trust.ts';
+
+const LEAVE_TIMEOUT_MS = 10_000;
+const LEAVE_AFTER_MS = 100;
 
 export interface SessionComponents {
   readonly kernel: Kernel;
-  readonly transport: PeerTransport;
+  readonly trust: NodeTrust;
   readonly journal: Journal;
   readonly clock: Clock;
   readonly random: Random;
@@ -58,6 +65,10 @@ export type OnClose = (closer: () => void | Promise<void>) => void;
 export interface Parts extends Membership, Dataplane {
   readonly docker: DockerNetworks | undefined;
   readonly registration: Registration;
+  /** When this node's certificate ends. Wall time, ms. */
+  readonly certificateEnds: () => number;
+  /** Has the masters remove this node; resolves when that is committed. */
+  readonly leave: () => Promise<{ readonly node: NodeId }>;
 }
 
 export async function openSession(components: SessionComponents, init: SessionInit): Promise<Session> {
@@ -118,10 +129,19 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
     return dataplane.states.overlays();
   };
   const registration = openRegistration(components, init, membership, bringAbout);
-  const parts: Parts = { ...membership, ...dataplane, docker, registration };
+  const leave = (): Promise<{ node: NodeId }> => leaveCluster(components, init, membership);
+  const parts: Parts = {
+    ...membership,
+    ...dataplane,
+    docker,
+    registration,
+    leave,
+    certificateEnds: () => components.trust.expiresAt(),
+  };
   later.parts = parts;
   later.announcer = announcer;
   await begin(components, config, parts, bringAbout, onClose);
+  components.trust.startRenewal(() => knownMasters(components, config, membership));
   announcer.attachmentsSoon();
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
@@ -219,9 +239,9 @@ function openRegistration(
   membership: Membership,
   bringAbout: () => Promise<readonly AgentOverlay[]>,
 ): Registration {
-  const { clock, random, log, metrics } = components;
+  const { clock, random, log, metrics, trust } = components;
   const { config } = init;
-  const { node, name, grants, underlay, records, exchange } = membership;
+  const { node, name, grants, underlay, exchange } = membership;
   const configure = async (update: UpdateAgentOverlays): Promise<readonly AgentOverlay[]> => {
     await grants.take(update);
     exchange.addContacts(update.contacts);
@@ -229,9 +249,9 @@ function openRegistration(
   };
   const cluster = (): object => (grants.cluster() === undefined ? {} : { cluster: grants.cluster() });
   return createRegistration(
-    { clock, random, log: log.child('registration'), metrics, request },
+    { clock, random, log: log.child('registration'), metrics, request: trust.request },
     {
-      masters: () => [...new Set([...config.masters, ...records.masters()])],
+      masters: () => knownMasters(components, config, membership),
       registration: () => ({
         node,
         ...cluster(),
@@ -246,6 +266,36 @@ function openRegistration(
       onRemoved: () => Promise.resolve(init.onRemoved()),
     },
   );
+}
+
+/** Configured ones first; those that records tell of, so that a new master is found; those of the last certificate. */
+function knownMasters(
+  { trust }: SessionComponents,
+  config: AgentConfig,
+  { records }: Membership,
+): readonly string[] {
+  return [...new Set([...config.masters, ...records.masters(), ...trust.masters()])];
+}
+
+/** Asks the masters in turn. */
+async function leaveCluster(
+  components: SessionComponents,
+  { config, onRemoved }: SessionInit,
+  membership: Membership,
+): Promise<{ node: NodeId }> {
+  const { node } = membership;
+  let failure: unknown = new PortolanError('unavailable', 'Cannot leave: no master is known');
+  for (const master of knownMasters(components, config, membership))
+    try {
+      const init = { method: 'POST', path: LEAVE_PATH, body: {}, timeoutMs: LEAVE_TIMEOUT_MS } as const;
+      answered(await components.trust.request(parseTarget(master), init));
+      // After the answer to whoever asked for it: this session is about to end.
+      components.clock.after(LEAVE_AFTER_MS, onRemoved);
+      return { node };
+    } catch (error) {
+      failure = error;
+    }
+  throw failure as Error;
 }
 
 async function forget(parts: Parts): Promise<void> {

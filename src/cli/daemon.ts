@@ -8,11 +8,21 @@ export interface Daemon {
 /** How long a clean end may take before the process ends anyway. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
-export async function runUntilSignal(log: Log, start: () => Promise<Daemon>): Promise<void> {
+/** `start` is given up by its signal when the daemon is told to end before it has begun. */
+export async function runUntilSignal(
+  log: Log,
+  start: (signal: AbortSignal) => Promise<Daemon>,
+): Promise<void> {
+  const starting = new AbortController();
   const ended = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
   });
-  const daemon = await start();
+  void ended.then(() => starting.abort());
+  const daemon = await start(starting.signal).catch((error: unknown) => {
+    if (starting.signal.aborted) return undefined;
+    throw error;
+  });
+  if (daemon === undefined) return;
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   const signal = await ended;
   log.info('Ending', { signal });

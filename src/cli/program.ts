@@ -20,6 +20,18 @@ const verbs: readonly Verb[] = [
     summary: 'a cluster of network namespaces on this machine',
     load: () => import('./commands/lab.ts'),
   },
+  {
+    name: 'init',
+    summary: 'make this host the master of a new cluster',
+    load: () => import('./commands/init.ts'),
+  },
+  { name: 'join', summary: 'make this host a node of a cluster', load: () => import('./commands/join.ts') },
+  { name: 'leave', summary: 'take this host out of its cluster', load: () => import('./commands/leave.ts') },
+  {
+    name: 'token',
+    summary: 'make, list and withdraw what hosts join with',
+    load: () => import('./commands/token.ts'),
+  },
   { name: 'master', summary: 'run the master daemon', load: () => import('./commands/master.ts') },
   { name: 'agent', summary: 'run the agent daemon', load: () => import('./commands/agent.ts') },
   { name: 'status', summary: 'the cluster at a glance', load: () => import('./commands/status.ts') },

@@ -160,7 +160,7 @@ export class GossipCore {
   #handle(event: GossipEvent, now: number): void {
     switch (event.on) {
       case 'connected':
-        return this.#connected(event.connection, event.address, event.isDialled, now);
+        return this.#connected(event, now);
       case 'connect-failed':
         return this.#connectFailed(event.address, now);
       case 'frame':
@@ -201,10 +201,11 @@ export class GossipCore {
     this.#replication.changed([], dropped, false);
   }
 
-  #connected(connection: number, address: AddressText, isDialled: boolean, now: number): void {
+  #connected(event: Extract<GossipEvent, { on: 'connected' }>, now: number): void {
+    const { connection, address, isDialled, certified } = event;
     const purpose = isDialled ? this.#membership.takePurpose(address) : undefined;
     const heardAt = this.#awake.at(now);
-    const link = this.links.add({ connection, address, isDialled, purpose, since: now, heardAt });
+    const link = this.links.add({ connection, address, isDialled, certified, purpose, since: now, heardAt });
     if (this.#cluster === undefined) return this.#outbox.disconnect(link, 'this node has no cluster yet');
     if (this.links.idleCount() > MAX_IDLE_LINKS) return this.#outbox.disconnect(link, 'too many connections');
     const hello: Hello = {
@@ -263,7 +264,8 @@ export class GossipCore {
 
   #greet(link: Link, hello: Hello, now: number): void {
     if (link.node !== undefined) return this.#outbox.reject(link, 'it said hello twice');
-    const judged = judgeHello(hello, { cluster: this.#cluster, node: this.#init.node, store: this.store });
+    const own = { cluster: this.#cluster, node: this.#init.node, store: this.store };
+    const judged = judgeHello(hello, own, link.certified);
     switch (judged.is) {
       case 'peer':
         return this.#establish(link, judged, now);

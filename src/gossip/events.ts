@@ -1,6 +1,6 @@
 /** What the core of the record exchange is told, and what it asks for. */
 import type { LogFields } from '../base/log.ts';
-import type { ClusterId } from '../model/names.ts';
+import type { ClusterId, NodeId } from '../model/names.ts';
 import type { GossipRecord, RecordValue } from '../model/record.ts';
 import type { PeerRow } from './codec.ts';
 import type { AddressText } from './links.ts';
@@ -12,6 +12,8 @@ export type GossipEvent =
       readonly connection: number;
       readonly address: AddressText;
       readonly isDialled: boolean;
+      /** Who is there by its certificate; absent where the transport asks for none. */
+      readonly certified?: NodeId | undefined;
     }
   | { readonly on: 'connect-failed'; readonly address: AddressText }
   | { readonly on: 'frame'; readonly connection: number; readonly frame: Uint8Array }

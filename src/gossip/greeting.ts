@@ -1,4 +1,4 @@
-/** Who is at the other end, by its hello. */
+/** Who is at the other end, by its hello and, where it has shown one, its certificate. */
 import { isNodeId, type ClusterId, type NodeId } from '../model/names.ts';
 import { keys } from '../model/record.ts';
 import { OLDEST_PROTOCOL, PROTOCOL_VERSION, type Hello } from './codec.ts';
@@ -22,6 +22,7 @@ export type Judgement =
 export function judgeHello(
   hello: Hello,
   own: { readonly cluster: ClusterId | undefined; readonly node: NodeId; readonly store: RecordStore },
+  certified?: NodeId,
 ): Judgement {
   const { cluster, node, epoch, port, address } = hello;
   if (hello.oldest > PROTOCOL_VERSION || hello.protocol < OLDEST_PROTOCOL)
@@ -35,6 +36,8 @@ export function judgeHello(
       reason: `it is of cluster "${cluster}", this node is of "${own.cluster ?? ''}"`,
     };
   if (!isNodeId(node)) return { is: 'stranger', reason: 'it gives no node id' };
+  if (certified !== undefined && certified !== node)
+    return { is: 'stranger', reason: `it says it is node "${node}", its certificate is of "${certified}"` };
   if (node === own.node) return { is: 'self' };
   const removal = own.store.stored(keys.removed(node));
   return removal === undefined ? { is: 'peer', node, epoch, port, address } : { is: 'removed', removal };

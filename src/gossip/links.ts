@@ -16,6 +16,8 @@ export interface Link {
   readonly address: AddressText;
   readonly isDialled: boolean;
   readonly purpose: Purpose | undefined;
+  /** Who it has to be, where the transport knows. */
+  readonly certified: NodeId | undefined;
   /** Of the connection, then of its hello. */
   since: number;
   /** Known by its hello, as are the following. */
@@ -50,7 +52,9 @@ export class Links {
   #lostVersion = 0;
   #hasLost = false;
 
-  add(init: Pick<Link, 'connection' | 'address' | 'isDialled' | 'since' | 'purpose' | 'heardAt'>): Link {
+  add(
+    init: Pick<Link, 'connection' | 'address' | 'isDialled' | 'certified' | 'since' | 'purpose' | 'heardAt'>,
+  ): Link {
     const link: Link = {
       ...init,
       node: undefined,

@@ -1,6 +1,8 @@
-/** A small JSON client for our own daemons, over TCP or a unix socket. */
+/** A small JSON client for our own daemons, over TCP, TLS or a unix socket. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, type AgentOptions, Agent as HttpsAgent } from 'node:https';
 import { PortolanError } from '../base/errors.ts';
+import { describeTlsError } from '../trust/verify.ts';
 
 export type HttpTarget = { readonly host: string; readonly port: number } | { readonly socketPath: string };
 
@@ -10,6 +12,8 @@ export interface RequestInit {
   readonly body?: unknown;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** Speaks TLS, by this agent or with these options; for TCP targets only. */
+  readonly tls?: HttpsAgent | AgentOptions;
 }
 
 export interface Answer {
@@ -39,20 +43,24 @@ export async function request(target: HttpTarget, init: RequestInit): Promise<An
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
     const why = deadline.aborted ? `no answer within ${init.timeoutMs} ms` : (error as Error).message;
-    throw new PortolanError('unavailable', `Cannot reach ${formatTarget(target)}: ${why}`, { cause: error });
+    const told = init.tls === undefined ? undefined : describeTlsError(error, Date.now());
+    const scheme = init.tls === undefined ? 'http' : 'https';
+    throw new PortolanError('unavailable', `Cannot reach ${formatTarget(target, scheme)}: ${told ?? why}`, {
+      cause: error,
+    });
   }
 }
 
 function send(target: HttpTarget, init: RequestInit, signal: AbortSignal): Promise<IncomingMessage> {
   const body = init.body === undefined ? undefined : JSON.stringify(init.body);
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(
+    const outgoing = (init.tls === undefined ? httpRequest : httpsRequest)(
       {
         ...target,
+        ...connectionBy(init.tls),
         method: init.method,
         path: init.path,
         signal,
-        agent: false,
         headers:
           body === undefined
             ? {}
@@ -63,6 +71,11 @@ function send(target: HttpTarget, init: RequestInit, signal: AbortSignal): Promi
     outgoing.once('error', reject);
     outgoing.end(body);
   });
+}
+
+function connectionBy(tls: RequestInit['tls']): object {
+  if (tls === undefined) return { agent: false };
+  return tls instanceof HttpsAgent ? { agent: tls } : { agent: false, ...tls };
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {
@@ -76,8 +89,8 @@ async function readAll(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-export function formatTarget(target: HttpTarget): string {
-  return 'socketPath' in target ? `unix://${target.socketPath}` : `http://${target.host}:${target.port}`;
+export function formatTarget(target: HttpTarget, scheme: 'http' | 'https' = 'http'): string {
+  return 'socketPath' in target ? `unix://${target.socketPath}` : `${scheme}://${target.host}:${target.port}`;
 }
 
 /** Reads `unix:///run/x.sock`, `http://10.0.0.1:5050` or `10.0.0.1:5050`. */

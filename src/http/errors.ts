@@ -1,6 +1,7 @@
 /** How errors look over HTTP: one JSON body, one status per code. */
 import { z } from 'zod';
-import { isPortolanError, type ErrorCode } from '../base/errors.ts';
+import { isPortolanError, PortolanError, type ErrorCode } from '../base/errors.ts';
+import type { Answer } from './client.ts';
 
 export type ErrorStatus = 400 | 403 | 404 | 409 | 500 | 503;
 
@@ -62,4 +63,15 @@ export function fieldPath(path: readonly PropertyKey[]): string {
   return path
     .map((part, i) => (typeof part === 'number' ? `[${part}]` : (i > 0 ? '.' : '') + String(part)))
     .join('');
+}
+
+/** The body of an answer; one that tells of an error is thrown as it was at the other end. */
+export function answered({ status, body }: Answer): unknown {
+  if (status < 400) return body;
+  const told = (typeof body === 'object' ? body : undefined) as Partial<ErrorBody> | null | undefined;
+  throw new PortolanError(told?.code ?? 'unavailable', told?.message ?? `The server answered ${status}`, {
+    ...(told?.field === undefined ? {} : { field: told.field }),
+    ...(told?.remedy === undefined ? {} : { remedy: told.remedy }),
+    ...(told?.details === undefined ? {} : { details: told.details }),
+  });
 }

@@ -7,7 +7,7 @@
  */
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo, ListenOptions } from 'node:net';
+import type { AddressInfo, ListenOptions, Server as NetServer } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -63,12 +63,18 @@ export async function listenUnix(app: Hono, path: string): Promise<HttpListener>
   return { close: () => close(server) };
 }
 
-function listen(app: Hono, options: ListenOptions): Promise<Server> {
+async function listen(app: Hono, options: ListenOptions): Promise<Server> {
   const handle = getRequestListener(app.fetch);
   const server = createServer((request, response) => void handle(request, response));
+  await listenOn(server, options);
+  return server;
+}
+
+/** Rejects with what is in the way. */
+export function listenOn(server: NetServer, options: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(describeListenError(error, options)));
-    server.listen(options, () => resolve(server));
+    server.listen(options, () => resolve());
   });
 }
 

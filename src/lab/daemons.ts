@@ -29,34 +29,43 @@ export function mainProgram(): string {
 }
 
 /** File contents by path, as an operator would write them. */
-export function renderConfigs(
-  host: HostPlan,
-  hosts: readonly HostPlan[],
-  docker: boolean,
-): Map<string, string> {
-  const masters = masterApis(hosts);
+export function renderConfigs(host: HostPlan, hosts: readonly HostPlan[]): Map<string, string> {
   const files = new Map<string, string>();
   files.set('/etc/resolv.conf', '# The lab has no resolver outside itself.\n');
   if (host.role === 'master')
-    files.set('/etc/portolan/master.yaml', JSON.stringify({ address: host.address, masters }));
-  const onMaster = {
-    network_config: { mesos_bridge: false, docker_bridge: false },
-  };
-  files.set(
-    '/etc/portolan/agent.yaml',
-    JSON.stringify({
-      masters,
-      address: host.address,
-      docker: { enabled: docker && host.role === 'agent' },
-      ...(host.role === 'master' ? onMaster : {}),
-    }),
-  );
+    files.set(
+      '/etc/portolan/master.yaml',
+      JSON.stringify({ address: host.address, masters: masterApis(hosts) }),
+    );
   return files;
 }
 
+/** `join`: what the agent may join the cluster with, `TOKEN@HOST:PORT` each. */
+export function renderAgentConfig(
+  host: HostPlan,
+  hosts: readonly HostPlan[],
+  options: { readonly docker: boolean; readonly join: readonly string[] },
+): string {
+  const onMaster = {
+    network_config: { mesos_bridge: false, docker_bridge: false },
+  };
+  return JSON.stringify({
+    masters: masterApis(hosts),
+    join: options.join,
+    address: host.address,
+    docker: { enabled: options.docker && host.role === 'agent' },
+    ...(host.role === 'master' ? onMaster : {}),
+  });
+}
+
 /** Writes through the host's own mounts: changing an overlay's upper directory from outside is undefined. */
-export async function writeFiles(host: HostPaths, files: ReadonlyMap<string, string>): Promise<void> {
-  const script = [...files.keys()].map((path, i) => `printf '%s\\n' "$${i + 1}" >'${path}'`).join('\n');
+export async function writeFiles(
+  host: HostPaths,
+  files: ReadonlyMap<string, string>,
+  options: { readonly secret?: boolean } = {},
+): Promise<void> {
+  const lines = [...files.keys()].map((path, i) => `printf '%s\\n' "$${i + 1}" >'${path}'`);
+  const script = [...(options.secret === true ? ['umask 077'] : []), ...lines].join('\n');
   await mustRun([...enterHost(host), 'sh', '-ec', script, 'write', ...files.values()], {
     timeoutMs: WRITE_TIMEOUT_MS,
   });

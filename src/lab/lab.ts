@@ -16,6 +16,7 @@ import { ensureLabDirectory } from './directory.ts';
 import {
   daemonsOf,
   mainProgram,
+  renderAgentConfig,
   renderConfigs,
   runningDaemon,
   startDaemon,
@@ -30,6 +31,7 @@ import { powerOff } from './power.ts';
 import { waitUntilReady } from './readiness.ts';
 import { readLabState, requireLabState, writeLabState, type LabHost, type LabState } from './state.ts';
 import { endStrays } from './strays.ts';
+import { makeTokens } from './tokens.ts';
 import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
 
 const READY_TIMEOUT_MS = 60_000;
@@ -142,15 +144,29 @@ async function ensureHost(state: LabState, host: LabHost): Promise<void> {
     await powerOff(state.name, host.name);
     await createHost(paths);
   }
-  await writeFiles(paths, renderConfigs(host, state.hosts, state.docker));
+  await writeFiles(paths, renderConfigs(host, state.hosts));
 }
 
 /** Starts what should run and does not: masters first, so that no agent's first registration is in vain. */
 async function startHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
   await Promise.all([startMasters(state, hosts), state.docker ? startDockers(state, hosts, say) : undefined]);
   await writeLabState(state);
-  await Promise.all(hosts.map((host) => ensureDaemon(state, host, 'agent')));
+  await startAgents(state, hosts);
   await writeLabState(state);
+}
+
+/** Each with tokens to join with: what it needs at its first start and after having been removed from the cluster. */
+async function startAgents(state: LabState, hosts: readonly LabHost[]): Promise<void> {
+  const missing = hosts.filter((host) => runningDaemon(state, host.name, 'agent') === undefined);
+  const tokens = await makeTokens(state, missing);
+  await Promise.all(
+    missing.map(async (host) => {
+      const options = { docker: state.docker, join: tokens.get(host.name) ?? [] };
+      const files = new Map([['/etc/portolan/agent.yaml', renderAgentConfig(host, state.hosts, options)]]);
+      await writeFiles(hostPaths(state.name, host.name), files, { secret: true });
+      await ensureDaemon(state, host, 'agent');
+    }),
+  );
 }
 
 async function startMasters(state: LabState, hosts: readonly LabHost[]): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * Invariants: everything shown is durable (`settled`); errors are those of http/errors.ts.
  */
-import type { Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { createApp } from '../http/server.ts';
@@ -31,12 +31,14 @@ export interface MasterApiComponents {
   readonly exchange: NodeStatesComponents['exchange'];
   readonly metrics: MasterMetrics;
   readonly log: Log;
+  /** Throws unless the sender may speak for the node. */
+  readonly mustSpeakFor: (context: Context, node: NodeId) => void;
 }
 
 export function createMasterApi(components: MasterApiComponents): Hono {
   const app = createApp(components);
   addOverlayMasterApi(app, components.registry);
-  addRegistration(app, components.registry);
+  addRegistration(app, components);
   addNodes(app, components);
   app.get('/v1/endpoints', (context) => context.json({ endpoints: endpointViews(components) }));
   app.get('/v1/masters', (context) => context.json({ masters: components.registry.masters }));
@@ -46,13 +48,17 @@ export function createMasterApi(components: MasterApiComponents): Hono {
   return app;
 }
 
-function addRegistration(app: Hono, registry: Registry): void {
-  app.post(REGISTER_PATH, async (context) =>
-    context.json(await registry.register(registerAgent.parse(await readJson(context.req)))),
-  );
-  app.post(REGISTERED_PATH, async (context) =>
-    context.json(registry.registered(agentRegistered.parse(await readJson(context.req)))),
-  );
+function addRegistration(app: Hono, { registry, mustSpeakFor }: MasterApiComponents): void {
+  app.post(REGISTER_PATH, async (context) => {
+    const message = registerAgent.parse(await readJson(context.req));
+    mustSpeakFor(context, message.node);
+    return context.json(await registry.register(message));
+  });
+  app.post(REGISTERED_PATH, async (context) => {
+    const message = agentRegistered.parse(await readJson(context.req));
+    mustSpeakFor(context, message.node);
+    return context.json(registry.registered(message));
+  });
 }
 
 function addNodes(app: Hono, components: MasterApiComponents): void {
@@ -138,7 +144,8 @@ function findNode(registry: Registry, ref: string): NodeEntry {
   });
 }
 
-async function readJson(request: { text(): Promise<string> }): Promise<unknown> {
+/** Rejects with 'invalid'. */
+export async function readJson(request: { text(): Promise<string> }): Promise<unknown> {
   const text = await request.text();
   try {
     return JSON.parse(text) as unknown;

@@ -6,6 +6,7 @@ import type { Random } from '../base/random.ts';
 import { openExchange } from '../node/exchange.ts';
 import { openIdentity } from '../node/identity.ts';
 import type { PeerTransport } from '../peer/types.ts';
+import type { Credentials } from '../trust/credentials.ts';
 import { openJournal } from '../store/journal.ts';
 import type { MasterComponents } from './master.ts';
 
@@ -14,7 +15,7 @@ export interface MasterExchangeComponents {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly transport: PeerTransport;
+  readonly openTransport: (credentials: () => Credentials) => PeerTransport;
 }
 
 /** The `openExchange` of `startMaster`, with identity and records in the journal at `path`. */
@@ -22,7 +23,7 @@ export function openMasterExchange(
   components: MasterExchangeComponents,
   init: { readonly path: string },
 ): MasterComponents['openExchange'] {
-  return async ({ cluster, address, port }) => {
+  return async ({ cluster, address, port, credentialsOf }) => {
     const journal = await openJournal(components, {
       path: init.path,
       what: "the master's copy of the cluster's records",
@@ -30,11 +31,13 @@ export function openMasterExchange(
     });
     try {
       const node = await openIdentity({ journal, random: components.random });
+      const credentials = credentialsOf(node);
       const exchange = await openExchange(
-        { ...components, journal },
+        { ...components, journal, transport: components.openTransport(credentials) },
         { cluster, node, listen: { host: address ?? '0.0.0.0', port }, contacts: [] },
       );
       return {
+        credentials,
         publishCluster: exchange.publishCluster.bind(exchange),
         addContacts: exchange.addContacts.bind(exchange),
         get: exchange.get.bind(exchange),

@@ -23,7 +23,7 @@ beforeEach(async () => {
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
 function components(calls: string[] = []): MasterComponents {
-  const exchange: MasterExchange = {
+  const exchange: Omit<MasterExchange, 'credentials'> = {
     publishCluster: (key) => Promise.resolve(void calls.push(`publish ${key}`)),
     addContacts: (addresses) => void calls.push(`contacts ${addresses.join(' ')}`),
     records: () => [],
@@ -41,7 +41,7 @@ function components(calls: string[] = []): MasterComponents {
     random: realRandom,
     log: silentLog,
     metrics: createMetrics(),
-    openExchange: () => Promise.resolve(exchange),
+    openExchange: ({ credentialsOf }) => Promise.resolve({ ...exchange, credentials: credentialsOf(node()) }),
     hostNetworks: [],
   };
 }
@@ -61,7 +61,12 @@ describe('startMaster', () => {
     const first = await startMaster(components(calls), await config());
     const message = registration(node(), '10.0.0.11');
     const body = { method: 'POST', path: REGISTER_PATH, body: message, timeoutMs: 5000 } as const;
-    const granted = await request({ host: '127.0.0.1', port: first.port }, body);
+    const refused = await request({ host: '127.0.0.1', port: first.port }, body);
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { remedy: expect.stringContaining('TLS') as string },
+    });
+    const granted = await request({ socketPath: join(dir, 'run/api.sock') }, body);
     expect(granted).toMatchObject({ status: 200, body: { cluster: first.cluster } });
     expect((await stat(join(dir, 'run/api.sock'))).mode & 0o777).toBe(0o600);
     await first.close();

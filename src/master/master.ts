@@ -7,29 +7,32 @@
  * Review notes: nothing on the packet path or in an agent's start depends on this process. A configuration that does
  * not fit the stored grants ends the start with one error that names overlay, nodes and remedy.
  */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import { listenTcp, listenUnix, type HttpListener } from '../http/server.ts';
 import type { MasterConfig } from '../model/config.ts';
-import type { ClusterId } from '../model/names.ts';
+import type { ClusterId, NodeId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
 import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
 import type { RecordExchange } from '../node/exchange.ts';
 import { readMemberMetrics } from '../node/member-metrics.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
-import { createMasterApi } from './api.ts';
+import type { Credentials } from '../trust/credentials.ts';
+import { Authority } from './authority.ts';
 import { hostPort } from './contacts.ts';
 import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
 import { createMasterMetrics } from './metrics.ts';
 import { ensureClusterId } from './recovery.ts';
 import { Registry } from './registry.ts';
+import { serveMaster } from './serve.ts';
 
 export type MasterExchange = AppliedExchange &
-  Pick<RecordExchange, 'publishCluster' | 'addContacts' | 'members' | 'peers' | 'stats' | 'close'>;
+  Pick<RecordExchange, 'publishCluster' | 'addContacts' | 'members' | 'peers' | 'stats' | 'close'> & {
+    /** What this master shows to other nodes, as of now. */
+    readonly credentials: () => Credentials;
+  };
 
 export interface MasterComponents {
   readonly clock: Clock;
@@ -41,6 +44,8 @@ export interface MasterComponents {
     readonly cluster: ClusterId;
     readonly address: string | undefined;
     readonly port: number;
+    /** Certifies a node of this process as a master. */
+    readonly credentialsOf: (node: NodeId) => () => Credentials;
   }) => Promise<MasterExchange>;
   /** Absent: looked up on this host. */
   readonly hostNetworks?: readonly HostNetwork[];
@@ -79,8 +84,13 @@ async function start(
   onClose(() => store.close());
   const cluster = await ensureClusterId({ store, random });
   const address = config.address ?? findUnderlayAddress();
+  const authority = await Authority.open(
+    { store, clock, random, log },
+    { cluster, certificateLifeMs: config.certificate_seconds * 1000 },
+  );
   const exchange = await components.openExchange({
     cluster,
+    credentialsOf: (node) => authority.ownCredentials(node),
     address: config.address,
     port: config.gossip_port,
   });
@@ -99,34 +109,11 @@ async function start(
   onClose(() => Promise.resolve(registry.close()));
   const nodes = registry.ledger.nodes();
   exchange.addContacts(nodes.map((node) => hostPort(node.address, node.gossip_port)));
-  const records = (prefix: string) => exchange.records(prefix);
   const applied = new AppliedView({ exchange, clock, metrics: components.metrics });
   onClose(() => Promise.resolve(applied.close()));
   readMemberMetrics({ metrics: components.metrics, exchange, applied });
-  const app = createMasterApi({ registry, metrics, log, records, applied, exchange });
-  await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
-  const local = await listenUnix(app, join(config.run_dir, 'api.sock'));
-  onClose(() => local.close());
-  const tcp = await listenEverywhere(app, config);
-  onClose(() => tcp.close());
-  const port = tcp.port ?? config.http_port;
+  const served = { ...components, metrics, store, exchange, registry, authority, applied };
+  const port = await serveMaster(served, config, onClose);
   log.info('The master serves', { cluster, address, port, nodes: nodes.length });
   return { cluster, port };
-}
-
-/** On the configured address, else on all: `::` takes IPv4 too, except where the host has IPv6 off. */
-async function listenEverywhere(
-  app: Parameters<typeof listenTcp>[0],
-  config: MasterConfig,
-): Promise<HttpListener> {
-  const port = config.http_port;
-  if (config.address !== undefined) return listenTcp(app, { host: config.address, port });
-  try {
-    return await listenTcp(app, { host: '::', port });
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    const cause = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
-    if (code !== 'EAFNOSUPPORT' && cause !== 'EADDRNOTAVAIL') throw error;
-    return listenTcp(app, { host: '0.0.0.0', port });
-  }
 }

@@ -20,6 +20,11 @@ const port = z.int().min(1).max(65_535);
 export const agentConfig = z.strictObject({
   /** APIs of the masters. */
   masters: z.array(hostPort).default([]),
+  /**
+   * `TOKEN@HOST:PORT`, or several of them: how to join a cluster on a first start, and again after having been removed.
+   * Each is good for once; none is looked at while the node has a certificate.
+   */
+  join: z.union([z.string().transform((one) => [one]), z.array(z.string())]).default([]),
   /** Underlay address; absent = the source address of the route to the first master. */
   address: ipText.optional(),
   /** Absent = the host's name. */
@@ -53,6 +58,9 @@ export const defaultNetwork = {
   ],
 };
 
+/** As long as the authority's own certificate. */
+const MAX_CERTIFICATE_SECONDS = 3650 * 86_400;
+
 export const masterConfig = z.strictObject({
   /** Underlay address others reach this master at; absent = found from the routes. */
   address: ipText.optional(),
@@ -65,6 +73,12 @@ export const masterConfig = z.strictObject({
   gossip_port: port.default(MASTER_GOSSIP_PORT),
   store: z.enum(['embedded']).default('embedded'),
   network: networkConfig.prefault(defaultNetwork),
+  /** Life of a node's certificate; agents renew theirs after two thirds of it. */
+  certificate_seconds: z
+    .int()
+    .min(10)
+    .max(MAX_CERTIFICATE_SECONDS)
+    .default(365 * 86_400),
   log_level: logLevel,
   /** Accepted from DC/OS configurations and not used: the store replaces the replicated log. */
   replicated_log_dir: z.string().optional(),

@@ -26,7 +26,7 @@ it('records go over TCP and come back from the file after a restart, alone', asy
         random: realRandom,
         log: silentLog,
         metrics: createMetrics(),
-        transport: createTcpTransport({ log: silentLog }),
+        transport: createTcpTransport({ clock: realClock, log: silentLog }),
         journal,
       },
       { cluster, node, listen: { host: '127.0.0.1', port: 0 }, contacts },

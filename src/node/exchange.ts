@@ -433,7 +433,7 @@ class Exchange implements RecordExchange {
     if (this.#closing.signal.aborted) return connection.close();
     const id = this.#nextConnection++;
     this.#connections.set(id, connection);
-    this.#step({ on: 'connected', connection: id, address, isDialled });
+    this.#step({ on: 'connected', connection: id, address, isDialled, certified: connection.peer });
     connection.onFrame((frame) => {
       this.#traffic.messagesReceived++;
       this.#traffic.bytesReceived += frame.length;

@@ -4,7 +4,7 @@ import { PortolanError } from '../base/errors.ts';
 import { isNodeId, newNodeId, type NodeId } from '../model/names.ts';
 import type { Journal } from '../store/types.ts';
 
-const KEY = 'identity/node';
+export const IDENTITY_KEY = 'identity/node';
 
 export interface IdentityComponents {
   readonly journal: Journal;
@@ -13,14 +13,14 @@ export interface IdentityComponents {
 
 /** The node's id; on disk before anybody hears it. */
 export async function openIdentity(components: IdentityComponents): Promise<NodeId> {
-  const stored = components.journal.get(KEY);
+  const stored = components.journal.get(IDENTITY_KEY);
   if (stored === undefined) return rotateIdentity(components);
   if (typeof stored === 'string' && isNodeId(stored)) return stored;
   throw new PortolanError(
     'corrupt',
     `Cannot read the node's identity: ${JSON.stringify(stored)} is no node id`,
     {
-      field: KEY,
+      field: IDENTITY_KEY,
       remedy: 'restore the state file from a backup, or move it away and restart: the node registers anew',
     },
   );
@@ -29,6 +29,6 @@ export async function openIdentity(components: IdentityComponents): Promise<Node
 /** A new id: the old one is void for ever once the cluster has removed it. */
 export async function rotateIdentity(components: IdentityComponents): Promise<NodeId> {
   const node = newNodeId(components.random);
-  await components.journal.write({ [KEY]: node });
+  await components.journal.write({ [IDENTITY_KEY]: node });
   return node;
 }

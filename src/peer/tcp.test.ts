@@ -1,12 +1,13 @@
 import { createConnection, createServer } from 'node:net';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { realClock } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
 import { peerTransportContract } from './contract.ts';
 import { encodeLength, FrameReader } from './frames.ts';
 import { createTcpTransport } from './tcp.ts';
 
-const transport = createTcpTransport({ log: silentLog });
+const transport = createTcpTransport({ clock: realClock, log: silentLog });
 
 peerTransportContract('the TCP transport', () => ({ transport, host: '127.0.0.1' }));
 
@@ -24,10 +25,10 @@ it('a stream that is no stream of frames is closed with the reason', async () =>
 
 it('a securing step that refuses closes the connection and nobody sees it', async () => {
   const secured = createTcpTransport(
-    { log: silentLog },
+    { clock: realClock, log: silentLog },
     {
       secure: (socket, side) =>
-        side === 'accepted' ? Promise.reject(new Error('no')) : Promise.resolve(socket),
+        side === 'accepted' ? Promise.reject(new Error('no')) : Promise.resolve({ socket }),
     },
   );
   let seen = 0;

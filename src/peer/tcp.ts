@@ -4,11 +4,16 @@
  * Invariants: a peer that stops reading costs at most MAX_QUEUED_BYTES; Nagle's algorithm is off, since a delta is one
  * small write; kernel keepalive notices a vanished host on an idle link (a link with unsent data is the record
  * exchange's to notice: TCP itself would retry for a quarter of an hour).
- * Review notes: mutual TLS is a matter of which socket is made: `secure` upgrades one before the first frame.
+ * Review notes: mutual TLS is a matter of which socket is made: `secure` upgrades one before the first frame. How many
+ * may be under way at once is bounded, in all and for each host, so that no stranger keeps the others out.
  */
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { Admission } from '../base/admission.ts';
+import type { Clock } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
+import { LimitedLog } from '../base/limited-log.ts';
 import type { Log } from '../base/log.ts';
+import type { NodeId } from '../model/names.ts';
 import { encodeLength, FrameReader } from './frames.ts';
 import {
   MAX_FRAME_BYTES,
@@ -22,14 +27,25 @@ import {
 const KEEPALIVE_MS = 5_000;
 /** Accepted connections; the record exchange keeps far fewer and closes what is too many. */
 const MAX_CONNECTIONS = 4_096;
+/** Accepted connections that are being secured. */
+const MAX_SECURING = 512;
+const MAX_SECURING_PER_HOST = 32;
 
 export interface TcpTransportComponents {
+  readonly clock: Clock;
   readonly log: Log;
 }
 
+export type Side = 'accepted' | 'dialled';
+
+export interface SecuredSocket {
+  readonly socket: Socket;
+  readonly peer?: NodeId;
+}
+
 export interface TcpTransportInit {
-  /** Turns an accepted or dialled socket into an authenticated one; absent = plain TCP. */
-  readonly secure?: (socket: Socket, side: 'accepted' | 'dialled') => Promise<Socket>;
+  /** Turns a socket into an authenticated one, or rejects with the reason; absent = plain TCP. */
+  readonly secure?: (socket: Socket, side: Side) => Promise<SecuredSocket>;
 }
 
 export function createTcpTransport(
@@ -37,41 +53,63 @@ export function createTcpTransport(
   init: TcpTransportInit = {},
 ): PeerTransport {
   const log = components.log.child('peer');
-  const open = async (socket: Socket, side: 'accepted' | 'dialled'): Promise<Socket> => {
+  const refusals = new LimitedLog({ ...components, log });
+  const open = async (socket: Socket, side: Side): Promise<SecuredSocket> => {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS);
-    return init.secure === undefined ? socket : init.secure(socket, side);
+    return init.secure === undefined ? { socket } : init.secure(socket, side);
   };
   return {
-    listen: (address, onConnection) => listen(log, open, address, onConnection),
+    listen: (address, onConnection) => listen({ log, refusals, open }, address, onConnection),
     connect: async (address, options) => {
-      const socket = await open(await dial(address, options), 'dialled');
-      return new TcpConnection(socket, address);
+      const raw = await dial(address, options);
+      try {
+        const { socket, peer } = await open(raw, 'dialled');
+        return new TcpConnection(socket, address, peer);
+      } catch (error) {
+        raw.destroy();
+        throw unreachable(address, error as Error);
+      }
     },
   };
 }
 
-type Open = (socket: Socket, side: 'accepted' | 'dialled') => Promise<Socket>;
+interface Acceptor {
+  readonly log: Log;
+  readonly refusals: LimitedLog;
+  readonly open: (socket: Socket, side: Side) => Promise<SecuredSocket>;
+}
 
 async function listen(
-  log: Log,
-  open: Open,
+  { log, refusals, open }: Acceptor,
   address: PeerAddress,
   onConnection: (connection: PeerConnection) => void,
 ): Promise<PeerListener> {
   const sockets = new Set<Socket>();
+  const securing = new Admission({ max: MAX_SECURING, maxPerHost: MAX_SECURING_PER_HOST });
   const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
     const remote = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 };
     socket.once('error', (error) => log.debug('a connection failed', { remote, error }));
-    open(socket, 'accepted').then(
-      (ready) => onConnection(new TcpConnection(ready, remote)),
-      (error: unknown) => {
-        log.warn('refused a connection', { remote, error });
-        socket.destroy();
-      },
-    );
+    if (!securing.begin(remote.host)) {
+      refusals.warn(`many ${remote.host}`, 'refused a connection', {
+        host: remote.host,
+        reason: 'too many others have not shown yet who they are',
+      });
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    open(socket, 'accepted')
+      .then(
+        (ready) => onConnection(new TcpConnection(ready.socket, remote, ready.peer)),
+        (error: unknown) => {
+          const reason = (error as Error).message;
+          refusals.warn(`${remote.host} ${reason}`, 'refused a connection', { host: remote.host, reason });
+          socket.destroy();
+        },
+      )
+      .finally(() => securing.end(remote.host));
   });
   server.maxConnections = MAX_CONNECTIONS;
   await bound(server, address);
@@ -128,8 +166,7 @@ function dial(
     const fail = (cause: Error): void => {
       settle();
       socket.destroy();
-      const at = `${address.host}:${address.port}`;
-      reject(new PortolanError('unavailable', `Cannot reach peer "${at}": ${cause.message}`, { cause }));
+      reject(unreachable(address, cause));
     };
     socket.once('error', fail);
     socket.once('connect', () => {
@@ -142,8 +179,13 @@ function dial(
   });
 }
 
+function unreachable({ host, port }: PeerAddress, cause: Error): PortolanError {
+  return new PortolanError('unavailable', `Cannot reach peer "${host}:${port}": ${cause.message}`, { cause });
+}
+
 class TcpConnection implements PeerConnection {
   readonly remote: PeerAddress;
+  readonly peer?: NodeId;
   readonly #socket: Socket;
   readonly #reader = new FrameReader();
   #onFrame: ((frame: Uint8Array) => void) | undefined;
@@ -151,8 +193,9 @@ class TcpConnection implements PeerConnection {
   #error: Error | undefined;
   #closed = false;
 
-  constructor(socket: Socket, remote: PeerAddress) {
+  constructor(socket: Socket, remote: PeerAddress, peer: NodeId | undefined) {
     this.remote = remote;
+    if (peer !== undefined) this.peer = peer;
     this.#socket = socket;
     socket.on('error', (error) => (this.#error ??= error));
     socket.once('close', () => this.#finish());

@@ -6,6 +6,7 @@
  * Invariants: frames arrive whole and in order, or the connection closes; a frame is at most MAX_FRAME_BYTES; a queue
  * that would grow past its bound closes the connection instead.
  */
+import type { NodeId } from '../model/names.ts';
 
 export const MAX_FRAME_BYTES = 4 * 1024 * 1024;
 /** Bytes queued for a slow peer before it is dropped; it repairs itself by digest when it comes back. */
@@ -19,6 +20,8 @@ export interface PeerAddress {
 export interface PeerConnection {
   /** The address it was dialled at, or came from. */
   readonly remote: PeerAddress;
+  /** Who is there, as its certificate says; absent on a transport that asks for none. */
+  readonly peer?: NodeId;
   /** Queues one frame. False, and the connection closes, when the queue is full. */
   send(frame: Uint8Array): boolean;
   /** Set once, before the first turn of the event loop after the connection was handed over. */

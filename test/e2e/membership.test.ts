@@ -178,6 +178,7 @@ describe('a cluster', () => {
     const gateway = await lab.start('agent4', 'agent', {
       ...{ masters: ['10.0.0.1:5050'], address: '10.0.0.14', docker: { enabled: false } },
       network_config: { allocate_subnet: false },
+      join: await lab.invitation(),
     });
     await expect.poll(async () => (await named('agent4'))?.overlays['dcos']).toBe('');
     await lab.tools.awaitAnswer('agent4', web1.address, 'web1');
@@ -198,7 +199,7 @@ describe('a cluster', () => {
     });
     await expect
       .poll(() => strayed.said)
-      .toMatch(/the node is of cluster .* this is .*: correct the node's masters/);
+      .toMatch(/https:\/\/10\.0\.0\.13:6050: its certificate is not of this cluster's authority/);
     expect(await registered('agent2')).toBe(false);
     await lab.tools.awaitAnswer('agent1', web2.address, 'web2');
     await strayed.stop();
@@ -211,7 +212,7 @@ describe('a cluster', () => {
       'agent',
       'agent1',
       'agent/agent.journal',
-      /agent\.journal.* is damaged .*registers anew with a new block/,
+      /agent\.journal.* is damaged .*join again .*registers anew with a new block/,
     ],
     ['master', 'master1', 'master/store/data.mdb', /checksum does not match: restore the state directory/],
   ] as const)(

@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 const floors: Readonly<Record<string, number>> = {
   base: 0,
   model: 1,
+  trust: 1.5,
   kernel: 2,
   peer: 2,
   store: 2,

@@ -83,6 +83,14 @@ export class TestLab {
     return new TestDaemon(await this.tools.startOnHost(host, argv));
   }
 
+  /** How one host may join, once. */
+  async invitation(): Promise<string> {
+    const { tokens } = (await this.tools.api('POST', '/v1/tokens', {})) as {
+      tokens: readonly { readonly token: string }[];
+    };
+    return `${tokens[0]?.token ?? ''}@10.0.0.1:5050`;
+  }
+
   async pid(host: string, kind: 'master' | 'agent'): Promise<number> {
     const found = (await readLabState(this.name))?.processes.find(
       (each) => each.host === host && each.kind === kind,

@@ -9,7 +9,6 @@ import { realRandom } from '../../base/random.ts';
 import { openKernel } from '../../kernel/real.ts';
 import { agentConfig } from '../../model/config.ts';
 import { loadConfigFile } from '../../model/config-file.ts';
-import { createTcpTransport } from '../../peer/tcp.ts';
 import type { CliContext } from '../context.ts';
 import { runUntilSignal } from '../daemon.ts';
 
@@ -34,9 +33,8 @@ async function run(options: AgentOptions): Promise<void> {
   const log = createLog(config.log_level, { program: 'agent' });
   await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
   const metrics = createMetrics();
-  await runUntilSignal(log, async () => {
+  await runUntilSignal(log, async (signal) => {
     const kernel = await openKernel({ log: log.child('kernel') });
-    const transport = createTcpTransport({ log: log.child('peer') });
-    return startAgent({ kernel, transport, clock: realClock, random: realRandom, log, metrics }, config);
+    return startAgent({ kernel, clock: realClock, random: realRandom, log, metrics }, { config, signal });
   });
 }

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { preflight, type Check } from '../../agent/preflight.ts';
+import { realClock } from '../../base/clock.ts';
 import { request, type HttpTarget } from '../../http/client.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { clusterChecks } from '../doctor-cluster.ts';
@@ -30,6 +31,7 @@ interface AgentAnswer {
   readonly address?: string | null;
   readonly registered?: boolean;
   readonly applied?: boolean;
+  readonly certificate?: { readonly expires: string };
 }
 
 interface Asked {
@@ -54,6 +56,7 @@ function agentChecks({ isThere, status }: Asked): readonly Check[] {
   if (status === undefined)
     return [{ check: 'agent', verdict: 'failed', found: 'does not answer', remedy: "see the agent's log" }];
   return [
+    certificateCheck(status.certificate?.expires),
     judge(
       'agent',
       status.registered === true,
@@ -75,4 +78,16 @@ function judge(check: string, isWell: boolean, well: string, ill: string, remedy
   return isWell
     ? { check, verdict: 'ok', found: well, remedy: '' }
     : { check, verdict: 'warning', found: ill, remedy };
+}
+
+/** A certificate renews itself after two thirds of its life: a year's with four months left. */
+function certificateCheck(expires: string | undefined): Check {
+  const leftMs = expires === undefined ? NaN : Date.parse(expires) - realClock.wallMs();
+  if (leftMs > 0) return { check: 'certificate', verdict: 'ok', found: `until ${expires ?? ''}`, remedy: '' };
+  return {
+    check: 'certificate',
+    verdict: 'failed',
+    found: `ended ${expires ?? 'at an unknown time'}; this host's clock says ${new Date(realClock.wallMs()).toISOString()}`,
+    remedy: 'correct the clock, or stop the agent and run `portolan join TOKEN@HOST:PORT`',
+  };
 }

@@ -6,9 +6,9 @@ import { createLog } from '../../base/log.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { realRandom } from '../../base/random.ts';
 import { loadMasterConfig } from '../../master/config.ts';
-import { openMasterExchange } from '../../master/exchange.ts';
+import { openMasterExchange, type MasterExchangeComponents } from '../../master/exchange.ts';
 import { startMaster } from '../../master/master.ts';
-import { createTcpTransport } from '../../peer/tcp.ts';
+import { createTlsTransport } from '../../peer/tls.ts';
 import type { CliContext } from '../context.ts';
 import { runUntilSignal } from '../daemon.ts';
 
@@ -31,11 +31,12 @@ async function run(options: MasterOptions): Promise<void> {
   const log = createLog(config.log_level, { program: 'master' });
   const metrics = createMetrics();
   const components = { clock: realClock, random: realRandom, log, metrics };
-  const transport = createTcpTransport({ log });
+  const openTransport: MasterExchangeComponents['openTransport'] = (credentials) =>
+    createTlsTransport({ clock: realClock, log }, { credentials });
   const path = join(config.state_dir, 'records.journal');
   await runUntilSignal(log, () =>
     startMaster(
-      { ...components, openExchange: openMasterExchange({ ...components, transport }, { path }) },
+      { ...components, openExchange: openMasterExchange({ ...components, openTransport }, { path }) },
       config,
     ),
   );

@@ -1,0 +1,82 @@
+/**
+ * The master's doors: its unix socket for root on its host, and one TCP port with plain HTTP for readers and TLS for
+ * nodes.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Hono } from 'hono';
+import type { Clock } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import { listenUnix, type HttpListener } from '../http/server.ts';
+import { listenTls, type TlsServerComponents, type TlsServerInit } from '../http/tls-server.ts';
+import type { MasterConfig } from '../model/config.ts';
+import type { AppliedView } from '../node/applied-view.ts';
+import type { Store } from '../store/types.ts';
+import { createMasterApi } from './api.ts';
+import { addTrustApi } from './api-trust.ts';
+import type { Authority } from './authority.ts';
+import type { MasterExchange } from './master.ts';
+import type { MasterMetrics } from './metrics.ts';
+import type { Registry } from './registry.ts';
+import { mustSpeakFor, type Door } from './senders.ts';
+import { Tokens } from './tokens.ts';
+
+export interface ServeComponents {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: MasterMetrics;
+  readonly exchange: MasterExchange;
+  readonly registry: Registry;
+  readonly authority: Authority;
+  readonly applied: AppliedView;
+}
+
+/** Resolves to the TCP port, when both listen. */
+export async function serveMaster(
+  components: ServeComponents,
+  config: MasterConfig,
+  onClose: (closer: () => Promise<void>) => void,
+): Promise<number> {
+  const { exchange, authority } = components;
+  const tokens = new Tokens(components, { fingerprint: authority.fingerprint });
+  const appFor = (door: Door): Hono => {
+    const app = createMasterApi({
+      ...components,
+      records: (prefix) => exchange.records(prefix),
+      mustSpeakFor: (context, node) => mustSpeakFor(door, context, node),
+    });
+    addTrustApi(app, { ...components, tokens }, door);
+    return app;
+  };
+  const tcp = await listenEverywhere(components, config, {
+    plain: appFor('public'),
+    secure: appFor('node'),
+    credentials: exchange.credentials,
+  });
+  onClose(() => tcp.close());
+  await mkdir(config.run_dir, { recursive: true, mode: 0o755 });
+  const local = await listenUnix(appFor('local'), join(config.run_dir, 'api.sock'));
+  onClose(() => local.close());
+  return tcp.port ?? config.http_port;
+}
+
+/** On the configured address, else on all: `::` takes IPv4 too, except where the host has IPv6 off. */
+async function listenEverywhere(
+  components: TlsServerComponents,
+  config: MasterConfig,
+  doors: Pick<TlsServerInit, 'plain' | 'secure' | 'credentials'>,
+): Promise<HttpListener> {
+  const init = { ...doors, port: config.http_port };
+  if (config.address !== undefined) return listenTls(components, { ...init, host: config.address });
+  try {
+    return await listenTls(components, { ...init, host: '::' });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const cause = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code;
+    if (code !== 'EAFNOSUPPORT' && cause !== 'EADDRNOTAVAIL') throw error;
+    return listenTls(components, { ...init, host: '0.0.0.0' });
+  }
+}
