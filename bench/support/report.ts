@@ -7,8 +7,8 @@ export interface Row {
   /** Absent where the promise is absolute. */
   readonly peer?: number;
   readonly peerName?: string;
-  /** On ours/peer where there is a peer, else on ours. */
-  readonly promise: { readonly atMost: number } | { readonly atLeast: number };
+  /** On ours/peer where there is a peer, else on ours. Absent: told for comparison only. */
+  readonly promise?: { readonly atMost: number } | { readonly atLeast: number };
 }
 
 export interface Bench {
@@ -22,8 +22,10 @@ export function measured(row: Row): number {
 }
 
 export function kept(row: Row): boolean {
+  const { promise } = row;
+  if (promise === undefined) return true;
   const value = measured(row);
-  return 'atMost' in row.promise ? value <= row.promise.atMost : value >= row.promise.atLeast;
+  return 'atMost' in promise ? value <= promise.atMost : value >= promise.atLeast;
 }
 
 export function format(value: number): string {
@@ -37,9 +39,14 @@ export function markdown(rows: readonly Row[]): string {
 }
 
 function line(row: Row): string {
-  const promise = 'atMost' in row.promise ? `<= ${row.promise.atMost}` : `>= ${row.promise.atLeast}`;
   const peer = row.peer === undefined ? '-' : `${format(row.peer)} ${row.unit} (${row.peerName ?? 'peer'})`;
   const ratio = row.peer === undefined ? '-' : `${Number(measured(row).toPrecision(3))} x`;
-  const promised = row.peer === undefined ? `${promise} ${row.unit}` : `${promise} x`;
-  return `| ${row.what} | ${format(row.ours)} ${row.unit} | ${peer} | ${ratio} | ${promised} | ${kept(row) ? 'kept' : '**missed**'} |`;
+  const outcome = row.promise === undefined ? '' : kept(row) ? 'kept' : '**missed**';
+  return `| ${row.what} | ${format(row.ours)} ${row.unit} | ${peer} | ${ratio} | ${promised(row)} | ${outcome} |`;
+}
+
+function promised({ promise, peer, unit }: Row): string {
+  if (promise === undefined) return '-';
+  const limit = 'atMost' in promise ? `<= ${promise.atMost}` : `>= ${promise.atLeast}`;
+  return `${limit} ${peer === undefined ? unit : 'x'}`;
 }
