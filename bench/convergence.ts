@@ -12,9 +12,8 @@ import { sleep } from '../src/base/clock.ts';
 import { request } from '../src/http/client.ts';
 import { labPaths } from '../src/lab/paths.ts';
 import { readLabState } from '../src/lab/state.ts';
-import { MASTER_PORT } from '../src/model/config.ts';
-import { TOKENS_PATH } from '../src/model/trust.ts';
 import type { AppliedStatus } from '../src/node/applied.ts';
+import { invitation } from './support/invitation.ts';
 import type { Bench } from './support/report.ts';
 import { atEnd, lab, portolan, root } from './support/run.ts';
 import { median, percentile } from './support/stats.ts';
@@ -74,7 +73,7 @@ async function timeKernels(): Promise<readonly number[]> {
   await routes.start();
   const mover = child(portolan, [
     ...['lab', 'exec', '--lab', LAB, 'agent1', '--'],
-    ...[process.execPath, join(root, 'dist-bench', 'bench', 'convergence-child.js'), await invitation()],
+    ...[process.execPath, join(root, 'dist-bench', 'bench', 'convergence-child.js'), await invitation(LAB)],
   ]);
   const told = createInterface({ input: mover.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   const times: number[] = [];
@@ -88,15 +87,6 @@ async function timeKernels(): Promise<readonly number[]> {
   }
   mover.stdin?.end();
   return times;
-}
-
-async function invitation(): Promise<string> {
-  const { body } = await request(
-    { socketPath: labPaths(LAB).apiSocket },
-    { method: 'POST', path: TOKENS_PATH, body: {}, timeoutMs: 5_000 },
-  );
-  const { tokens } = body as { tokens: readonly { readonly token: string }[] };
-  return `${tokens[0]?.token ?? ''}@10.0.0.1:${MASTER_PORT}`;
 }
 
 /** Hears of routes in every host's kernel, on one socket in the lab's own namespace. */

@@ -1,20 +1,20 @@
 /**
  * Tells the agent of this host, by record exchange, of N nodes that do not exist, and waits until all of them are in
- * its kernel. Runs inside a lab host: memory-child.js N
+ * its kernel. Runs inside a lab host, whose cluster it joins by an invitation: memory-child.js N TOKEN@HOST:PORT
  */
+import { joinWithToken } from '../src/agent/joining.ts';
 import { realClock, sleep } from '../src/base/clock.ts';
 import { createLog } from '../src/base/log.ts';
 import { createMetrics } from '../src/base/metrics.ts';
 import { realRandom } from '../src/base/random.ts';
 import { request } from '../src/http/client.ts';
-import { newNodeId, type ClusterId } from '../src/model/names.ts';
+import { newNodeId } from '../src/model/names.ts';
 import { keys, type NodeRecord, type OverlayRecord } from '../src/model/record.ts';
 import { openExchange } from '../src/node/exchange.ts';
-import { createTcpTransport } from '../src/peer/tcp.ts';
+import { createTlsTransport } from '../src/peer/tls.ts';
 import { memoryJournal } from '../src/store/memory-journal.ts';
 
 interface Status {
-  readonly cluster: ClusterId;
   readonly address: string;
   readonly nodes: number;
   readonly applied: boolean;
@@ -47,9 +47,11 @@ function records(i: number): readonly [NodeRecord, OverlayRecord] {
   ];
 }
 
-async function main(count: number): Promise<void> {
-  const { cluster, address } = await status();
+async function main(count: number, invitation: string): Promise<void> {
+  const { address } = await status();
   const journal = memoryJournal();
+  const { credentials } = await joinWithToken({ journal }, invitation);
+  const { cluster, node } = credentials.name;
   for (let i = 1; i <= count; i++) {
     const id = newNodeId(realRandom);
     const [node, overlay] = records(i);
@@ -59,22 +61,13 @@ async function main(count: number): Promise<void> {
       [`record/${keys.overlay(id, 'dcos')}`]: { version: { epoch: 1, sequence: 2 }, value: overlay },
     });
   }
-  const log = createLog('error');
+  const components = { clock: realClock, random: realRandom, log: createLog('error') };
   const exchange = await openExchange(
     {
-      clock: realClock,
-      random: realRandom,
-      log,
-      metrics: createMetrics(),
-      transport: createTcpTransport({ clock: realClock, log }),
-      journal,
+      ...{ ...components, metrics: createMetrics(), journal },
+      transport: createTlsTransport(components, { credentials: () => credentials }),
     },
-    {
-      cluster,
-      node: newNodeId(realRandom),
-      listen: { host: address, port: PORT },
-      contacts: [`${address}:62501`],
-    },
+    { cluster, node, listen: { host: address, port: PORT }, contacts: [`${address}:62501`] },
   );
   const deadline = performance.now() + TIMEOUT_MS;
   for (;;) {
@@ -89,4 +82,4 @@ async function main(count: number): Promise<void> {
   await exchange.close();
 }
 
-await main(Number(process.argv[2]));
+await main(Number(process.argv[2]), process.argv[3] ?? '');

@@ -1,5 +1,6 @@
 /** The agent's resident memory while it knows 1,000 nodes, learnt by record exchange as in a real cluster. */
 import { join } from 'node:path';
+import { invitation } from './support/invitation.ts';
 import type { Bench } from './support/report.ts';
 import { lab, root } from './support/run.ts';
 
@@ -12,7 +13,7 @@ export const memory: Bench = {
   async run() {
     const inLab = await lab(LAB, 1);
     const child = join(root, 'dist-bench', 'bench', 'memory-child.js');
-    await inLab('agent1', process.execPath, child, String(NODES));
+    await inLab('agent1', process.execPath, child, String(NODES), await invitation(LAB));
     const { stdout } = await inLab(
       'agent1',
       'curl',
