@@ -211,3 +211,44 @@ export const taskRecord = z.object({
 export type TaskRecord = z.infer<typeof taskRecord>;
 
 export const taskKey = (node: NodeId, task: string): string => `node/${node}/task/${task}`;
+
+/**
+ * What an agent has to offer. Key `node/<id>/resources`.
+ *
+ * Later versions may say more: unknown members are left out, not refused.
+ */
+export const resourcesRecord = z.object({
+  cpus: z.number(),
+  mem_mib: z.number(),
+  disk_mib: z.number(),
+  gpus: z.int(),
+  /** Host ports, both ends included. */
+  ports: z.array(z.tuple([z.int(), z.int()])),
+  attributes: z.record(z.string(), z.string()),
+  region: z.string().optional(),
+  zone: z.string().optional(),
+  /** Runtimes that work on this host. */
+  runtimes: z.array(z.enum(['mesos', 'docker'])),
+  /** Free addresses by overlay, for each half of the block; as of the last change worth telling. */
+  free_addresses: z.record(z.string(), z.object({ mesos: z.int(), docker: z.int() })).default({}),
+});
+export type ResourcesRecord = z.infer<typeof resourcesRecord>;
+
+export const resourcesKey = (node: NodeId): string => `node/${node}/resources`;
+
+/**
+ * `POST` by an agent over TLS to a master, answered when the node's list of launches is another than `have`, or after
+ * `wait_ms`: the agent asks again at once. A task that is not in the list any more is forgotten, and killed if it runs.
+ */
+export const TASKS_PATH = '/v1/agents/tasks';
+export const tasksRequest = z.object({
+  node: z.string(),
+  /** `revision` of the list that the agent has on disk; absent = none. */
+  have: z.string().optional(),
+  wait_ms: z.int().min(0).max(60_000),
+});
+export const tasksAnswer = z.object({
+  revision: z.string(),
+  /** Absent = unchanged. */
+  tasks: z.array(taskLaunch).optional(),
+});
