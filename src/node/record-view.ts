@@ -20,6 +20,9 @@ import {
 import type { z } from 'zod';
 import type { RecordExchange } from './exchange.ts';
 import type { NodeOverlayRecord } from '../overlay/desired.ts';
+import { resourcesRecord, taskRecord, type ResourcesRecord } from '../model/task.ts';
+import type { ViewedTask } from '../model/task-view.ts';
+import { TaskTable } from './task-table.ts';
 
 export interface KnownNode extends NodeRecord {
   readonly id: NodeId;
@@ -33,7 +36,15 @@ export interface KnownEndpoint extends Endpoint {
   readonly host: string;
 }
 
-type Kind = 'node' | 'overlay' | 'endpoint';
+/** What a batch of records, or of changes of reachability, has changed. */
+export interface TaskChanges {
+  /** Ids of tasks that have come, gone or changed, their node's reachability included. */
+  readonly tasks: ReadonlySet<string>;
+  /** Nodes that offer something else than before. */
+  readonly resources: ReadonlySet<NodeId>;
+}
+
+type Kind = 'node' | 'overlay' | 'endpoint' | 'task' | 'resources';
 
 export class RecordView {
   readonly #log: Log;
@@ -41,6 +52,10 @@ export class RecordView {
   readonly #overlays = new Map<string, NodeOverlayRecord>();
   readonly #endpoints = new Map<string, { readonly node: NodeId; readonly endpoint: Endpoint }>();
   readonly #removed = new Set<NodeId>();
+  readonly #tasks: TaskTable;
+  readonly #resources = new Map<NodeId, ResourcesRecord>();
+  readonly #changedResources = new Set<NodeId>();
+  readonly #taskListeners = new Set<(changes: TaskChanges) => void>();
   #masters: readonly string[] = [];
   readonly #unsubscribe: () => void;
 
@@ -50,11 +65,26 @@ export class RecordView {
     init: { readonly onChange: () => void },
   ) {
     this.#log = components.log;
-    for (const record of components.exchange.records('')) this.#take(record);
-    this.#unsubscribe = components.exchange.subscribe('', (changes) => {
+    const { exchange } = components;
+    this.#tasks = new TaskTable({
+      node: (id) => (this.#removed.has(id) ? undefined : this.#nodes.get(id)),
+      isReachable: (node) => exchange.isReachable(node),
+    });
+    for (const record of exchange.records('')) this.#take(record);
+    this.#tasks.takeChanges();
+    const unsubscribe = exchange.subscribe('', (changes) => {
       const matter = changes.map((record) => this.#take(record));
       if (matter.includes(true)) init.onChange();
+      this.#tellOfTasks();
     });
+    const unsubscribeMembers = exchange.subscribeMembers((changes) => {
+      for (const { node } of changes) this.#tasks.touchNode(node);
+      this.#tellOfTasks();
+    });
+    this.#unsubscribe = () => {
+      unsubscribe();
+      unsubscribeMembers();
+    };
   }
 
   close(): void {
@@ -99,6 +129,33 @@ export class RecordView {
       .sort((a, b) => a.host.localeCompare(b.host) || a.container.localeCompare(b.container));
   }
 
+  /** Tasks and plain containers of nodes that were not removed, in no order. */
+  tasks(): readonly ViewedTask[] {
+    return Array.from(this.#tasks.all());
+  }
+
+  task(id: string): ViewedTask | undefined {
+    return this.#tasks.get(id);
+  }
+
+  /** What the agents offer that were not removed. */
+  resources(): ReadonlyMap<NodeId, ResourcesRecord> {
+    return this.#resources;
+  }
+
+  /** Calls back after each change of tasks or resources; not for what is there already. Returns the way to stop. */
+  subscribeTasks(listener: (changes: TaskChanges) => void): () => void {
+    this.#taskListeners.add(listener);
+    return () => this.#taskListeners.delete(listener);
+  }
+
+  #tellOfTasks(): void {
+    const changes = { tasks: this.#tasks.takeChanges(), resources: new Set(this.#changedResources) };
+    this.#changedResources.clear();
+    if (changes.tasks.size === 0 && changes.resources.size === 0) return;
+    for (const listener of this.#taskListeners) listener(changes);
+  }
+
   /** Returns whether the kernel's desired state may depend on it. */
   #take(record: GossipRecord): boolean {
     if (record.key === 'cluster/masters')
@@ -107,10 +164,20 @@ export class RecordView {
     const node = recordNode(record.key);
     const kind = record.key.split('/')[2] as Kind | undefined;
     if (node === undefined) return false;
-    if (kind === 'node') store(this.#nodes, node, this.#parse(nodeRecord, record));
+    if (kind === 'node') {
+      store(this.#nodes, node, this.#parse(nodeRecord, record));
+      this.#tasks.touchNode(node);
+    }
     if (kind === 'endpoint') {
       const parsed = this.#parse(endpoint, record);
+      const container = parsed?.container ?? this.#endpoints.get(record.key)?.endpoint.container;
       store(this.#endpoints, record.key, parsed === undefined ? undefined : { node, endpoint: parsed });
+      if (container !== undefined) this.#tasks.putEndpoint(node, record.key, container, parsed);
+    }
+    if (kind === 'task') this.#tasks.putTask(node, record.key, this.#parse(taskRecord, record));
+    if (kind === 'resources' && !this.#removed.has(node)) {
+      store(this.#resources, node, this.#parse(resourcesRecord, record));
+      this.#changedResources.add(node);
     }
     if (kind !== 'overlay') return false;
     const parsed = this.#parse<OverlayRecord>(overlayRecord, record);
@@ -126,6 +193,8 @@ export class RecordView {
     this.#nodes.delete(node);
     for (const [key, each] of this.#overlays) if (each.node === node) this.#overlays.delete(key);
     for (const [key, each] of this.#endpoints) if (each.node === node) this.#endpoints.delete(key);
+    this.#tasks.dropNode(node);
+    if (this.#resources.delete(node)) this.#changedResources.add(node);
     return true;
   }
 

@@ -17,6 +17,7 @@ const floors: Readonly<Record<string, number>> = {
   ipam: 3,
   overlay: 3,
   gossip: 3,
+  vip: 3,
   node: 4,
   agent: 5,
   master: 5,

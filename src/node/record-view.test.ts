@@ -1,0 +1,93 @@
+import { describe, expect, it } from 'vitest';
+import { silentLog } from '../base/log.ts';
+import type { NodeId } from '../model/names.ts';
+import { FakeExchange } from './exchange-fake.ts';
+import type { RecordExchange } from './exchange.ts';
+import { RecordView, type TaskChanges } from './record-view.ts';
+
+const A = `n${'a'.repeat(25)}` as NodeId;
+const B = `n${'b'.repeat(25)}` as NodeId;
+
+const node = (address: string) => ({ name: 'h1', address, gossip_port: 1, api_port: 2, role: 'agent' });
+const task = (id: string, container?: string) => ({
+  ...{ id, app: `/${id}`, version: 'v', framework: 'marathon', name: id, runtime: 'mesos' },
+  ...{ state: 'TASK_RUNNING', networks: [], ports: [], staged_at: 't', status_at: 't' },
+  ...(container === undefined ? {} : { container }),
+});
+const endpoint = (container: string) => ({
+  ...{ container, ifname: 'eth0', network: 'dcos', source: 'cni' },
+  ...{ addresses: ['9.0.1.3/24'], ports: [], labels: {} },
+});
+
+function world(): { exchange: FakeExchange; view: RecordView; changes: TaskChanges[] } {
+  const exchange = new FakeExchange();
+  const view = new RecordView(
+    { exchange: exchange as unknown as RecordExchange, log: silentLog },
+    { onChange: () => undefined },
+  );
+  const changes: TaskChanges[] = [];
+  view.subscribeTasks((each) => changes.push(each));
+  return { exchange, view, changes };
+}
+
+const ids = (view: RecordView): string[] =>
+  view
+    .tasks()
+    .map((each) => each.task.id)
+    .sort();
+
+describe('tasks of a RecordView', () => {
+  it('are known once their node is, and tell which have changed', () => {
+    const { exchange, view, changes } = world();
+    exchange.put(`node/${A}/task/t1`, task('t1'));
+    expect(view.tasks()).toEqual([]);
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    exchange.put(`node/${A}/task/t2`, task('t2'));
+    expect(view.tasks().map(({ agentIp, host, reachable }) => [agentIp, host, reachable])).toEqual([
+      ['10.0.0.11', 'h1', true],
+      ['10.0.0.11', 'h1', true],
+    ]);
+    exchange.put(`node/${A}/task/t1`, null);
+    expect(ids(view)).toEqual(['t2']);
+    expect(changes.map((each) => [...each.tasks])).toEqual([[`${A}/t1`], [`${A}/t2`], [`${A}/t1`]]);
+  });
+
+  it('include plain containers that no task of their node claims', () => {
+    const { exchange, view } = world();
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    exchange.put(`node/${B}/node`, node('10.0.0.12'));
+    exchange.put(`node/${A}/endpoint/c1/eth0`, endpoint('c1'));
+    exchange.put(`node/${B}/endpoint/c1/eth0`, endpoint('c1'));
+    expect(ids(view)).toEqual(['c1', 'c1']);
+    exchange.put(`node/${A}/task/t1`, task('t1', 'c1'));
+    expect(ids(view)).toEqual(['c1', 't1']);
+    exchange.put(`node/${A}/task/t1`, null);
+    expect(ids(view)).toEqual(['c1', 'c1']);
+    exchange.put(`node/${A}/endpoint/c1/eth0`, null);
+    expect(ids(view)).toEqual(['c1']);
+  });
+
+  it('of an unreachable node stay and say so; of a removed one they go', () => {
+    const { exchange, view, changes } = world();
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    exchange.put(`node/${A}/task/t1`, task('t1'));
+    exchange.put(`node/${A}/resources`, {
+      ...{ cpus: 1, mem_mib: 1, disk_mib: 1, gpus: 0, ports: [], attributes: {}, runtimes: [] },
+    });
+    exchange.setReachable(A, false);
+    expect(view.tasks().map((each) => each.reachable)).toEqual([false]);
+    expect(changes.at(-1)?.tasks).toEqual(new Set([`${A}/t1`]));
+    expect([...view.resources().keys()]).toEqual([A]);
+    exchange.put(`cluster/removed/${A}`, { node: A, grant_epoch: 1 }, 5);
+    expect(view.tasks()).toEqual([]);
+    expect(view.resources().size).toBe(0);
+    expect(changes.at(-1)).toEqual({ tasks: new Set([`${A}/t1`]), resources: new Set([A]) });
+  });
+
+  it('tells nothing of what changes nothing', () => {
+    const { exchange, changes } = world();
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    expect(changes).toEqual([]);
+  });
+});
