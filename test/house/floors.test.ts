@@ -18,6 +18,7 @@ const floors: Readonly<Record<string, number>> = {
   overlay: 3,
   gossip: 3,
   vip: 3,
+  dns: 3,
   node: 4,
   agent: 5,
   master: 5,

@@ -1,0 +1,138 @@
+/**
+ * Answers from what this node knows.
+ *
+ * Purpose: one query in, one answer out, or word that the name is not ours and has to be asked elsewhere.
+ * Invariants: addresses of names in the table are answered by a copy; a name that has other types is NOERROR without
+ * answers, a name that is not there NXDOMAIN, both with the zone's SOA (RFC 2308); an answer that does not fit loses
+ * its additional section first, then answers, and says so.
+ * Review notes: the first lines of `answer` are the path of nearly all queries.
+ */
+import { rcodes, types, UDP_BYTES_MAX } from './constants.ts';
+import type { Query } from './query.ts';
+import { recordTypeOf, type DnsRecord } from './record.ts';
+import type { NamedSets, NameTable, RecordSet } from './table.ts';
+import { optBytes, RecordWriter, writeHead, writeOpt } from './writer.ts';
+import { keyText, nameKey, ROOT_KEY } from './name.ts';
+import type { Zones } from './zones.ts';
+
+/** Instead of an answer's length: the name is in none of our zones. */
+export const NOT_OURS = -1;
+
+/** Of an ANY query: a name of thousands of addresses is asked for by type. */
+const ANY_RECORDS_MAX = 200;
+const ADDITIONAL_MAX = 64;
+
+export interface AnswererInit {
+  readonly table: NameTable;
+  zones(): Zones;
+}
+
+export interface Resolution {
+  readonly rcode: number;
+  /** Our zone that the name is in. */
+  readonly zone: string;
+  readonly records: readonly DnsRecord[];
+}
+
+export class Answerer {
+  readonly #table: NameTable;
+  readonly #zones: () => Zones;
+
+  constructor(init: AnswererInit) {
+    this.#table = init.table;
+    this.#zones = init.zones;
+  }
+
+  /** Writes the answer into `out`, `limit` bytes at most; answers its length, or NOT_OURS. */
+  answer(query: Query, packet: Buffer, out: Buffer, limit: number): number {
+    const type = recordTypeOf(query.type);
+    const sets = this.#table.find(query.key)?.sets();
+    const set = type === undefined ? undefined : sets?.get(type);
+    if (set?.packed !== undefined) return copySet(query, packet, out, limit, set);
+    if (sets !== undefined && sets.size > 0) return this.#answerFrom(query, packet, out, limit, query.key);
+    const zones = this.#zones();
+    if (zones.find(query.key) === undefined) return NOT_OURS;
+    return this.#answerFrom(query, packet, out, limit, zones.canonical(query.key));
+  }
+
+  /** The same without a packet: what is told of a name; `undefined` when it is not ours. */
+  resolve(name: string, qtype: number): Resolution | undefined {
+    const key = nameKey(name) ?? ROOT_KEY;
+    const zones = this.#zones();
+    const zone = zones.find(key);
+    if (zone === undefined) return undefined;
+    const entry = this.#table.find(zones.canonical(key));
+    const rcode = entry === undefined ? rcodes.NXDOMAIN : rcodes.NOERROR;
+    return { rcode, zone: zone.name, records: entry === undefined ? [] : told(entry, qtype, 0) };
+  }
+
+  #answerFrom(query: Query, packet: Buffer, out: Buffer, limit: number, key: string): number {
+    const entry = this.#table.find(key);
+    const records = entry === undefined ? [] : told(entry, query.type, query.id);
+    const rcode = entry === undefined ? rcodes.NXDOMAIN : rcodes.NOERROR;
+    const at = writeHead(packet, query, out, { rcode, authoritative: true, answers: 0 });
+    const writer = new RecordWriter(out, { query, at, limit: limit - optBytes(query) });
+    const whole = records.every((record) => writer.add('answer', record, query.key));
+    if (!whole) markTruncated(out);
+    else if (records.length === 0) this.#addSoa(query, writer);
+    else this.#addAddresses(records, writer);
+    return writeOpt(query, out, writer.at, UDP_BYTES_MAX);
+  }
+
+  #addSoa(query: Query, writer: RecordWriter): void {
+    const zone = this.#zones().find(query.key);
+    if (zone === undefined) return;
+    const { soa } = zone;
+    // The time for which the absence may be kept is the lesser of the two (RFC 2308, 3).
+    const ttl = soa.data.type === 'SOA' ? Math.min(soa.ttl, soa.data.minimum) : soa.ttl;
+    writer.add('authority', { ...soa, ttl });
+  }
+
+  /** Where the answers name hosts, their addresses: whoever gets them need not ask again. */
+  #addAddresses(records: readonly DnsRecord[], writer: RecordWriter): void {
+    const targets = new Set(
+      records.flatMap(({ data }) => (data.type === 'SRV' || data.type === 'NS' ? data.target : [])),
+    );
+    let added = 0;
+    for (const target of targets) {
+      const sets = this.#table.find(nameKey(target) ?? ROOT_KEY)?.sets();
+      const addresses = [...(sets?.get('A')?.records ?? []), ...(sets?.get('AAAA')?.records ?? [])];
+      for (const record of addresses)
+        if (++added > ADDITIONAL_MAX || !writer.add('additional', record)) return;
+    }
+  }
+}
+
+/** One record, or all of them beginning with another one each time: the id is as good as chance. */
+function copySet(query: Query, packet: Buffer, out: Buffer, limit: number, set: RecordSet): number {
+  const packed = set.packed as Buffer;
+  const total = set.records.length;
+  const size = packed.length / total;
+  const room = Math.floor((limit - optBytes(query) - query.questionEnd) / size);
+  const count = Math.min(total, room);
+  let at = writeHead(packet, query, out, { rcode: rcodes.NOERROR, authoritative: true, answers: count });
+  if (count < total) markTruncated(out);
+  const first = total === 1 ? 0 : query.id % total;
+  const tail = Math.min(count, total - first);
+  at += packed.copy(out, at, first * size, (first + tail) * size);
+  if (count > tail) at += packed.copy(out, at, 0, (count - tail) * size);
+  return writeOpt(query, out, at, UDP_BYTES_MAX);
+}
+
+function markTruncated(out: Buffer): void {
+  out[2] = (out[2] ?? 0) | 0x02;
+}
+
+function told(entry: NamedSets, qtype: number, turn: number): readonly DnsRecord[] {
+  const sets = entry.sets();
+  if (qtype === types.ANY) return [...sets.values()].flatMap((set) => set.records).slice(0, ANY_RECORDS_MAX);
+  const type = recordTypeOf(qtype);
+  const records = (type === undefined ? undefined : sets.get(type)?.records) ?? [];
+  const first = records.length === 0 ? 0 : turn % records.length;
+  return first === 0 ? records : [...records.slice(first), ...records.slice(0, first)];
+}
+
+/** For logs: the name and type that a query asks for. */
+export function questionText(query: Query): string {
+  return `${keyText(query.key)} ${recordTypeOf(query.type) ?? `TYPE${query.type}`}`;
+}

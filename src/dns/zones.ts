@@ -1,0 +1,165 @@
+/**
+ * Which names are ours to answer, and what is said of those that are not there.
+ *
+ * Purpose: for a name, the zone it belongs to, and the name under which the table has it: many names of DC/OS are other
+ * words for one (reference "VIPs and DNS", sections 4 and 5).
+ * Invariants: comparisons are label by label; rewriting ends, since each step takes a name nearer to its canonical zone
+ * and the steps are counted.
+ */
+import type { IpAddress, Prefix } from '../base/ip.ts';
+import { keyLabels, labelsKey, nameKey, suffixOffsets } from './name.ts';
+import type { DnsRecord, SoaData } from './record.ts';
+import { addressOfReverse, reverseName } from './reverse.ts';
+import { assert } from '../base/assert.ts';
+
+export const MESOS = 'mesos';
+export const DIRECTORY = 'thisdcos.directory';
+export const L4LB = `l4lb.${DIRECTORY}`;
+export const DCOS = `dcos.${DIRECTORY}`;
+const SPARTAN = 'spartan';
+/** Every name of our own zones lives as long; names of Mesos-DNS as long as Mesos-DNS says. */
+export const TTL_SECONDS = 5;
+export const MESOS_TTL_SECONDS = 60;
+const NS_TTL_SECONDS = 3600;
+
+export const NAME_SERVER = `ns.${SPARTAN}`;
+export const MESOS_NAME_SERVER = `ns1.${MESOS}`;
+
+const soa: SoaData = {
+  type: 'SOA',
+  mname: NAME_SERVER,
+  rname: 'support.mesosphere.com',
+  refresh: 60,
+  retry: 180,
+  expire: 86_400,
+  minimum: 1,
+};
+const mesosSoa: SoaData = { ...soa, mname: MESOS_NAME_SERVER, rname: `root.${MESOS_NAME_SERVER}` };
+
+export interface Zone {
+  readonly name: string;
+  readonly soa: DnsRecord;
+}
+
+/** Zones whose apex has SOA and NS records in the table. */
+export const zoneNames: readonly string[] = [DIRECTORY, L4LB, DCOS, MESOS, SPARTAN, 'localhost', 'zk'];
+
+function zoneOf(name: string): Zone {
+  const mesos = name === MESOS || name === `${MESOS}.${DIRECTORY}`;
+  return {
+    name,
+    soa: {
+      name,
+      ttl: mesos ? MESOS_TTL_SECONDS : TTL_SECONDS,
+      data: mesos ? mesosSoa : soa,
+      preferred: true,
+    },
+  };
+}
+
+/** SOA and NS of every zone. */
+export function apexRecords(): readonly DnsRecord[] {
+  return zoneNames.flatMap((name) => [
+    zoneOf(name).soa,
+    {
+      name,
+      ttl: NS_TTL_SECONDS,
+      data: { type: 'NS', target: name === MESOS ? MESOS_NAME_SERVER : NAME_SERVER },
+      preferred: true,
+    },
+  ]);
+}
+
+/** One end of a name stands for another. */
+const aliasTexts: readonly (readonly [string, string])[] = [
+  [`dclb.${DIRECTORY}`, L4LB],
+  ['thisdcos.global', DIRECTORY],
+  [`${MESOS}.${DIRECTORY}`, MESOS],
+];
+const REWRITES_MAX = 4;
+
+export interface ZonesInit {
+  /** Names under `<cluster id>.dcos.directory` are ours as well; absent until it is known. */
+  readonly cluster?: string;
+  /** Addresses of containers and VIPs: nobody else can say whose they are. */
+  readonly reverse: readonly Prefix[];
+}
+
+export class Zones {
+  readonly #zones: ReadonlyMap<string, Zone>;
+  readonly #aliases: ReadonlyMap<string, string>;
+  readonly #reverse: readonly Prefix[];
+
+  constructor(init: ZonesInit) {
+    const cluster = init.cluster === undefined ? undefined : nameKey(`${init.cluster}.dcos.directory`);
+    const aliases = new Map(aliasTexts.map(([from, to]) => [keyOf(from), keyOf(to)]));
+    if (cluster !== undefined) aliases.set(cluster, keyOf(DIRECTORY));
+    const names = [...zoneNames, ...aliasTexts.map(([from]) => from)];
+    const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name)]));
+    if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.')));
+    this.#zones = zones;
+    this.#aliases = aliases;
+    this.#reverse = init.reverse;
+  }
+
+  /** The zone of ours that the name is in; `undefined` = not ours to answer. */
+  find(key: string): Zone | undefined {
+    for (const offset of suffixOffsets(key)) {
+      const zone = this.#zones.get(key.slice(offset));
+      if (zone !== undefined) return zone;
+    }
+    return this.#reverseZone(key);
+  }
+
+  /** The key under which the table would have this name. */
+  canonical(key: string): string {
+    let name = withoutStars(key);
+    for (let i = 0; i < REWRITES_MAX; i++) {
+      const next = this.#rewritten(name);
+      if (next === name) break;
+      name = next;
+    }
+    return name;
+  }
+
+  #rewritten(key: string): string {
+    for (const offset of suffixOffsets(key)) {
+      const to = this.#aliases.get(key.slice(offset));
+      if (to !== undefined) return key.slice(0, offset) + to;
+    }
+    return key;
+  }
+
+  #reverseZone(key: string): Zone | undefined {
+    const labels = keyLabels(key);
+    if (labels.at(-1) !== 'arpa') return undefined;
+    const address = addressOfReverse(labels);
+    const prefix = address === undefined ? undefined : this.#ours(address);
+    return prefix === undefined ? undefined : zoneOf(reverseApex(prefix));
+  }
+
+  #ours(address: IpAddress): Prefix | undefined {
+    return this.#reverse.find((prefix) => prefix.contains(address));
+  }
+}
+
+function keyOf(name: string): string {
+  const key = nameKey(name);
+  assert(key !== undefined, `"${name}" is a name`);
+  return key;
+}
+
+/** The nearest name above the prefix's addresses that stands at a label's border. */
+function reverseApex(prefix: Prefix): string {
+  const [bits, tail] = prefix.family === 4 ? [8, 2] : [4, 2];
+  const labels = reverseName(prefix.network).split('.');
+  return labels.slice(labels.length - tail - Math.floor(prefix.length / bits)).join('.');
+}
+
+/** In names of `mesos`, the text `.*` counts for nothing: `slave.*.mesos` is `slave.mesos`. */
+function withoutStars(key: string): string {
+  const labels = keyLabels(key);
+  if (!labels.some((each) => each.startsWith('*')) || !labels.includes(MESOS)) return key;
+  const kept = labels.join('.').replaceAll('.*', '').split('.');
+  return labelsKey(kept) ?? key;
+}
