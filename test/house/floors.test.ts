@@ -19,6 +19,7 @@ const floors: Readonly<Record<string, number>> = {
   gossip: 3,
   vip: 3,
   dns: 3,
+  apps: 3,
   node: 4,
   agent: 5,
   master: 5,
