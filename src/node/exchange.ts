@@ -22,7 +22,7 @@ import type { ClusterId, NodeId } from '../model/names.ts';
 import { gossipRecord, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { PeerAddress, PeerConnection, PeerListener, PeerTransport } from '../peer/types.ts';
 import type { Journal } from '../store/types.ts';
-import { exchangeMetrics, type ExchangeMetrics } from './exchange-metrics.ts';
+import { readExchangeMetrics } from './exchange-metrics.ts';
 
 const RECORD_PREFIX = 'record/';
 const EPOCH_KEY = 'gossip/epoch';
@@ -34,6 +34,8 @@ const CONNECT_TIMEOUT_MS = 2_000;
 const WAIT_FOR_CLUSTER_MS = 100;
 /** Timers are armed in time, but not more often than this. */
 const MIN_TICK_MS = 0.5;
+/** Timers count whole ms from when their turn began, and so fire early: that is in time, or there would be a second one. */
+const EARLY_MS = 2;
 /** Long enough for everything that waits to be pushed. */
 const LAST_WORDS_MS = 50;
 
@@ -160,7 +162,6 @@ class Exchange implements RecordExchange {
   readonly #components: ExchangeComponents;
   readonly #init: ExchangeInit;
   readonly #log: Log;
-  readonly #metrics: ExchangeMetrics;
   readonly #core: GossipCore;
   readonly #connections = new Map<number, PeerConnection>();
   readonly #subscriptions = new Set<Subscription>();
@@ -180,13 +181,13 @@ class Exchange implements RecordExchange {
     this.#components = components;
     this.#init = init;
     this.#log = components.log.child('gossip');
-    this.#metrics = exchangeMetrics(components.metrics);
     const peers = peerRows.safeParse(components.journal.get(PEERS_KEY));
     this.#core = new GossipCore(
       { random: components.random, store },
       { node: init.node, epoch, peers: peers.success ? peers.data : [] },
     );
     this.#startedAt = components.clock.nowMs();
+    readExchangeMetrics(components.metrics, this);
   }
 
   async start(): Promise<void> {
@@ -336,7 +337,6 @@ class Exchange implements RecordExchange {
       if (effect.do === 'persist') durable = this.#persist(effect) ?? durable;
       else this.#effects.push(effect);
     this.#perform();
-    this.#metrics.update(this.#core);
     this.#arm();
     return durable;
   }
@@ -413,7 +413,6 @@ class Exchange implements RecordExchange {
     if (this.#connections.get(id)?.send(frame) !== true) return;
     this.#traffic.messagesSent++;
     this.#traffic.bytesSent += frame.length;
-    this.#metrics.sent(frame.length);
   }
 
   #connect(address: string): void {
@@ -437,7 +436,6 @@ class Exchange implements RecordExchange {
     connection.onFrame((frame) => {
       this.#traffic.messagesReceived++;
       this.#traffic.bytesReceived += frame.length;
-      this.#metrics.received(frame.length);
       this.#step({ on: 'frame', connection: id, frame });
     });
     connection.onClose((error) => {
@@ -456,8 +454,8 @@ class Exchange implements RecordExchange {
     this.#timerAt = at;
     this.#timer = clock.after(Math.max(MIN_TICK_MS, at - clock.nowMs()), () => {
       this.#timerAt = Infinity;
-      this.#step({ on: 'tick' });
-      this.#arm();
+      const now = clock.nowMs();
+      this.#step({ on: 'tick' }, at - now <= EARLY_MS ? Math.max(now, at) : now);
     });
   }
 }

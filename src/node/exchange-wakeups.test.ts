@@ -1,0 +1,48 @@
+/** What an idle node costs: how often it wakes up. */
+import { expect, it } from 'vitest';
+import { ExchangeWorld, PORT } from '../../test/support/exchange-world.ts';
+import type { Clock } from '../base/clock.ts';
+import { silentLog } from '../base/log.ts';
+import { createMetrics } from '../base/metrics.ts';
+import { seededRandom } from '../base/random.ts';
+import { newNodeId } from '../model/names.ts';
+import { memoryJournal } from '../store/memory-journal.ts';
+import { openExchange } from './exchange.ts';
+
+const SECONDS = 20;
+
+/** Timers of a lonely node that fired, each `earlyMs` before its time. */
+async function timersOf(earlyMs: number): Promise<number> {
+  const world = new ExchangeWorld();
+  let count = 0;
+  const clock: Clock = {
+    nowMs: () => world.clock.nowMs(),
+    wallMs: () => world.clock.wallMs(),
+    after: (delayMs, action) =>
+      world.clock.after(Math.max(0.1, delayMs - earlyMs), () => {
+        count++;
+        action();
+      }),
+  };
+  const random = seededRandom(1);
+  const host = '10.0.0.1';
+  const exchange = await openExchange(
+    {
+      clock,
+      random,
+      log: silentLog,
+      metrics: createMetrics(),
+      journal: memoryJournal(new Map()),
+      transport: world.network.transport(host),
+    },
+    { cluster: world.cluster, node: newNodeId(random), listen: { host, port: PORT }, contacts: [] },
+  );
+  await world.run(SECONDS * 1_000, 100);
+  await exchange.close();
+  return count;
+}
+
+it('a timer that fires a little early, as those of Node do, is not followed by another', async () => {
+  const punctual = await timersOf(0);
+  expect(await timersOf(0.7)).toBeLessThanOrEqual(punctual + 2);
+});
