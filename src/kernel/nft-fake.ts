@@ -6,7 +6,17 @@
 import { InterfaceAddress, IpAddress, Prefix } from '../base/ip.ts';
 import { kernelErrorOf } from './errno.ts';
 import type { ErrnoCode } from './types.ts';
-import type { Nft, NftElement, NftElementChange, NftSet, NftTable, NftTableRef } from './nft/types.ts';
+import { pack, unpack } from './nft/packed.ts';
+import type {
+  Nft,
+  NftElement,
+  NftElementChange,
+  NftPackedChange,
+  NftPackedElements,
+  NftSet,
+  NftTable,
+  NftTableRef,
+} from './nft/types.ts';
 
 export type NftFailureKind = 'nft-replace' | 'nft-remove' | 'nft-change' | 'nft-run' | 'nft-read';
 type Code = Exclude<ErrnoCode, 'other'>;
@@ -112,6 +122,29 @@ export class FakeNft implements Nft {
     for (const [name, elements] of next)
       replaceAll(this.#tables.get(keyOf(table))?.sets.get(name)?.elements, elements);
     if (real.length > 0) this.#generation++;
+  }
+
+  async changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void> {
+    const unpacked = changes.map(({ set: name, remove, add }) => {
+      const set = this.#tables.get(keyOf(table))?.sets.get(name)?.set;
+      if (set === undefined) throw kernelErrorOf(`nft add element ${table.name} ${name}`, 'ENOENT');
+      const { data, ...keyed } = set;
+      return {
+        set,
+        remove: remove.map((key) => unpack(keyed, key, '')),
+        add: add.map(([key, value]) => unpack(set, key, value)),
+      };
+    });
+    await this.change(table, unpacked);
+  }
+
+  async packed(table: NftTableRef, name: string): Promise<NftPackedElements | undefined> {
+    this.#fail('nft-read', `nft list set ${table.family} ${table.name} ${name}`);
+    const held = this.#tables.get(keyOf(table))?.sets.get(name);
+    if (held === undefined) return undefined;
+    const elements = new Map(Array.from(held.elements.values(), (each) => pack(held.set, each)));
+    const counted = held.set.counter === true ? elements.keys() : [];
+    return { elements, packets: new Map(Array.from(counted, (key) => [key, 0])) };
   }
 
   async generation(): Promise<number> {

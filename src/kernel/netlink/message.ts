@@ -171,6 +171,14 @@ export class MessageWriter {
     this.align();
   }
 
+  /** Text with one character per byte. */
+  attributePacked(type: number, packed: string): void {
+    this.#attributeHeader(type, packed.length);
+    this.#reserve(packed.length);
+    this.#offset += this.#buffer.write(packed, this.#offset, 'latin1');
+    this.align();
+  }
+
   /** 4 or 16 bytes in network order; IPv4 without an array between. */
   attributeIp(type: number, address: IpAddress): void {
     if (typeof address.bits === 'number') this.attributeU32be(type, address.bits);

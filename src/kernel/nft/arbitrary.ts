@@ -12,12 +12,14 @@ import {
   type NftValue,
 } from './types.ts';
 
+/** All but `slot`, which nft takes in keys of some families only. */
 const types: readonly NftType[] = [
   'ipv4_addr',
   'ipv6_addr',
   'inet_proto',
   'inet_service',
   'mark',
+  'classid',
   'ifname',
   'ether_addr',
 ];
@@ -36,6 +38,8 @@ export function arbitraryValue(type: NftType): fc.Arbitrary<NftValue> {
     case 'inet_service':
       return fc.integer({ min: 0, max: 65_535 });
     case 'mark':
+    case 'classid':
+    case 'slot':
       return fc.integer({ min: 0, max: 0xffff_ffff });
     case 'ifname':
       return fc.stringMatching(/^[a-z][a-z0-9-]{0,14}$/);

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ip, prefix } from '../../base/ip.ts';
 import { isErrno } from '../types.ts';
+import { pack, unpack } from './packed.ts';
 import {
   elementKey,
   type Nft,
@@ -187,6 +188,58 @@ export function nftContract(name: string, open: () => Promise<OpenNft> | OpenNft
       await nft.change(wanted, []);
       await nft.change(wanted, [{ set: portMap, remove: [], add: [] }]);
       expect(await nft.generation()).toBe(before);
+    });
+
+    it('changes and gives back packed elements, the same as others', async () => {
+      await nft.replace(wanted);
+      const moved = pack(portMap, mapping(8080, '9.0.1.9'));
+      const port53 = pack(portMap, mapping(53, '9.0.1.3'));
+      await nft.changePacked(wanted, [
+        { set: 'portMap', remove: [moved[0]], add: [moved, port53] },
+        { set: 'addresses6', remove: [], add: [pack(addresses6, { key: [ip('fd01:b::2'), 53] })] },
+      ]);
+      expect(await elementsOf(portMap)).toEqual(['6 . 53 : 9.0.1.3 . 80', '6 . 8080 : 9.0.1.9 . 80']);
+      expect(await elementsOf(addresses6)).toEqual(['fd01:b::1 . 53', 'fd01:b::2 . 53']);
+      const read = await nft.packed(wanted, 'portMap');
+      expect(read?.elements).toEqual(new Map([moved, port53]));
+      expect(
+        Array.from(read?.elements ?? [], (each) => elementKey(unpack(portMap, ...each))).toSorted(),
+      ).toEqual(await elementsOf(portMap));
+      expect(await nft.packed(wanted, 'other')).toBeUndefined();
+    });
+
+    it('changes no packed element when one to remove is absent', async () => {
+      await nft.replace(wanted);
+      const [absent] = pack(portMap, mapping(2, '9.0.1.1'));
+      const added = pack(portMap, mapping(3, '9.0.1.1'));
+      const change = nft.changePacked(wanted, [{ set: 'portMap', remove: [absent], add: [added] }]);
+      await expect(change).rejects.toSatisfy((error) => isErrno(error, 'ENOENT'));
+      expect(await elementsOf(portMap)).toEqual(['6 . 8080 : 9.0.1.3 . 80']);
+    });
+
+    it('has maps by slot and of priorities', async () => {
+      const address = family === 'ip6' ? 'ipv6_addr' : 'ipv4_addr';
+      const target = ip(family === 'ip6' ? 'fd01:b::3' : '9.0.1.3');
+      const slots: NftSet = { name: 'slots', key: [address, 'slot'], data: [address, 'inet_service'] };
+      const priorities: NftSet = { name: 'priorities', key: [address], data: ['classid'] };
+      const sets = [
+        { ...slots, elements: [{ key: [target, 7], data: [target, 80] }] },
+        { ...priorities, elements: [{ key: [target], data: [0x1_0010] }] },
+      ];
+      await nft.replace({ ...wanted, sets, chains: [] });
+      expect(await elementsOf(slots)).toEqual([`${target} . 7 : ${target} . 80`]);
+      expect(await elementsOf(priorities)).toEqual([`${target} : 65552`]);
+    });
+
+    it('counts for each element of a set that counts', async () => {
+      const counted: NftSet = { name: 'counted', key: ['inet_proto', 'inet_service'], counter: true };
+      await nft.replace({ ...wanted, sets: [{ ...counted, elements: [] }], chains: [] });
+      const element = pack(counted, { key: [6, 80] });
+      await nft.changePacked(wanted, [{ set: 'counted', remove: [], add: [element] }]);
+      expect(await nft.packed(wanted, 'counted')).toMatchObject({
+        elements: new Map([element]),
+        packets: new Map([[element[0], 0]]),
+      });
     });
 
     it('has another generation after every change and the same without one', async () => {

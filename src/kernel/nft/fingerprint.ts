@@ -50,7 +50,7 @@ async function rawElements(
   const parts = await unlessAbsent(
     socket.dump(
       `list elements of ${ref.family} ${ref.name} ${name}`,
-      (writer, sequence) => writeElementsDump(writer, ref, { name, key: [] }, sequence),
+      (writer, sequence) => writeElementsDump(writer, ref, name, sequence),
       (buffer, { start, end }) => readRawElements(buffer, start, end),
       new MessageWriter(256),
     ),

@@ -28,12 +28,12 @@ const NFNL_MSG_BATCH_END = 0x11;
 const NFTA_SET_ELEM_LIST_TABLE = 1;
 const NFTA_SET_ELEM_LIST_SET = 2;
 export const NFTA_SET_ELEM_LIST_ELEMENTS = 3;
-const NFTA_LIST_ELEM = 1;
-const NFTA_SET_ELEM_KEY = 1;
-const NFTA_SET_ELEM_DATA = 2;
+export const NFTA_LIST_ELEM = 1;
+export const NFTA_SET_ELEM_KEY = 1;
+export const NFTA_SET_ELEM_DATA = 2;
 const NFTA_SET_ELEM_FLAGS = 3;
 const NFTA_SET_ELEM_KEY_END = 10;
-const NFTA_DATA_VALUE = 1;
+export const NFTA_DATA_VALUE = 1;
 const NFTA_GEN_ID = 1;
 const NFT_SET_ELEM_INTERVAL_END = 1;
 
@@ -62,7 +62,7 @@ export function writeGenerationRequest(writer: MessageWriter, sequence: number):
 export function writeElementsDump(
   writer: MessageWriter,
   ref: NftTableRef,
-  set: NftSet,
+  set: string,
   sequence: number,
 ): void {
   beginMessage(writer, NFT_MSG_GETSETELEM, NLM_F_DUMP, sequence, ref.family);
@@ -83,17 +83,32 @@ export function writeElements(
   start: number,
   sequence: number,
 ): number {
-  const [type, flags] = verb === 'add' ? [NFT_MSG_NEWSETELEM, NLM_F_CREATE] : [NFT_MSG_DELSETELEM, 0];
-  beginMessage(writer, type, flags, sequence, ref.family);
-  setNames(writer, ref, set);
+  const list = beginElements(writer, verb, ref, set.name, sequence);
   const limit = writer.length + LIST_LIMIT_BYTES;
-  const list = writer.beginNest(NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
   let at = start;
   for (let next = elements[at]; next !== undefined && writer.length < limit; next = elements[++at])
     writeElement(writer, next);
+  endElements(writer, list);
+  return at;
+}
+
+/** Opens a message to which elements are written; give what it answers to `endElements`. */
+export function beginElements(
+  writer: MessageWriter,
+  verb: 'add' | 'remove',
+  ref: NftTableRef,
+  set: string,
+  sequence: number,
+): number {
+  const [type, flags] = verb === 'add' ? [NFT_MSG_NEWSETELEM, NLM_F_CREATE] : [NFT_MSG_DELSETELEM, 0];
+  beginMessage(writer, type, flags, sequence, ref.family);
+  setNames(writer, ref, set);
+  return writer.beginNest(NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
+}
+
+export function endElements(writer: MessageWriter, list: number): void {
   writer.endNest(list);
   writer.end();
-  return at;
 }
 
 /** Elements of one message of a dump, whose payload lies between `start` and `end`. Copies what it keeps. */
@@ -141,9 +156,9 @@ function begin(
   writer.raw16be(resource);
 }
 
-function setNames(writer: MessageWriter, ref: NftTableRef, set: NftSet): void {
+function setNames(writer: MessageWriter, ref: NftTableRef, set: string): void {
   writer.attributeString(NFTA_SET_ELEM_LIST_TABLE, ref.name);
-  writer.attributeString(NFTA_SET_ELEM_LIST_SET, set.name);
+  writer.attributeString(NFTA_SET_ELEM_LIST_SET, set);
 }
 
 function writeElement(writer: MessageWriter, { key, keyEnd, data, intervalEnd }: WireElement): void {

@@ -20,8 +20,18 @@ import { ElementReader } from './element-reader.ts';
 import { readFingerprint } from './fingerprint.ts';
 import { readElements, readGeneration, writeElementsDump, writeGenerationRequest } from './messages.ts';
 import { renderRef, renderRemoval, renderTable } from './render.ts';
+import { encodePacked, PackedReader } from './packed.ts';
 import { createNftRunner, type NftRunner, type NftRunnerInit } from './runner.ts';
-import type { Nft, NftElement, NftElementChange, NftSet, NftTable, NftTableRef } from './types.ts';
+import type {
+  Nft,
+  NftElement,
+  NftElementChange,
+  NftPackedChange,
+  NftPackedElements,
+  NftSet,
+  NftTable,
+  NftTableRef,
+} from './types.ts';
 
 /** Above it nft would need more than ten seconds and a gigabyte. */
 export const REPLACE_LIMIT_ELEMENTS = 500_000;
@@ -86,18 +96,29 @@ class KernelNft implements RealNft {
 
   /** Taken again while the kernel grows or shrinks the set's hash table, as the dump then skips and repeats. */
   async elements(table: NftTableRef, set: NftSet): Promise<readonly NftElement[] | undefined> {
-    for (let attempt = 1; attempt <= MAX_DUMP_ATTEMPTS; attempt++) {
-      const reader = new ElementReader(set);
-      const parts = await this.#dump(table, set, reader);
-      if (parts === undefined) return undefined;
-      const elements = reader.finish();
-      if (elements !== undefined) return elements;
-      await sleep(attempt * DUMP_PAUSE_MS);
-    }
-    throw kernelErrorOf(
-      `list elements of ${renderRef(table)} ${set.name} (its hash table keeps changing)`,
-      'EAGAIN',
-    );
+    const reader = new ElementReader(set);
+    const read = await this.#read(table, set.name, {
+      restart: () => reader.restart(),
+      read: (...part) => reader.read(readElements(...part)),
+      finish: () => reader.finish(),
+    });
+    return read;
+  }
+
+  async packed(table: NftTableRef, set: string): Promise<NftPackedElements | undefined> {
+    const reader = new PackedReader();
+    return this.#read(table, set, {
+      restart: () => reader.restart(),
+      read: (...part) => reader.read(...part),
+      finish: () => (reader.isWhole() ? reader : undefined),
+    });
+  }
+
+  changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void> {
+    return this.#inOrder(async () => {
+      const batch = encodePacked(table, changes, () => this.#changes.nextSequence());
+      if (batch.last !== undefined) await this.#commit(batch, batch.last);
+    });
   }
 
   change(table: NftTableRef, changes: readonly NftElementChange[]): Promise<void> {
@@ -149,22 +170,27 @@ class KernelNft implements RealNft {
     if (!answers.some(({ sequence }) => sequence === last)) throw kernelErrorOf(what, 'EIO');
   }
 
-  /** Feeds one dump to the reader; `undefined` = there is no such set. */
-  #dump(table: NftTableRef, set: NftSet, reader: ElementReader): Promise<readonly true[] | undefined> {
-    return absentAsUndefined(
-      this.#dumps.dump(
-        `list elements of ${renderRef(table)} ${set.name}`,
-        (writer, sequence) => {
-          reader.restart();
-          writeElementsDump(writer, table, set, sequence);
-        },
-        (buffer, { start, end }) => {
-          reader.read(readElements(buffer, start, end));
-          return true;
-        },
-        new MessageWriter(256),
-      ),
-    );
+  /** Dumps one set until the reader takes it for an answer. `undefined` = there is no such set. */
+  async #read<T>(table: NftTableRef, set: string, reader: DumpReader<T>): Promise<T | undefined> {
+    const what = `list elements of ${renderRef(table)} ${set}`;
+    for (let attempt = 1; attempt <= MAX_DUMP_ATTEMPTS; attempt++) {
+      const parts = await absentAsUndefined(
+        this.#dumps.dump(
+          what,
+          (writer, sequence) => {
+            reader.restart();
+            writeElementsDump(writer, table, set, sequence);
+          },
+          (buffer, { start, end }) => reader.read(buffer, start, end),
+          new MessageWriter(256),
+        ),
+      );
+      if (parts === undefined) return undefined;
+      const answer = reader.finish();
+      if (answer !== undefined) return answer;
+      await sleep(attempt * DUMP_PAUSE_MS);
+    }
+    throw kernelErrorOf(`${what} (its hash table keeps changing)`, 'EAGAIN');
   }
 
   #inOrder<T>(task: () => T | Promise<T>): Promise<T> {
@@ -172,6 +198,13 @@ class KernelNft implements RealNft {
     this.#tail = result.catch(() => undefined);
     return result;
   }
+}
+
+/** Takes the messages of a dump, which may begin anew; `undefined` at its end: no answer. */
+interface DumpReader<T> {
+  restart(): void;
+  read(buffer: Buffer, start: number, end: number): undefined | void;
+  finish(): T | undefined;
 }
 
 /** The kernel counts transactions, leaving out zero. */

@@ -31,10 +31,33 @@ export function renderRef({ family, name }: NftTableRef): string {
 }
 
 function renderSet(set: NftSet): string {
-  const type = set.key.join(' . ') + (set.data === undefined ? '' : ` : ${set.data.join(' . ')}`);
   const flags = set.interval === true ? '\t\tflags interval\n' : '';
-  return `\t${set.data === undefined ? 'set' : 'map'} ${identifier(set.name)} {\n\t\ttype ${type}\n${flags}\t}\n`;
+  const counter = set.counter === true ? '\t\tcounter\n' : '';
+  const kind = set.data === undefined ? 'set' : 'map';
+  return `\t${kind} ${identifier(set.name)} {\n\t\t${renderType(set)}\n${flags}${counter}\t}\n`;
 }
+
+/** By types; by example where one of them has no name. */
+function renderType({ key, data }: NftSet): string {
+  assert(data?.includes('slot') !== true, 'slots are in keys: nft 1.0.6 aborts over one in the data');
+  const isNamed = !key.includes('slot');
+  const words = (types: readonly NftType[]): string =>
+    types.map((type) => (isNamed ? type : EXAMPLES[type])).join(' . ');
+  return `${isNamed ? 'type' : 'typeof'} ${words(key)}${data === undefined ? '' : ` : ${words(data)}`}`;
+}
+
+/** An expression of each type. */
+const EXAMPLES: Readonly<Record<NftType, string>> = {
+  ipv4_addr: 'ip daddr',
+  ipv6_addr: 'ip6 daddr',
+  inet_proto: 'meta l4proto',
+  inet_service: 'th dport',
+  mark: 'meta mark',
+  classid: 'meta priority',
+  slot: 'numgen random mod 2',
+  ifname: 'iifname',
+  ether_addr: 'ether daddr',
+};
 
 function renderChain({ name, base, rules }: NftChain): string {
   const head =
@@ -68,9 +91,14 @@ function renderElement(set: NftSet, { key, data }: NftElement): string {
 
 function renderValues(types: readonly NftType[], values: readonly NftValue[]): string {
   assert(types.length === values.length, `${types.length} components, not ${values.length}`);
-  return values
-    .map((value, i) => (types[i] === 'ifname' ? quoted(String(value)) : String(value)))
-    .join(' . ');
+  return values.map((value, i) => renderValue(types[i], value)).join(' . ');
+}
+
+function renderValue(type: NftType | undefined, value: NftValue): string {
+  if (type === 'ifname') return quoted(String(value));
+  if (type === 'classid')
+    return `${(Number(value) >>> 16).toString(16)}:${(Number(value) & 0xffff).toString(16)}`;
+  return String(value);
 }
 
 function quoted(text: string): string {

@@ -16,9 +16,19 @@ export interface NftTableRef {
 
 /** Data types of set keys and map values, by their nft names. */
 export type NftType =
-  'ipv4_addr' | 'ipv6_addr' | 'inet_proto' | 'inet_service' | 'mark' | 'ifname' | 'ether_addr';
+  | 'ipv4_addr'
+  | 'ipv6_addr'
+  | 'inet_proto'
+  | 'inet_service'
+  | 'mark'
+  /** What `meta priority` holds. */
+  | 'classid'
+  /** In keys: what `numgen` and `jhash` give. nft has no name for it, so that a set of it is declared by example. */
+  | 'slot'
+  | 'ifname'
+  | 'ether_addr';
 
-/** ipv4_addr, ipv6_addr: IpAddress (or Prefix in interval sets). inet_proto, inet_service, mark: number. Others: text. */
+/** ipv4_addr, ipv6_addr: IpAddress (or Prefix in interval sets). ifname, ether_addr: text. Others: number. */
 export type NftValue = IpAddress | Prefix | number | string;
 
 export interface NftElement {
@@ -35,6 +45,8 @@ export interface NftSet {
   readonly data?: readonly NftType[];
   /** Elements are prefixes. */
   readonly interval?: boolean;
+  /** Each element counts the packets that were looked up in it. */
+  readonly counter?: boolean;
 }
 
 export interface NftChain {
@@ -61,6 +73,22 @@ export interface NftElementChange {
   readonly add: readonly NftElement[];
 }
 
+/** Changes of one set by elements as the kernel lays them out (packed.ts): text with one character per byte. */
+export interface NftPackedChange {
+  readonly set: string;
+  /** Keys. */
+  readonly remove: readonly string[];
+  /** Keys with their data, which is empty in sets that are no maps. */
+  readonly add: readonly (readonly [key: string, data: string])[];
+}
+
+export interface NftPackedElements {
+  /** Data by key. */
+  readonly elements: ReadonlyMap<string, string>;
+  /** Packets by key, where the set counts. */
+  readonly packets: ReadonlyMap<string, number>;
+}
+
 export interface Nft {
   /**
    * Makes the table exactly as given, elements included, in one transaction; established connections keep their
@@ -81,6 +109,10 @@ export interface Nft {
    * key that is there with other data fails it with EEXIST; adding what is there already is no failure.
    */
   change(table: NftTableRef, changes: readonly NftElementChange[]): Promise<void>;
+  /** `change` with packed elements of plain sets and maps. */
+  changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void>;
+  /** The elements of one plain set or map, packed. `undefined` when there is no such set. */
+  packed(table: NftTableRef, set: string): Promise<NftPackedElements | undefined>;
   /** The ruleset generation of this namespace (NFT_MSG_GETGEN): unchanged = nobody has touched nftables since. */
   generation(): Promise<number>;
   /** Runs a script of nft commands in one transaction, for the few places that must touch another owner's chains. */

@@ -1,7 +1,7 @@
 /**
  * Components of set keys and map data as the kernel holds them.
  *
- * Everything is in network order except `mark`, which is in host order, as nft's datatype.c declares its types. Within
+ * Everything is in network order except `mark`, `classid` and `slot`, which are in host order, as nft's datatype.c declares its types. Within
  * a concatenation each component is padded with zeros to a multiple of four bytes (NFT_REG32_SIZE).
  */
 import { endianness } from 'node:os';
@@ -21,6 +21,8 @@ export function widthOf(type: NftType): number {
       return 2;
     case 'ipv4_addr':
     case 'mark':
+    case 'classid':
+    case 'slot':
       return 4;
     case 'ether_addr':
       return 6;
@@ -74,6 +76,8 @@ function writeValue(bytes: Uint8Array, offset: number, type: NftType, value: Nft
     case 'inet_proto':
     case 'inet_service':
     case 'mark':
+    case 'classid':
+    case 'slot':
       writeNumber(bytes, offset, type, value);
       return;
     case 'ifname': {
@@ -133,6 +137,8 @@ function readValue(bytes: Uint8Array, offset: number, type: NftType): NftValue {
     case 'inet_proto':
     case 'inet_service':
     case 'mark':
+    case 'classid':
+    case 'slot':
       return readUnsigned(bytes, offset, widthOf(type), isHostOrder(type));
     case 'ifname': {
       const end = bytes.indexOf(0, offset);
@@ -146,7 +152,8 @@ function readValue(bytes: Uint8Array, offset: number, type: NftType): NftValue {
   }
 }
 
-const isHostOrder = (type: NftType): boolean => type === 'mark' && hostIsLittleEndian;
+const isHostOrder = (type: NftType): boolean =>
+  (type === 'mark' || type === 'classid' || type === 'slot') && hostIsLittleEndian;
 const hostIsLittleEndian = endianness() === 'LE';
 
 /** The lowest and highest value of what a component of an interval set covers. */
