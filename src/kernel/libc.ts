@@ -102,6 +102,24 @@ const native = {
     argument: { readonly name: Uint8Array; readonly data: Uint8Array; readonly rest: Uint8Array },
   ) => number,
   close: library.func('int close(int)') as (fd: number) => number,
+  recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)') as (
+    fd: number,
+    headers: Uint8Array,
+    count: number,
+    flags: number,
+    timeout: null,
+  ) => number,
+  sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)') as (
+    fd: number,
+    headers: Uint8Array,
+    count: number,
+    flags: number,
+  ) => number,
+  memcpy: library.func('void *memcpy(void *, const void *, size_t)') as (
+    to: Uint8Array,
+    from: Uint8Array,
+    length: number,
+  ) => unknown,
 };
 
 /** The C library's -1 becomes the kernel's own negative errno. */
@@ -242,6 +260,22 @@ function ethtool(fd: number, name: string, value: Buffer): number {
   padded.write(name, 0, NAME_BYTES - 1);
   const request = { name: padded, data: value, rest: Buffer.alloc(IFREQ_BYTES - NAME_BYTES - 8) };
   return answer(native.ioctlPointing(fd, SIOCETHTOOL, request));
+}
+
+/** Receives up to `count` datagrams into what the headers (struct mmsghdr) point to. */
+export function recvmmsg(fd: number, headers: Uint8Array, count: number, flags: number): number {
+  return answer(native.recvmmsg(fd, headers, count, flags, null));
+}
+
+/** Sends the first `count` datagrams; answers how many went. */
+export function sendmmsg(fd: number, headers: Uint8Array, count: number, flags: number): number {
+  return answer(native.sendmmsg(fd, headers, count, flags));
+}
+
+/** Where the bytes are in memory, for structures that point to others. They must be kept as long as those are used. */
+export function addressOf(bytes: Uint8Array): bigint {
+  // koffi tells the address of a pointer that it was given; copying nothing gives it one.
+  return BigInt(koffi.address(native.memcpy(bytes, bytes, 0)));
 }
 
 export function close(fd: number): number {
