@@ -109,6 +109,11 @@ export class Attachments {
     return this.#records.endpoints();
   }
 
+  /** As the journal has them. */
+  records(): readonly AttachmentRecord[] {
+    return this.#records.records();
+  }
+
   /** Whether the interface is attached, or about to be. */
   has(interfaceOf: { readonly container: string; readonly ifname: string }): boolean {
     return this.#records.get(attachmentId(interfaceOf)) !== undefined;

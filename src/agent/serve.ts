@@ -17,6 +17,7 @@ import { openContainers } from './containers.ts';
 import type { GrantKeeper } from './grant-keeper.ts';
 import { agentView } from './session-view.ts';
 import type { OnClose, Parts, SessionComponents } from './session.ts';
+import { addTraceRoutes, createTracer } from './trace/api.ts';
 import { listenHost } from './underlay.ts';
 
 /** Where set-up builds the plug-in; its shell form where there was no compiler. */
@@ -46,10 +47,12 @@ async function serveApis(
 ): Promise<void> {
   const { log, metrics, clock, random } = components;
   const view = agentView(parts, { clock });
+  const tracer = createTracer(components.kernel, parts);
   const app = (): Hono => {
     const made = createApp({ log });
     addAgentRoutes(made, { metrics, view });
     addAppliedRoutes(made, parts);
+    addTraceRoutes(made, tracer);
     return made;
   };
   const containers = await openContainers(

@@ -43,6 +43,11 @@ const verbs: readonly Verb[] = [
     load: () => import('./commands/container.ts'),
   },
   {
+    name: 'trace',
+    summary: 'where a packet from A to B:port goes, and why it does not arrive',
+    load: () => import('./commands/trace.ts'),
+  },
+  {
     name: 'doctor',
     summary: 'check this host for what Portolan needs',
     load: () => import('./commands/doctor.ts'),

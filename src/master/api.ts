@@ -15,6 +15,7 @@ import type { AppliedView } from '../node/applied-view.ts';
 import { linkTo, nodeStates, type NodeStatesComponents } from '../node/node-states.ts';
 import { REGISTERED_PATH, REGISTER_PATH, agentRegistered, registerAgent } from '../model/registration.ts';
 import { addOverlayMasterApi } from './api-overlay.ts';
+import { addTraceApi } from './api-trace.ts';
 import { sendJson } from './json-answer.ts';
 import { canonical } from './ledger.ts';
 import type { MasterMetrics } from './metrics.ts';
@@ -44,6 +45,7 @@ export function createMasterApi(components: MasterApiComponents): Hono {
   app.get('/v1/masters', (context) => context.json({ masters: components.registry.masters }));
   addAppliedRoutes(app, components);
   addNetworks(app, components.registry);
+  addTraceApi(app, { nodes: () => components.registry.ledger.nodes() });
   addHealth(app, components);
   return app;
 }

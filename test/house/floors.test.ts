@@ -17,6 +17,7 @@ const floors: Readonly<Record<string, number>> = {
   ipam: 3,
   overlay: 3,
   gossip: 3,
+  trace: 3,
   vip: 3,
   dns: 3,
   apps: 3,
@@ -36,9 +37,9 @@ interface Module {
   readonly imports: readonly string[];
 }
 
-/** Adapters' interfaces are values that cores may speak about; their implementations are not. */
+/** Adapters' interfaces, and the words for them, are values that cores may speak about; their implementations are not. */
 const isTypesFile = (path: string): boolean =>
-  /^src\/(kernel|peer|store|runtime)\/(nft\/)?types\.ts$/.test(path);
+  /^src\/(kernel|peer|store|runtime)\/(nft\/)?types\.ts$|^src\/kernel\/describe\.ts$/.test(path);
 const folderOf = (path: string): string => path.split('/')[1] ?? '';
 const read = (path: string): Module => {
   const text = readFileSync(path, 'utf8');

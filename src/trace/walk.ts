@@ -1,0 +1,87 @@
+/**
+ * One host's part of a packet's way, decided from its kernel's state alone.
+ *
+ * Purpose: `walk` follows a packet that starts on this host or comes out of its tunnel, until a container or the host
+ * itself has it, it goes into a tunnel or out by another link, or it ends; each hop says what the kernel has, and the
+ * hop at which it ends says why and what helps.
+ * Invariants: pure; nothing is asked of other hosts.
+ * Review notes: what it does not look at is the host's own filters (rules of other nft tables or of iptables) and
+ * routes that refuse (blackhole, prohibit).
+ */
+import { describeRoute, describeRule } from '../kernel/describe.ts';
+import type { Route, Rule } from '../kernel/types.ts';
+import type { TraceLeg, TraceLegRequest } from '../model/trace.ts';
+import { deliver } from './deliver.ts';
+import { startInContainer } from './depart.ts';
+import { lookUp } from './lookup.ts';
+import type { HostState } from './state.ts';
+import { intoTunnel, outOfTunnel } from './tunnel.ts';
+import { translate } from './translate.ts';
+import { Way } from './way.ts';
+
+export function walk(state: HostState, request: TraceLegRequest): TraceLeg {
+  const way = new Way(state.host, request.packet);
+  if (request.tunnel !== undefined) {
+    const stopped = outOfTunnel(state, way, request.tunnel);
+    if (stopped !== undefined) return stopped;
+  } else {
+    const stopped = startInContainer(state, way);
+    if (stopped !== undefined) return stopped;
+    if (!request.answer) {
+      const refused = translate(state, way);
+      if (refused !== undefined) return refused;
+    }
+  }
+  return route(state, way, request.answer);
+}
+
+function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
+  const found = lookUp(state, way);
+  const { destination } = way;
+  if (found.kind === 'local') {
+    way.pass('route', `local ${String(destination)} dev ${found.link}`);
+    return deliver(state, way, { isAnswer, container: undefined });
+  }
+  if (found.kind === 'none')
+    return way.stop(
+      'route',
+      `no route to ${String(destination)}`,
+      `this host has no route to ${String(destination)}`,
+      'see whether an overlay has this address with "portolan network ls", and whether its node is in "portolan node ls"',
+    );
+  tellRule(way, found.rule);
+  way.pass('route', describeRoute(found.route));
+  return byLink(state, way, found.route, isAnswer);
+}
+
+function tellRule(way: Way, rule: Rule | undefined): void {
+  if (rule !== undefined) way.pass('policy-routing', describeRule(rule));
+}
+
+function byLink(state: HostState, way: Way, taken: Route, isAnswer: boolean): TraceLeg {
+  const link = state.links.find(({ name }) => name === taken.link);
+  if (link === undefined)
+    return way.stop('route', describeRoute(taken), `the route's device "${taken.link ?? ''}" is not there`);
+  if (link.details.kind === 'vxlan') return intoTunnel(state, way, { ...link, details: link.details }, taken);
+  const here = state.containers.find(
+    (each) =>
+      each.bridge === link.name && each.addresses.some(({ address }) => address.equals(way.destination)),
+  );
+  if (here !== undefined) return deliver(state, way, { isAnswer, container: here });
+  if (taken.gateway === undefined && state.containers.some(({ bridge }) => bridge === link.name))
+    return nobody(way, link.name);
+  if (taken.gateway === undefined && isOurs(link.alias)) return nobody(way, link.name);
+  way.pass('underlay', `leaves by ${link.name}`);
+  return way.end({ kind: 'left', link: link.name });
+}
+
+const isOurs = (alias: string | undefined): boolean => alias?.startsWith('portolan') === true;
+
+function nobody(way: Way, bridge: string): TraceLeg {
+  return way.stop(
+    'bridge',
+    bridge,
+    `no container on this host has the address ${String(way.destination)}`,
+    'list the containers and their addresses with "portolan container ls"',
+  );
+}
