@@ -77,6 +77,7 @@ export class GossipCore {
   #cluster: ClusterId | undefined;
   #port = 0;
   #now = 0;
+  #hasStarted = false;
 
   /** `store` holds what was known at the last stop. */
   constructor(components: { readonly random: Random; readonly store: RecordStore }, init: GossipInit) {
@@ -90,10 +91,11 @@ export class GossipCore {
     const addressOf = (node: NodeId): AddressText | undefined => this.addressOf(node);
     const isReachable = (index: number): boolean => this.liveness.isReachable(index);
     const probe = (node: NodeId): boolean => this.#probe(node);
+    const seek = (now: number): void => this.#membership.seek(now);
     const raiseEpoch = (epoch: number): void => this.#raiseEpoch(epoch);
     const spread = this.#spread;
     this.liveness = new Liveness(
-      { random, links, table, outbox, awake, spread, addressOf, probe, raiseEpoch },
+      { random, links, table, outbox, awake, spread, addressOf, probe, seek, raiseEpoch },
       init,
     );
     this.#membership = new Membership({ random, links, outbox, table, addressOf, isReachable }, init);
@@ -145,6 +147,8 @@ export class GossipCore {
   }
 
   step(event: GossipEvent, now: number): readonly GossipEffect[] {
+    if (!this.#hasStarted) this.liveness.started(now);
+    this.#hasStarted = true;
     this.liveness.woke(this.#awake.observe(now, this.wakeAt), now);
     this.#now = now;
     this.#handle(event, now);

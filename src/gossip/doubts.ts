@@ -3,7 +3,7 @@
  *
  * A path over others says that a node lives, not that packets from here get to it. So a neighbour that fell silent here
  * but not elsewhere is dialled anew, and so is, at a bounded rate, whom another node reports in its row as failing.
- * Two attempts in vain make it unreachable for this viewer, who reports it in turn. Having failed to reach one node, a
+ * Several attempts in vain, more where many packets are lost, make it unreachable for this viewer, who reports it in turn. Having failed to reach one node, a
  * viewer tries all others too, since whatever cuts it off from one cuts it off from that one's neighbours in the rack.
  * Invariants: an answer, or any frame, ends the doubt; nothing is concluded about nodes without a path.
  */
@@ -14,7 +14,11 @@ import { MAX_NEIGHBOURS, type Handle, type NodeTable } from './nodes.ts';
 
 /** Silence of a neighbour that others hear, before it is dialled. */
 const SILENT_MS = 1_500;
-const ATTEMPTS = 2;
+/** Packets are lost, and so are attempts: one in four with a peer that loses every other packet. */
+const ATTEMPTS = 4;
+/** When most neighbours are this late, it is this node that loses packets. */
+const LOSSY_LATE_MS = 150;
+const LOSSY_ATTEMPTS = 6;
 const STEP_MS = 500;
 /** A failing node is dialled again this often. */
 const AGAIN_MS = 5_000;
@@ -40,8 +44,8 @@ export class Doubts {
   #sweep: number[] = [];
   #sweptAt = -Infinity;
   #nextAt = 0;
-  /** The nodes that fail are others than at the last `takeFailed`. */
-  isChanged = false;
+  /** Nodes that fail, or do so no more, unlike at the last `takeChanged`. */
+  readonly #changed = new Set<number>();
 
   constructor(components: DoubtsComponents, tree: { readonly isReached: (index: number) => boolean }) {
     this.#components = components;
@@ -56,9 +60,15 @@ export class Doubts {
     return this.#failed.has(index);
   }
 
+  takeChanged(): number[] {
+    if (this.#changed.size === 0) return [];
+    const changed = Array.from(this.#changed);
+    this.#changed.clear();
+    return changed;
+  }
+
   /** Handles of the nodes that fail, for the own row; some of them when they are many. */
-  takeFailed(): string {
-    this.isChanged = false;
+  failedHandles(): string {
     const { table } = this.#components;
     return Array.from(this.#failed)
       .slice(-MAX_NEIGHBOURS)
@@ -79,18 +89,19 @@ export class Doubts {
 
   answered(index: number): void {
     this.#doubtful.delete(index);
-    if (this.#failed.delete(index)) this.isChanged = true;
+    if (this.#failed.delete(index)) this.#changed.add(index);
   }
 
   vain(index: number, now: number): void {
     const doubt = this.#doubtful.get(index);
     if (doubt === undefined) return;
     doubt.failures++;
-    doubt.at = now + (doubt.failures < ATTEMPTS ? STEP_MS : AGAIN_MS);
+    const attempts = this.#attempts();
+    doubt.at = now + (doubt.failures < attempts ? STEP_MS : AGAIN_MS);
     if (!this.#isReached(index)) this.answered(index);
-    else if (doubt.failures >= ATTEMPTS && !this.#failed.has(index)) {
+    else if (doubt.failures >= attempts && !this.#failed.has(index)) {
       this.#failed.add(index);
-      this.isChanged = true;
+      this.#changed.add(index);
       this.#openSweep(now);
     }
   }
@@ -115,6 +126,12 @@ export class Doubts {
     const link = this.#components.links.ofNode(node);
     if (link !== undefined && !link.isLost) return this.answered(index);
     this.#components.probe(node);
+  }
+
+  #attempts(): number {
+    const neighbours = this.#components.links.neighbours();
+    const late = neighbours.filter(({ lateMs }) => lateMs > LOSSY_LATE_MS).length;
+    return late > neighbours.length / 2 ? LOSSY_ATTEMPTS : ATTEMPTS;
   }
 
   #hasSilent(): boolean {

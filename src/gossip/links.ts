@@ -8,6 +8,9 @@ export type AddressText = string;
 /** A comparison that takes longer than this has lost a message. */
 const ROUND_MS = 10_000;
 
+/** With fewer neighbours a node must not be declined by others. */
+export const FEW_LINKS = 2;
+
 /** Why a connection was dialled. */
 export type Purpose = 'join' | 'neighbour' | 'probe';
 
@@ -148,6 +151,14 @@ export class Links {
   /** Neighbours that are heard. */
   neighbours(): Link[] {
     return this.active().filter((link) => !link.isLost);
+  }
+
+  /** Neighbours that are heard and need not be asked whether they are there. */
+  certainCount(): number {
+    let count = 0;
+    for (const link of this.#links.values())
+      if (link.isActive && !link.isLost && !link.isPinged && !link.isClosing) count++;
+    return count;
   }
 
   /** Connections that are not, or not yet, with neighbours. */

@@ -13,10 +13,11 @@ import type { NodeId } from '../model/names.ts';
 import type { AwakeTime } from './awake.ts';
 import { beatFrame, type RowHashes, type RowVersions, type VersionRow } from './codec.ts';
 import { Doubts } from './doubts.ts';
-import type { AddressText, Link, Links } from './links.ts';
+import { FEW_LINKS, type AddressText, type Link, type Links } from './links.ts';
 import { handleOf, MAX_NEIGHBOURS, splitHandles, type NodeTable, type Row } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { rowFrames } from './paging.ts';
+import { Patience } from './patience.ts';
 import { ASK_AFTER_MS, BEAT_MS, nextLateness, silenceMs } from './pulse.ts';
 import { ReachTable } from './reach.ts';
 import { ReachTree } from './reach-tree.ts';
@@ -27,10 +28,6 @@ const SELF = 0;
 const DEAD_MS = 20_000;
 /** Between two own rows, unless a neighbour was lost: newcomers come in crowds. */
 const ROW_MS = 250;
-/** Missing more than this, a node first hears what has piled up: who died and came back meanwhile is not accused. */
-const BACKLOG_LAG_MS = 250;
-const BACKLOG_MS = 250;
-const MAX_BACKLOG_MS = 1_000;
 /** Time for the row of a node that was just heard of to come. */
 const UNHEARD_MS = 5_000;
 
@@ -43,6 +40,8 @@ export interface LivenessComponents {
   readonly awake: AwakeTime;
   readonly addressOf: (node: NodeId) => AddressText | undefined;
   readonly probe: (node: NodeId) => boolean;
+  /** Hardly any neighbour is certain to be there: others should be looked for now. */
+  readonly seek: (now: number) => void;
   /** Others know of a later start of this node than it does. */
   readonly raiseEpoch: (epoch: number) => void;
 }
@@ -55,6 +54,7 @@ export class Liveness {
   /** Never reached so far, since when they are known. */
   readonly #unheard = new Map<number, number>();
   readonly #toJudge = new Set<number>();
+  readonly #patience = new Patience();
   #epoch: number;
   #seenVersion = 0;
   #publishAt = Infinity;
@@ -62,9 +62,6 @@ export class Liveness {
   #beatAt = 0;
   #checkAt = 0;
   #isAnyAsked = false;
-  /** Nobody is judged before. */
-  #judgeAt = 0;
-  #heldSince = 0;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -80,7 +77,7 @@ export class Liveness {
   }
 
   get dueAt(): number {
-    const judgeAt = this.#toJudge.size > 0 ? this.#judgeAt : Infinity;
+    const judgeAt = this.#toJudge.size > 0 ? this.#patience.until : Infinity;
     return Math.min(this.#beatAt, this.#checkAt, this.#publishAt, this.doubts.dueAt, judgeAt);
   }
 
@@ -88,6 +85,12 @@ export class Liveness {
   isReachable(index: number): boolean {
     const node = this.#components.table.id(index);
     return node === undefined || this.reach.get(node)?.state !== 'unreachable';
+  }
+
+  /** At the first step: what is known is of an earlier start. */
+  started(now: number): void {
+    this.#patience.started(now);
+    for (const index of this.#unheard.keys()) this.#unheard.set(index, now);
   }
 
   /** A node has a record of its own. */
@@ -122,22 +125,28 @@ export class Liveness {
 
   /** After `lagMs` without running. */
   woke(lagMs: number, now: number): void {
-    if (lagMs < BACKLOG_LAG_MS) return;
-    if (now > this.#judgeAt) this.#heldSince = now;
-    this.#judgeAt = Math.min(now + BACKLOG_MS, this.#heldSince + MAX_BACKLOG_MS);
+    this.#patience.woke(lagMs, now);
   }
 
   /** The neighbours of this node as a new start: its epoch has risen. */
   raise(epoch: number, now: number): void {
     this.#epoch = epoch;
-    this.#publish(this.#components.links.neighbours(), now);
+    this.#note(this.#components.links.neighbours(), now);
+    this.#publishAt = now;
   }
 
   activated(link: Link, now: number): void {
     link.heardAt = this.#components.awake.at(now);
-    link.lateMs = 0;
+    link.lateMs = this.#usualLateness(link);
     link.isPinged = false;
     this.#checkAt = Math.min(this.#checkAt, now + ASK_AFTER_MS);
+  }
+
+  /** Nothing is known yet of a new link but what the others are like: their median. */
+  #usualLateness(fresh: Link): number {
+    const others = this.#components.links.neighbours().filter((link) => link !== fresh);
+    const late = others.map(({ lateMs }) => lateMs);
+    return late.sort((a, b) => a - b)[late.length >> 1] ?? 0;
   }
 
   /** A frame has come; true when the link had been given up. */
@@ -157,18 +166,21 @@ export class Liveness {
     this.doubts.tick(now);
   }
 
-  /** At the end of each step: publishes what has changed of this node's neighbours, and judges whom that concerns. */
+  /** At the end of each step: notes and publishes what has changed of this node's neighbours, and judges whom that concerns. */
   settle(now: number): readonly NodeId[] {
     const { links } = this.#components;
-    if (links.version !== this.#seenVersion || this.doubts.isChanged) {
+    const doubted = this.doubts.takeChanged();
+    for (const index of doubted) this.#toJudge.add(index);
+    if (links.version !== this.#seenVersion || doubted.length > 0) {
       this.#seenVersion = links.version;
-      const isUrgent = this.#isSmaller(links.neighbours());
-      this.#publishAt = Math.min(this.#publishAt, isUrgent ? now : Math.max(now, this.#publishedAt + ROW_MS));
+      this.#note(links.neighbours(), now);
+      this.#patience.neighbours(this.#components.table.count(SELF), now);
       for (const link of links.active()) this.#toJudge.add(this.#components.table.find(link.handle));
     }
     if (now >= this.#publishAt) {
       this.#publishAt = Infinity;
-      this.#publish(links.neighbours(), now);
+      this.#publishedAt = now;
+      this.#components.spread.rows([SELF], undefined, now);
     }
     for (const index of this.#tree.takeChanged()) this.#toJudge.add(index);
     return this.#judge(now);
@@ -276,32 +288,26 @@ export class Liveness {
     this.raise(epoch + 1, now);
   }
 
-  #publish(neighbours: readonly Link[], now: number): void {
-    const { table, spread } = this.#components;
+  /** The own row holds at once, for this node's own judgement; others are told of losses now, of gains soon. */
+  #note(neighbours: readonly Link[], now: number): void {
+    const { table } = this.#components;
     const indices = Array.from(new Set(neighbours.map(({ handle }) => table.index(handle))))
       .filter((index) => index > SELF)
       .slice(0, MAX_NEIGHBOURS);
-    const failed = this.doubts.takeFailed();
-    const isSame =
-      table.epoch(SELF) === this.#epoch &&
-      indices.length === table.count(SELF) &&
-      indices.every((index) => table.lists(SELF, index)) &&
-      failed === table.failedOf(SELF);
-    if (isSame) return;
-    this.#publishedAt = now;
-    const sequence = table.epoch(SELF) === this.#epoch ? table.sequence(SELF) + 1 : 1;
+    const failed = this.doubts.failedHandles();
+    const isNewStart = table.epoch(SELF) !== this.#epoch;
+    const isSmaller = this.#lists().some((index) => !indices.includes(index));
+    const isSame = !isSmaller && indices.length === table.count(SELF) && failed === table.failedOf(SELF);
+    if (isSame && !isNewStart) return;
+    const sequence = isNewStart ? 1 : table.sequence(SELF) + 1;
     this.#set(SELF, { epoch: this.#epoch, sequence, neighbours: indices, failed });
-    spread.rows([SELF], undefined, now);
+    this.#publishAt = Math.min(this.#publishAt, isSmaller ? now : Math.max(now, this.#publishedAt + ROW_MS));
   }
 
-  /** Some neighbour of the own row is none any more. */
-  #isSmaller(neighbours: readonly Link[]): boolean {
+  /** The neighbours of the own row. */
+  #lists(): number[] {
     const { table } = this.#components;
-    for (let at = 0; at < table.count(SELF); at++) {
-      const handle = table.handle(table.neighbour(SELF, at));
-      if (!neighbours.some((link) => link.handle === handle)) return true;
-    }
-    return false;
+    return Array.from({ length: table.count(SELF) }, (_, at) => table.neighbour(SELF, at));
   }
 
   #beat(now: number): void {
@@ -337,6 +343,7 @@ export class Liveness {
       this.#isAnyAsked ||= link.isPinged;
       next = Math.min(next, link.heardAt + (link.isPinged ? limit : ASK_AFTER_MS));
     }
+    if (this.#isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
     this.#checkAt = Math.max(awake.moment(next), now + 1);
     for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
   }
@@ -354,7 +361,7 @@ export class Liveness {
   }
 
   #judge(now: number): readonly NodeId[] {
-    if (this.#toJudge.size === 0 || now < this.#judgeAt) return [];
+    if (this.#toJudge.size === 0 || now < this.#patience.until) return [];
     const returned: NodeId[] = [];
     for (const index of this.#toJudge) {
       const node = this.#components.table.id(index);

@@ -15,7 +15,7 @@ import { randomBelow, type Random } from '../base/random.ts';
 import { isNodeId, type NodeId } from '../model/names.ts';
 import { parsePeerAddress } from './addresses.ts';
 import type { Message, Neighbour, PeerRow, Shuffle, Shuffled, Walk } from './codec.ts';
-import type { AddressText, Link, Links, Purpose } from './links.ts';
+import { FEW_LINKS, type AddressText, type Link, type Links, type Purpose } from './links.ts';
 import { handleOf, type NodeTable } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { Attempts, JoinThrottle, PassiveView, shuffled } from './views.ts';
@@ -24,8 +24,6 @@ import { Attempts, JoinThrottle, PassiveView, shuffled } from './views.ts';
 const ACTIVE_VIEW = 7;
 export const ACTIVE_MIN = 6;
 export const ACTIVE_MAX = 8;
-/** With fewer neighbours a node must not be declined. */
-const URGENT_BELOW = 2;
 const ACTIVE_WALK = 8;
 const PASSIVE_WALK = 5;
 const JOIN_WALKS = 4;
@@ -47,6 +45,8 @@ const MAX_HEAL_MS = 12_000;
 /** Share of all nodes that come back at once when a partition heals, rather than a host. */
 const HEALED_SHARE = 0.2;
 const MAX_DIALLING = 4;
+/** By one who may be alone the next moment: half of them may be cut off, too. */
+const MAX_SEEKING = 8;
 /** By one that knows nobody: each join makes others work. */
 const MAX_JOINING = 2;
 const MAX_CONTACTS = 1_024;
@@ -103,6 +103,11 @@ export class Membership {
     this.passive.isDirty = false;
   }
 
+  /** Others are needed now: those there were have fallen silent together. */
+  seek(now: number): void {
+    if (this.attempts.dialling < MAX_SEEKING) this.dueAt = Math.min(this.dueAt, now);
+  }
+
   forget(node: NodeId): void {
     this.passive.delete(node);
     this.#mixing = this.#mixing.filter((each) => each !== node);
@@ -133,7 +138,7 @@ export class Membership {
     this.attempts.succeeded(link.address);
     if (link.purpose === 'probe')
       return this.#components.outbox.disconnect(link, 'it was only asked whether it is there');
-    const urgent = this.#components.links.neighbours().length < URGENT_BELOW;
+    const urgent = this.#components.links.certainCount() < FEW_LINKS;
     this.#components.outbox.send(link, { type: 'neighbour', join: link.purpose === 'join', urgent });
   }
 
@@ -193,18 +198,24 @@ export class Membership {
   }
 
   #fill(now: number, heard: number): void {
-    const active = this.#components.links.active();
-    const present = active.filter((link) => !link.isLost || now - link.lostAt < REPLACE_MS).length;
+    const { links } = this.#components;
+    const active = links.active();
+    const isSeeking = active.length > 0 && links.certainCount() < FEW_LINKS;
+    const present = isSeeking
+      ? links.certainCount()
+      : active.filter((link) => !link.isLost || now - link.lostAt < REPLACE_MS).length;
+    const isNew = active.length === 0;
     const mixing = this.#mixing.shift();
     const address = mixing === undefined ? undefined : this.#components.addressOf(mixing);
     if (mixing !== undefined && address !== undefined && this.#isFit({ address, node: mixing }, now))
       this.dial(address, 'neighbour');
-    let missing = Math.min(ACTIVE_MIN - present, MAX_DIALLING) - this.attempts.dialling;
+    const most = isSeeking ? MAX_SEEKING : Math.min(ACTIVE_MIN - present, MAX_DIALLING);
+    let missing = most - this.attempts.dialling;
     if (missing > 0 || this.#mixing.length > 0) this.#soon(now + this.#random(FILL_MS) - 50);
-    if (heard === 0) missing = Math.min(missing, MAX_JOINING - this.attempts.dialling);
+    if (isNew) missing = Math.min(missing, MAX_JOINING - this.attempts.dialling);
     for (const candidate of this.#candidates(now, heard === 0)) {
       if (missing-- <= 0) return;
-      this.dial(candidate.address, heard === 0 ? 'join' : 'neighbour');
+      this.dial(candidate.address, isNew ? 'join' : 'neighbour');
     }
   }
 

@@ -6,11 +6,12 @@ import { ReachTree } from './reach-tree.ts';
 const NODES = 12;
 const handle = (i: number): string => String.fromCharCode(97 + i).repeat(10);
 
-/** Slow and obvious: a walk over all confirmed edges. */
+/** Slow and obvious: a walk over all confirmed edges; those of the root need no confirmation. */
 function reachedFrom(root: number, rows: ReadonlyMap<number, readonly number[]>): Set<number> {
   const lists = (a: number, b: number): boolean => rows.get(a)?.includes(b) === true;
   const reached = new Set([root]);
-  for (const from of reached) for (const to of rows.get(from) ?? []) if (lists(to, from)) reached.add(to);
+  for (const from of reached)
+    for (const to of rows.get(from) ?? []) if (from === root || lists(to, from)) reached.add(to);
   return reached;
 }
 

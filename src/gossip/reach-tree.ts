@@ -3,6 +3,8 @@
  *
  * Keeps a spanning tree from this node outwards. A row that changes costs what hangs on the edges it takes away, a
  * handful of nodes as a rule, instead of a walk over all; the slow obvious walk is the oracle beside the test.
+ * The root's own word is enough for its edges: it hears those neighbours itself, while their rows, which will confirm it,
+ * may still be on their way.
  * Invariants: a node is reached when it has a parent; a parent is always a confirmed neighbour that is reached.
  */
 import type { NodeTable } from './nodes.ts';
@@ -42,7 +44,7 @@ export class ReachTree {
       const other = this.#table.neighbour(index, at);
       if (next.includes(other)) continue;
       if (this.#parents[other] === index && other !== this.#root) this.#orphan(other, orphans);
-      else if (this.#parents[index] === other && index !== this.#root) this.#orphan(index, orphans);
+      else if (this.#parents[index] === other && other !== this.#root) this.#orphan(index, orphans);
     }
     return orphans;
   }
@@ -72,11 +74,11 @@ export class ReachTree {
 
   #adopt(index: number, reached: number[]): void {
     if (this.isReached(index)) return;
+    if (this.#table.lists(this.#root, index)) return this.#give(index, this.#root, reached);
     for (let at = 0; at < this.#table.count(index); at++) {
       const other = this.#table.neighbour(index, at);
-      if (!this.isReached(other) || !this.#table.lists(other, index)) continue;
-      this.#give(index, other, reached);
-      return;
+      if (other === this.#root || !this.isReached(other) || !this.#table.lists(other, index)) continue;
+      return this.#give(index, other, reached);
     }
   }
 
@@ -86,8 +88,8 @@ export class ReachTree {
       const index = queue[i] as number;
       for (let at = 0; at < this.#table.count(index); at++) {
         const other = this.#table.neighbour(index, at);
-        if (this.isReached(other) || !this.#table.lists(other, index)) continue;
-        this.#give(other, index, queue);
+        if (this.isReached(other)) continue;
+        if (index === this.#root || this.#table.lists(other, index)) this.#give(other, index, queue);
       }
     }
   }
