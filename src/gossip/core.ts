@@ -128,6 +128,12 @@ export class GossipCore {
     };
   }
 
+  /** What is remembered of whom it could talk to. */
+  get memory(): { readonly peers: number; readonly addresses: number } {
+    const { passive, attempts } = this.#membership;
+    return { peers: passive.entries().length, addresses: attempts.size };
+  }
+
   /** When a tick is due next. */
   get wakeAt(): number {
     const membershipAt = this.#cluster === undefined ? Infinity : this.#membership.dueAt;

@@ -19,6 +19,10 @@ import { bucketOf, BUCKETS, combine, emptyHash, hashHex, hashText, type Hash } f
 
 export const MAX_VALUE_BYTES = 16 * 1024;
 export const MAX_NODE_RECORDS = 4_096;
+/** Of all records of one node as they go over the wire. */
+export const MAX_NODE_CHARACTERS = 8 * 1024 * 1024;
+/** Nodes that have records. Ten times the largest cluster there is: more are inventions. */
+export const MAX_WRITERS = 16_384;
 export const MAX_CLUSTER_RECORDS = 16_384;
 /** All cluster records' versions have to fit into one message. */
 const MAX_CLUSTER_KEY_LENGTH = 128;
@@ -48,6 +52,8 @@ export type PutOutcome =
 interface WriterRecords {
   readonly bucket: number;
   readonly records: Map<string, StoredRecord>;
+  /** Of all records' wire forms. */
+  characters: number;
   hash: Hash;
   newest: RecordVersion;
   horizon: RecordVersion | undefined;
@@ -151,9 +157,27 @@ export class RecordStore {
     if (place !== undefined && isVoid(place, record)) return { put: 'older' };
     const value = valueText(record);
     if (value === undefined) return { put: 'refused', reason: 'its value nests too deeply' };
-    const reason = refusal(writer, record, value, before === undefined ? (place?.records.size ?? 0) : 0);
+    const stored = storedRecord(record, value);
+    const reason = refusal(writer, record, value) ?? this.#lackOfRoom(writer, place, before, stored);
     if (reason !== undefined) return { put: 'refused', reason };
-    return this.#replace(writer, before, storedRecord(record, value));
+    return this.#replace(writer, before, stored);
+  }
+
+  #lackOfRoom(
+    writer: Writer,
+    place: WriterRecords | undefined,
+    before: StoredRecord | undefined,
+    stored: StoredRecord,
+  ): string | undefined {
+    if (place === undefined)
+      return this.#writers.size >= MAX_WRITERS ? `${MAX_WRITERS} nodes have records already` : undefined;
+    const limit = writer === CLUSTER ? MAX_CLUSTER_RECORDS : MAX_NODE_RECORDS;
+    if (before === undefined && place.records.size >= limit)
+      return `its writer has ${place.records.size} records, at most ${limit} are allowed`;
+    const more = stored.wire.length - (before?.wire.length ?? 0);
+    return writer !== CLUSTER && more > 0 && place.characters + more > MAX_NODE_CHARACTERS
+      ? `its writer's records would have more than ${MAX_NODE_CHARACTERS} characters`
+      : undefined;
   }
 
   /** Forgets all but the records of one writer: what belongs to another cluster. */
@@ -186,6 +210,7 @@ export class RecordStore {
       place = {
         bucket: bucketOf(hashText(writer)),
         records: new Map(),
+        characters: 0,
         hash: emptyHash,
         newest: { epoch: 0, sequence: 0 },
         horizon: undefined,
@@ -198,6 +223,7 @@ export class RecordStore {
   #remember(place: WriterRecords, stored: StoredRecord): void {
     const { key, version } = stored.record;
     place.records.set(key, stored);
+    place.characters += stored.wire.length;
     place.hash = combine(place.hash, stored.hash);
     if (compareVersions(version, place.newest) > 0) place.newest = version;
     this.#toggle(place, stored.hash);
@@ -212,6 +238,7 @@ export class RecordStore {
   #forget(place: WriterRecords, stored: StoredRecord | undefined): void {
     if (stored === undefined) return;
     place.records.delete(stored.record.key);
+    place.characters -= stored.wire.length;
     place.hash = combine(place.hash, stored.hash);
     this.#toggle(place, stored.hash);
     this.#size--;
@@ -264,12 +291,9 @@ function isVoid(place: WriterRecords, record: GossipRecord): boolean {
   return place.horizon !== undefined && compareVersions(record.version, place.horizon) < 0;
 }
 
-/** `others`: how many records its writer has beside it. */
-function refusal(writer: Writer, record: GossipRecord, value: string, others: number): string | undefined {
+function refusal(writer: Writer, record: GossipRecord, value: string): string | undefined {
   const bytes = Buffer.byteLength(value);
   if (bytes > MAX_VALUE_BYTES) return `its value has ${bytes} bytes, at most ${MAX_VALUE_BYTES} are allowed`;
-  const limit = writer === CLUSTER ? MAX_CLUSTER_RECORDS : MAX_NODE_RECORDS;
-  if (others >= limit) return `its writer has ${others} records, at most ${limit} are allowed`;
   if (writer !== CLUSTER) return undefined;
   if (record.version.sequence !== 0) return "its version is no revision of the masters' store";
   return record.key.length > MAX_CLUSTER_KEY_LENGTH

@@ -78,6 +78,11 @@ export class Attempts {
     return this.#dialling;
   }
 
+  /** Addresses that are remembered. */
+  get size(): number {
+    return this.#attempts.size;
+  }
+
   isFit(address: AddressText, now: number): boolean {
     const attempt = this.#attempts.get(address);
     return attempt === undefined || (!attempt.isDialling && attempt.notBefore <= now);
