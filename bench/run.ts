@@ -10,12 +10,13 @@ import { cni } from './cni.ts';
 import { convergence } from './convergence.ts';
 import { datapath } from './datapath.ts';
 import { labUp } from './lab-up.ts';
+import { marathon } from './marathon.ts';
 import { memory } from './memory.ts';
 import { overlay } from './overlay.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
 
-const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence];
+const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon];
 
 interface Result {
   readonly bench: Bench;
