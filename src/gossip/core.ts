@@ -134,11 +134,11 @@ export class GossipCore {
     return { peers: passive.entries().length, addresses: attempts.size };
   }
 
-  /** When a tick is due next. */
+  /** When a tick is due next. What merely has to be done now and then waits for the next beat. */
   get wakeAt(): number {
     const membershipAt = this.#cluster === undefined ? Infinity : this.#membership.dueAt;
     const others = Math.min(this.#writer.dueAt, membershipAt);
-    return Math.min(this.#spread.dueAt, this.#rounds.dueAt, this.liveness.dueAt, others);
+    return Math.min(this.#spread.dueAt, this.#rounds.announceAt, this.liveness.dueAt, others);
   }
 
   /** Every known node but this one. */
@@ -192,12 +192,13 @@ export class GossipCore {
   }
 
   #tick(now: number): void {
-    if (this.#cluster !== undefined && now >= this.#membership.dueAt) this.#membership.maintain(now);
+    const isBeat = this.liveness.isBeatDue(now);
+    if (this.#cluster !== undefined && this.#membership.isDue(now, isBeat)) this.#membership.maintain(now);
+    if (now >= this.#rounds.announceAt)
+      for (const link of this.#rounds.announce()) this.#replication.compare(link, now);
+    // Before the beat, in whose place it goes.
+    if (isBeat) this.#replication.compare(this.#rounds.regular(now), now);
     if (now >= this.liveness.dueAt) this.liveness.tick(now);
-    if (now >= this.#rounds.dueAt) {
-      for (const link of this.#rounds.announce(now)) this.#replication.compare(link, now);
-      this.#replication.compare(this.#rounds.regular(now), now);
-    }
     if (now >= this.#writer.dueAt) this.#replication.forgetTombstones(now);
   }
 

@@ -52,8 +52,10 @@ export class Links {
   readonly #links = new Map<number, Link>();
   /** Rises whenever the set of neighbours may have changed. */
   version = 0;
-  #lostVersion = 0;
-  #hasLost = false;
+  /** Asked for with every frame: made anew when they may have changed, and never changed themselves. */
+  #listedVersion = 0;
+  #active: readonly Link[] = [];
+  #neighbours: readonly Link[] = [];
 
   add(
     init: Pick<Link, 'connection' | 'address' | 'isDialled' | 'certified' | 'since' | 'purpose' | 'heardAt'>,
@@ -124,6 +126,17 @@ export class Links {
     return Array.from(this.#links.values()).filter((link) => !link.isClosing);
   }
 
+  /** There is one with that address, or with that node. */
+  hasOne(address: AddressText, node: NodeId | undefined): boolean {
+    for (const link of this.#links.values())
+      if (
+        !link.isClosing &&
+        (link.address === address || link.listens === address || (node !== undefined && link.node === node))
+      )
+        return true;
+    return false;
+  }
+
   /** The link as neighbours, else any. */
   ofNode(node: NodeId): Link | undefined {
     let found: Link | undefined;
@@ -134,30 +147,25 @@ export class Links {
 
   /** Some neighbour is silent. */
   get hasLost(): boolean {
-    if (this.#lostVersion !== this.version) {
-      this.#lostVersion = this.version;
-      this.#hasLost = this.active().some((link) => link.isLost);
-    }
-    return this.#hasLost;
+    return this.neighbours().length < this.#active.length;
   }
 
   /** Neighbours, silent ones too. */
-  active(): Link[] {
-    const found: Link[] = [];
-    for (const link of this.#links.values()) if (link.isActive && !link.isClosing) found.push(link);
-    return found;
+  active(): readonly Link[] {
+    if (this.#listedVersion !== this.version) this.#list();
+    return this.#active;
   }
 
   /** Neighbours that are heard. */
-  neighbours(): Link[] {
-    return this.active().filter((link) => !link.isLost);
+  neighbours(): readonly Link[] {
+    if (this.#listedVersion !== this.version) this.#list();
+    return this.#neighbours;
   }
 
   /** Neighbours that are heard and need not be asked whether they are there. */
   certainCount(): number {
     let count = 0;
-    for (const link of this.#links.values())
-      if (link.isActive && !link.isLost && !link.isPinged && !link.isClosing) count++;
+    for (const link of this.neighbours()) if (!link.isPinged) count++;
     return count;
   }
 
@@ -176,5 +184,11 @@ export class Links {
   nextToCompare(now: number): Link | undefined {
     const fresh = this.neighbours().filter((link) => link.isDialled && !link.isCompared);
     return fresh.some((link) => this.isComparing(link, now)) ? undefined : fresh[0];
+  }
+
+  #list(): void {
+    this.#listedVersion = this.version;
+    this.#active = Array.from(this.#links.values()).filter((link) => link.isActive && !link.isClosing);
+    this.#neighbours = this.#active.filter((link) => !link.isLost);
   }
 }

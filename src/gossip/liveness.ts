@@ -61,7 +61,8 @@ export class Liveness {
   #publishedAt = -Infinity;
   #beatAt = 0;
   #checkAt = 0;
-  #isAnyAsked = false;
+  /** From then on some neighbour's silence may mean something, when others say so too. */
+  #lateAt = Infinity;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -139,7 +140,6 @@ export class Liveness {
     link.heardAt = this.#components.awake.at(now);
     link.lateMs = this.#usualLateness(link);
     link.isPinged = false;
-    this.#checkAt = Math.min(this.#checkAt, now + ASK_AFTER_MS);
   }
 
   /** Nothing is known yet of a new link but what the others are like: their median. */
@@ -161,9 +161,13 @@ export class Liveness {
   }
 
   tick(now: number): void {
-    if (now >= this.#beatAt) this.#beat(now);
+    if (this.isBeatDue(now)) this.#beat(now);
     if (now >= this.#checkAt) this.#check(now);
     this.doubts.tick(now);
+  }
+
+  isBeatDue(now: number): boolean {
+    return now >= this.#beatAt;
   }
 
   /** At the end of each step: notes and publishes what has changed of this node's neighbours, and judges whom that concerns. */
@@ -197,7 +201,7 @@ export class Liveness {
     }
     this.#components.spread.rows(news, link, now);
     if (isKnown) this.#components.spread.duplicate(link);
-    if (news.length > 0 && this.#isAnyAsked) this.#checkAt = now;
+    if (news.length > 0 && now >= this.#lateAt) this.#checkAt = now;
   }
 
   /** Handles of rows among `versions` that are newer than what is held. */
@@ -311,18 +315,26 @@ export class Liveness {
   }
 
   #beat(now: number): void {
-    const { random, links, outbox, spread } = this.#components;
+    const { random, links, outbox, awake, spread } = this.#components;
     this.#beatAt = Math.max(this.#beatAt, now - BEAT_MS / 2) + BEAT_MS * (0.95 + random.next() / 10);
+    this.#checkAt = now;
+    const askedBefore = awake.at(now) - ASK_AFTER_MS;
     for (const link of links.active())
-      if (link.isLost) outbox.send(link, { type: 'ping' });
-      else if (!spread.mention(link)) outbox.frame(link, beatFrame);
+      if (link.isLost || (link.heardAt <= askedBefore && !link.isPinged)) this.#ask(link);
+      else if (!outbox.isTold(link) && !spread.mention(link)) outbox.frame(link, beatFrame);
   }
 
+  /** Wants an answer, which a neighbour that beats more slowly than this version would otherwise not give in time. */
+  #ask(link: Link): void {
+    link.isPinged = true;
+    this.#components.outbox.send(link, { type: 'ping' });
+  }
+
+  /** At every beat, and when the silence of a neighbour that is late comes to mean something before the next. */
   #check(now: number): void {
     const { links, outbox, awake, spread } = this.#components;
     const at = awake.at(now);
-    let next = at + BEAT_MS;
-    this.#isAnyAsked = false;
+    let [next, quietest, isAnyAsked] = [Infinity, Infinity, false];
     for (const link of links.active()) {
       const silent = at - link.heardAt;
       if (link.isLost) {
@@ -336,15 +348,14 @@ export class Liveness {
         outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
         continue;
       }
-      if (silent >= ASK_AFTER_MS && !link.isPinged) {
-        link.isPinged = true;
-        outbox.send(link, { type: 'ping' });
-      }
-      this.#isAnyAsked ||= link.isPinged;
-      next = Math.min(next, link.heardAt + (link.isPinged ? limit : ASK_AFTER_MS));
+      isAnyAsked ||= link.isPinged;
+      quietest = Math.min(quietest, link.heardAt);
+      next = Math.min(next, link.heardAt + limit);
     }
-    if (this.#isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
-    this.#checkAt = Math.max(awake.moment(next), now + 1);
+    if (isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
+    this.#lateAt = awake.moment(quietest + ASK_AFTER_MS);
+    const nextAt = Math.max(awake.moment(next), now + 1);
+    this.#checkAt = nextAt < this.#beatAt ? nextAt : Infinity;
     for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
   }
 

@@ -82,6 +82,8 @@ export class Membership {
   #mixing: NodeId[] = [];
   #shuffleAt = 0;
   #healAt = 0;
+  /** When `maintain` is to look whether all is well, at a beat. */
+  #checkAt = 0;
   /** When `maintain` has something to do. */
   dueAt = 0;
 
@@ -90,6 +92,10 @@ export class Membership {
     this.#node = init.node;
     this.passive = new PassiveView(components.random);
     this.attempts = new Attempts(components.random);
+  }
+
+  isDue(now: number, isBeat: boolean): boolean {
+    return now >= this.dueAt || (isBeat && now >= this.#checkAt);
   }
 
   addContacts(addresses: readonly AddressText[], now: number): void {
@@ -184,7 +190,8 @@ export class Membership {
   }
 
   maintain(now: number): void {
-    this.dueAt = now + this.#random(CHECK_MS);
+    this.dueAt = Infinity;
+    this.#checkAt = now + this.#random(CHECK_MS);
     const { links, outbox } = this.#components;
     for (const link of links.all())
       if (!link.isActive && now - link.since >= UNUSED_MS)
@@ -209,14 +216,23 @@ export class Membership {
     const address = mixing === undefined ? undefined : this.#components.addressOf(mixing);
     if (mixing !== undefined && address !== undefined && this.#isFit({ address, node: mixing }, now))
       this.dial(address, 'neighbour');
-    const most = isSeeking ? MAX_SEEKING : Math.min(ACTIVE_MIN - present, MAX_DIALLING);
-    let missing = most - this.attempts.dialling;
-    if (missing > 0 || this.#mixing.length > 0) this.#soon(now + this.#random(FILL_MS) - 50);
-    if (isNew) missing = Math.min(missing, MAX_JOINING - this.attempts.dialling);
-    for (const candidate of this.#candidates(now, heard === 0)) {
-      if (missing-- <= 0) return;
-      this.dial(candidate.address, isNew ? 'join' : 'neighbour');
+    const most = isSeeking ? MAX_SEEKING : Math.min(ACTIVE_MIN - present, isNew ? MAX_JOINING : MAX_DIALLING);
+    const missing = most - this.attempts.dialling;
+    const purpose = isNew ? 'join' : 'neighbour';
+    const dialled = missing > 0 ? this.#dialSome(missing, purpose, heard === 0, now) : 0;
+    // In a cluster of few nodes there is nobody else: then the next look is soon enough.
+    const isPressed = heard === 0 || (isSeeking && links.certainCount() < heard);
+    if (dialled > 0 || isPressed || this.#mixing.length > 0) this.#soon(now + this.#random(FILL_MS) - 50);
+  }
+
+  /** At most `count`; how many. */
+  #dialSome(count: number, purpose: Purpose, isAlone: boolean, now: number): number {
+    let dialled = 0;
+    for (const { address } of this.#candidates(now, isAlone)) {
+      this.dial(address, purpose);
+      if (++dialled === count) break;
     }
+    return dialled;
   }
 
   *#candidates(now: number, isAlone: boolean): Generator<Candidate> {
@@ -235,8 +251,9 @@ export class Membership {
     for (let i = 0; i < PICKS && table.size > 0; i++) {
       const index = randomBelow(random, table.size);
       const node = table.id(index);
-      const address = node === undefined ? undefined : addressOf(node);
-      if (node === undefined || address === undefined || (!isAlone && !isReachable(index))) continue;
+      if (node === undefined || (!isAlone && !isReachable(index))) continue;
+      const address = addressOf(node);
+      if (address === undefined) continue;
       if (fits({ node, address })) yield { node, address };
     }
     if (!isAlone) yield* contacts.filter(fits);
@@ -244,10 +261,7 @@ export class Membership {
 
   #isFit({ address, node }: Candidate, now: number): boolean {
     if (node === this.#node || !this.attempts.isFit(address, now)) return false;
-    for (const link of this.#components.links.all())
-      if (link.address === address || link.listens === address || (node !== undefined && link.node === node))
-        return false;
-    return true;
+    return !this.#components.links.hasOne(address, node);
   }
 
   /** Dials one that cannot be reached, when it is time for that. */

@@ -4,6 +4,8 @@ import { encodeMessage, type Message, type Records } from './codec.ts';
 import type { GossipEffect } from './events.ts';
 import type { Link, Links } from './links.ts';
 
+const nothing: readonly GossipEffect[] = [];
+
 export class Outbox {
   readonly #links: Links;
   #effects: GossipEffect[] = [];
@@ -14,9 +16,15 @@ export class Outbox {
 
   /** Everything since the last call. */
   take(): readonly GossipEffect[] {
+    if (this.#effects.length === 0) return nothing;
     const effects = this.#effects;
     this.#effects = [];
     return effects;
+  }
+
+  /** Something goes to the peer already. */
+  isTold({ connection }: Link): boolean {
+    return this.#effects.some((effect) => effect.do === 'send' && effect.connection === connection);
   }
 
   add(effect: GossipEffect): void {

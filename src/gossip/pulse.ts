@@ -1,14 +1,15 @@
 /**
  * When a neighbour's silence means something: pure functions of time.
  *
- * Every node beats on each of its links every BEAT_MS, and any frame counts as a beat. A silent neighbour is asked
- * after ASK_AFTER_MS and given up for the time being after `silenceMs`. Over a stream a lost packet is a delay of
- * 200 ms, 600 ms when it is lost twice in a row: less than ALLOWANCE_MS, so that it takes three losses in a row to err,
- * and then the link only rests until the next frame. A link that is late often is given more.
+ * Every node beats on each of its links every BEAT_MS, and any frame counts as a beat. A neighbour that is silent for
+ * ASK_AFTER_MS is asked at the next beat, and given up for the time being after `silenceMs`. Over a stream a lost packet
+ * is a delay of 200 ms, 600 ms when it is lost twice in a row: less than ALLOWANCE_MS, so that it takes three losses in a
+ * row to err, and then the link only rests until the next frame. A link that is late often is given more.
  */
 
 export const BEAT_MS = 500;
-const ASK_MS = 150;
+/** More than the beats' own irregularity. */
+const ASK_MS = 50;
 export const ASK_AFTER_MS = BEAT_MS + ASK_MS;
 const ALLOWANCE_MS = 650;
 /** When other neighbours of the peer have given it up, its silence is probably death. */

@@ -1,7 +1,7 @@
 /**
  * When to compare with whom.
  *
- * With a random peer every DIGEST_MS; with every neighbour that was dialled, once; with all neighbours but the givers
+ * With a random peer about every DIGEST_MS, at a beat; with every neighbour that was dialled, once; with all neighbours but the givers
  * when a comparison has brought more than can be mentioned (spread.ts), so that a healed partition is known everywhere at
  * network speed.
  */
@@ -17,7 +17,8 @@ export class Rounds {
   readonly #links: Links;
   /** Peers that need no call to compare: they sent us the repaired records. */
   readonly #repairedBy = new Set<number>();
-  #announceAt = Infinity;
+  /** When `announce` has something to do. */
+  announceAt = Infinity;
   #digestAt = 0;
   /** Rounds opened since the start. */
   opened = 0;
@@ -25,11 +26,6 @@ export class Rounds {
   constructor(random: Random, links: Links) {
     this.#random = random;
     this.#links = links;
-  }
-
-  /** When `announce` or `regular` has something to do. */
-  get dueAt(): number {
-    return Math.min(this.#announceAt, this.#digestAt);
   }
 
   /** True when a round with `link` is to be opened now: there is none under way. */
@@ -49,19 +45,18 @@ export class Rounds {
 
   repaired(connection: number, now: number): void {
     this.#repairedBy.add(connection);
-    this.#announceAt = Math.min(this.#announceAt, now + ANNOUNCE_MS * (1 + this.#random.next()));
+    this.announceAt = Math.min(this.announceAt, now + ANNOUNCE_MS * (1 + this.#random.next()));
   }
 
   /** The links to compare with because of what came in repair. */
-  announce(now: number): Link[] {
-    if (now < this.#announceAt) return [];
-    this.#announceAt = Infinity;
+  announce(): Link[] {
+    this.announceAt = Infinity;
     const others = this.#links.neighbours().filter((link) => !this.#repairedBy.has(link.connection));
     this.#repairedBy.clear();
     return others;
   }
 
-  /** The link whose turn it is, every DIGEST_MS. */
+  /** At each beat: the link whose turn it is, every DIGEST_MS. */
   regular(now: number): Link | undefined {
     if (now < this.#digestAt) return undefined;
     this.#digestAt = now + DIGEST_MS * (0.75 + this.#random.next() / 2);

@@ -162,11 +162,12 @@ export function backoffMs(failures: number, chance: number): number {
   return full * (0.5 + chance / 2);
 }
 
-/** The same array in random order. */
-export function shuffled<T>(random: Random, items: T[]): T[] {
-  for (let i = items.length - 1; i > 0; i--) {
+/** The same items in random order. */
+export function shuffled<T>(random: Random, items: readonly T[]): T[] {
+  const order = Array.from(items);
+  for (let i = order.length - 1; i > 0; i--) {
     const j = randomBelow(random, i + 1);
-    [items[i], items[j]] = [items[j] as T, items[i] as T];
+    [order[i], order[j]] = [order[j] as T, order[i] as T];
   }
-  return items;
+  return order;
 }
