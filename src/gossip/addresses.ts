@@ -1,23 +1,25 @@
 /** Where nodes say they can be reached, and addresses of peers in text form. */
-import { z } from 'zod';
 import { parseIp } from '../base/ip.ts';
 import type { NodeId } from '../model/names.ts';
 import { keys, recordNode, type GossipRecord } from '../model/record.ts';
 import type { PeerAddress } from '../peer/types.ts';
 import type { AddressText } from './links.ts';
 
-/** Only what is needed here: a later version's record may hold more. */
-const reachable = z.object({ address: z.string(), gossip_port: z.int().min(1).max(65_535) });
+/** The node whose own record it is; `undefined` for every other record. */
+export function introducedNode({ key }: GossipRecord): NodeId | undefined {
+  const node = recordNode(key);
+  return node === undefined || key !== keys.node(node) ? undefined : node;
+}
 
-/** The address in a node's own record; `undefined` for every other record. */
-export function announcedAddress(
-  record: GossipRecord,
-): { readonly node: NodeId; readonly address: AddressText } | undefined {
-  const node = recordNode(record.key);
-  if (node === undefined || record.key !== keys.node(node)) return undefined;
-  const read = reachable.safeParse(record.value);
-  if (!read.success || parseIp(read.data.address) === undefined) return undefined;
-  return { node, address: formatPeerAddress({ host: read.data.address, port: read.data.gossip_port }) };
+/**
+ * The address in a node's own record. Read by hand, as there are as many as nodes, and only what is needed here: a later
+ * version's may hold more.
+ */
+export function announcedAddress({ value }: GossipRecord): AddressText | undefined {
+  const { address, gossip_port: port } = (value ?? {}) as { address?: unknown; gossip_port?: unknown };
+  if (typeof address !== 'string' || parseIp(address) === undefined) return undefined;
+  if (typeof port !== 'number' || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
+  return formatPeerAddress({ host: address, port });
 }
 
 export function formatPeerAddress(address: PeerAddress): AddressText {

@@ -9,8 +9,8 @@
  */
 import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
-import { keys, type GossipRecord } from '../model/record.ts';
-import { announcedAddress, formatPeerAddress, parsePeerAddress } from './addresses.ts';
+import type { GossipRecord } from '../model/record.ts';
+import { announcedAddress, formatPeerAddress, introducedNode, parsePeerAddress } from './addresses.ts';
 import { AwakeTime } from './awake.ts';
 import {
   decodeMessage,
@@ -73,6 +73,8 @@ export class GossipCore {
   readonly #init: GossipInit;
   /** Nodes dialled to see whether they answer. */
   readonly #probes = new Map<AddressText, NodeId>();
+  /** Those that nodes' own records tell. */
+  readonly #addresses = new Map<NodeId, AddressText>();
   /** Unknown until the first registration; until then nobody is spoken to. */
   #cluster: ClusterId | undefined;
   #port = 0;
@@ -148,8 +150,7 @@ export class GossipCore {
 
   /** By the node's own record. */
   addressOf(node: NodeId): AddressText | undefined {
-    const record = this.store.get(keys.node(node));
-    return record === undefined ? undefined : announcedAddress(record)?.address;
+    return this.#addresses.get(node);
   }
 
   step(event: GossipEvent, now: number): readonly GossipEffect[] {
@@ -368,8 +369,10 @@ export class GossipCore {
 
   #changed(held: readonly GossipRecord[], gone: readonly GossipRecord[]): void {
     for (const record of gone) {
-      const known = announcedAddress(record);
-      if (known !== undefined) this.liveness.forget(known.node);
+      const node = introducedNode(record);
+      if (node === undefined) continue;
+      this.#addresses.delete(node);
+      this.liveness.forget(node);
     }
     for (const record of held) {
       this.#learn(record);
@@ -384,8 +387,12 @@ export class GossipCore {
       this.#membership.forget(removed);
       return;
     }
-    const known = announcedAddress(record);
-    if (known !== undefined && known.node !== this.#init.node) this.liveness.learn(known.node, this.#now);
+    const node = introducedNode(record);
+    if (node === undefined) return;
+    const address = announcedAddress(record);
+    if (address === undefined) this.#addresses.delete(node);
+    else this.#addresses.set(node, address);
+    if (address !== undefined && node !== this.#init.node) this.liveness.learn(node, this.#now);
   }
 
   #partFromRemoved(record: GossipRecord): void {

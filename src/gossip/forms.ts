@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import type { GossipRecord } from '../model/record.ts';
-import type { Have, Message, Records, Rows, Signal, VersionRow, Want } from './codec.ts';
+import type { Digest, Done, Have, Message, Records, Rows, Signal, VersionRow, Want } from './codec.ts';
 import { BUCKETS } from './hash.ts';
 import { isHandle, splitHandles, type Row } from './nodes.ts';
 
@@ -42,12 +42,6 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
   walk: z.object({ type: z.literal('walk'), node: text, address: text, ttl }),
   shuffle: z.object({ type: z.literal('shuffle'), id: count, ttl, peers }),
   shuffled: z.object({ type: z.literal('shuffled'), id: count, peers }),
-  digest: z.object({
-    type: z.literal('digest'),
-    hash: text,
-    buckets: z.array(count).length(BUCKETS),
-    rows: text,
-  }),
   summaries: z.object({
     type: z.literal('summaries'),
     buckets: z.array(bucket).max(BUCKETS),
@@ -60,7 +54,6 @@ const schemas: Readonly<Record<string, z.ZodType>> = {
     writers: z.array(z.tuple([text, versionRows])),
     last: z.boolean(),
   }),
-  done: z.object({ type: z.literal('done'), more: z.boolean() }),
   'row-hashes': z.object({ type: z.literal('row-hashes'), hashes: z.array(z.int()).length(BUCKETS) }),
   'row-versions': z.object({
     type: z.literal('row-versions'),
@@ -76,6 +69,8 @@ const readers: Readonly<Record<string, (value: Members) => Message | undefined>>
   ping: () => ({ type: 'ping' }) satisfies Signal,
   pong: () => ({ type: 'pong' }) satisfies Signal,
   prune: () => ({ type: 'prune' }) satisfies Signal,
+  digest: readDigest,
+  done: readDone,
   records: readRecords,
   rows: readRows,
   have: readHave,
@@ -89,6 +84,16 @@ export function readForm(type: string, value: object): Message | 'unknown' | und
   const read = schemas[type]?.safeParse(value);
   // JSON text gives JSON values: what a schema calls unknown is one.
   return read?.success === true ? (read.data as Message) : undefined;
+}
+
+function readDigest({ hash, buckets, rows }: Members): Digest | undefined {
+  if (!isText(hash) || !isText(rows) || !isListOf(buckets, isCount) || buckets.length !== BUCKETS)
+    return undefined;
+  return { type: 'digest', hash, buckets, rows };
+}
+
+function readDone({ more }: Members): Done | undefined {
+  return typeof more === 'boolean' ? { type: 'done', more } : undefined;
 }
 
 function readRecords({ repair, records }: Members): Records | undefined {

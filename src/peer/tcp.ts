@@ -14,7 +14,7 @@ import { PortolanError } from '../base/errors.ts';
 import { LimitedLog } from '../base/limited-log.ts';
 import type { Log } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
-import { encodeLength, FrameReader } from './frames.ts';
+import { encodeLength, encodeWhole, FrameReader } from './frames.ts';
 import {
   MAX_FRAME_BYTES,
   MAX_QUEUED_BYTES,
@@ -25,6 +25,8 @@ import {
 } from './types.ts';
 
 const KEEPALIVE_MS = 5_000;
+/** Beats and single changes: nearly all that is sent. */
+const SMALL_FRAME_BYTES = 4_096;
 /** Accepted connections; the record exchange keeps far fewer and closes what is too many. */
 const MAX_CONNECTIONS = 4_096;
 /** Accepted connections that are being secured. */
@@ -209,10 +211,13 @@ class TcpConnection implements PeerConnection {
     if (frame.length > MAX_FRAME_BYTES) return this.#refuse(`a frame of ${frame.length} bytes`);
     if (this.#socket.writableLength + frame.length > MAX_QUEUED_BYTES)
       return this.#refuse('it does not keep up');
-    this.#socket.cork();
-    this.#socket.write(encodeLength(frame));
-    this.#socket.write(frame);
-    this.#socket.uncork();
+    if (frame.length <= SMALL_FRAME_BYTES) this.#socket.write(encodeWhole(frame));
+    else {
+      this.#socket.cork();
+      this.#socket.write(encodeLength(frame));
+      this.#socket.write(frame);
+      this.#socket.uncork();
+    }
     return true;
   }
 

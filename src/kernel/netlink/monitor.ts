@@ -27,7 +27,7 @@ export const NFT_GROUPS: readonly number[] = [7];
 export const MONITOR_QUEUE_BYTES = 32 * 1024 * 1024;
 const POLL_MS = 25;
 /** After nothing has come for QUIET_AFTER_MS. */
-const QUIET_POLL_MS = 250;
+const QUIET_POLL_MS = 500;
 const QUIET_AFTER_MS = 1_000;
 /** A look takes no longer, so that a storm does not hold the event loop; the rest waits a moment. */
 const LOOK_MS = 2;
