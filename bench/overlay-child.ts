@@ -54,6 +54,7 @@ function desired(nodes: number): DesiredState {
     removed: new Set(),
     underlay: { address: ip('10.250.255.1'), link: 'under0', mtu: 1500 },
     attachments: [],
+    vips: [],
     network: agentNetworkConfig.parse({}),
   });
 }

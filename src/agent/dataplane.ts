@@ -1,6 +1,7 @@
 /**
  * What this host's kernel should hold and who brings it there: overlay states, attachments, desired state, reconciler.
  */
+import type { Prefix } from '../base/ip.ts';
 import { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { KernelEvent } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
@@ -24,6 +25,8 @@ export interface Dataplane {
 export interface DataplaneInit {
   readonly config: AgentConfig;
   docker(): readonly DockerNetworkStatus[];
+  /** Virtual addresses to be routed. */
+  vips(): readonly Prefix[];
   onAttachments(): void;
   /** Somebody else changed something in this host's network. */
   onForeignEvent(event: KernelEvent): void;
@@ -67,6 +70,7 @@ export async function openDataplane(
       removed: () => records.removed(),
       underlay: () => underlay.current(),
       attachments: () => attachments.desired(),
+      vips: () => init.vips(),
     },
   );
   const reconciler = createReconciler(

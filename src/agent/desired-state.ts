@@ -6,6 +6,7 @@
  * asks for asks again.
  */
 import type { Clock } from '../base/clock.ts';
+import type { Prefix } from '../base/ip.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig } from '../model/overlay.ts';
 import { compileSliced } from '../overlay/compile.ts';
@@ -23,6 +24,7 @@ export interface DesiredStateInit {
   /** `undefined` until it is found: nothing is written to the kernel before. */
   underlay(): Underlay | undefined;
   attachments(): readonly Attachment[];
+  vips(): readonly Prefix[];
 }
 
 export class DesiredStateCache {
@@ -62,6 +64,7 @@ export class DesiredStateCache {
       removed: this.#init.removed(),
       underlay,
       attachments: this.#init.attachments(),
+      vips: this.#init.vips(),
       network,
     };
   }

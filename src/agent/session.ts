@@ -33,6 +33,8 @@ import { ReachTeller } from './reach-teller.ts';
 import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
 import type { NodeTrust } from './trust.ts';
+import { vipSurroundings } from './vip-surroundings.ts';
+import { Vips } from './vips.ts';
 
 const LEAVE_TIMEOUT_MS = 10_000;
 const LEAVE_AFTER_MS = 100;
@@ -63,6 +65,7 @@ export type OnClose = (closer: () => void | Promise<void>) => void;
 
 /** What the edges show and use. */
 export interface Parts extends Membership, Dataplane {
+  readonly vips: Vips;
   readonly docker: DockerNetworks | undefined;
   readonly registration: Registration;
   /** When this node's certificate ends. Wall time, ms. */
@@ -96,9 +99,11 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
       onRecords: () => {
         if (membership.records.removed().has(membership.node)) init.onRemoved();
         else later.parts?.refresh('records changed');
+        later.parts?.vips.refresh();
       },
       onUnderlay: () => {
         later.parts?.refresh('the underlay changed');
+        later.parts?.vips.refresh();
         later.announcer?.placeSoon();
         void later.parts?.attachments.fitMtus();
       },
@@ -108,9 +113,11 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
   const dataplane = await openDataplane(components, membership, {
     config,
     docker: () => later.parts?.docker?.status().networks ?? [],
+    vips: () => later.parts?.vips.routes() ?? [],
     onAttachments: () => later.announcer?.attachmentsSoon(),
     onForeignEvent: (event) => {
       membership.underlay.onEvent(event);
+      later.parts?.vips.onForeignEvent(event);
       // Docker, or whoever flushed its chains, may have closed the way for the overlays.
       if (event.object === 'nft' || event.object === 'overrun') later.parts?.docker?.trigger();
     },
@@ -120,9 +127,20 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
   const docker = config.docker.enabled
     ? openDockerNetworks(components, config, dataplane, announcer)
     : undefined;
+  const vips = new Vips(
+    { ...components, log: log.child('vips'), records: membership.records },
+    {
+      node: membership.node,
+      config: config.vips,
+      surroundings: () => vipSurroundings(membership),
+      onRoutes: () => dataplane.refresh('virtual addresses changed'),
+    },
+  );
+  onClose(() => vips.close());
   const bringAbout = async (): Promise<readonly AgentOverlay[]> => {
     dataplane.refresh('grant');
     await dataplane.reconciler.settle();
+    vips.refresh();
     docker?.trigger();
     await syncConflists({ log }, { directory: config.cni_dir, overlays: dataplane.states.cniNetworks() });
     await announcer.place();
@@ -133,6 +151,7 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
   const parts: Parts = {
     ...membership,
     ...dataplane,
+    vips,
     docker,
     registration,
     leave,
@@ -165,6 +184,7 @@ async function begin(
       overlays: overlays.map((overlay) => overlay.info.name),
     });
   }
+  await parts.vips.start();
   await parts.attachments.recover();
   await parts.attachments.fitMtus();
   parts.attachments.start();
@@ -301,4 +321,6 @@ async function leaveCluster(
 async function forget(parts: Parts): Promise<void> {
   await parts.grants.drop();
   await parts.attachments.forgetAll();
+  parts.vips.refresh();
+  await parts.vips.settle();
 }

@@ -5,6 +5,11 @@ import type { Clock } from '../base/clock.ts';
 /** A turn of the event loop takes no longer for it than this. */
 const TURN_MS = 3;
 
+/** Lets timers and I/O run. */
+export async function nextTurn(): Promise<void> {
+  await setImmediate();
+}
+
 export async function inSlices<T>(
   { clock }: { readonly clock: Clock },
   work: Generator<undefined, T>,

@@ -26,6 +26,7 @@ import { createDockerIsolation } from './docker-isolation.ts';
 import { DOCKER_LABEL } from './docker-network-plan.ts';
 import { GrantKeeper } from './grant-keeper.ts';
 import { createReconciler } from './reconciler.ts';
+import { VipTables } from './vip-tables.ts';
 
 export interface UninstallComponents {
   readonly kernel: Kernel;
@@ -66,6 +67,7 @@ export async function uninstall(
   );
   await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
   const sysctls = new SysctlMemory({ namespace: kernel, journal });
+  await new VipTables({ nft: kernel.nft, journal, log }).remove();
   const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
   await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
   await rm(join(config.cni_bin_dir, 'portolan-cni'), { force: true });

@@ -96,17 +96,9 @@ export class FakeKernel extends FakeNamespace implements Kernel {
     return this.portsInUse.has(`${protocol}/${port}`);
   }
 
-  async deleteConnections(filter: ConnectionFilter): Promise<number> {
+  async deleteConnections(...filters: readonly ConnectionFilter[]): Promise<number> {
     const before = this.connections.length;
-    const meant = (address: IpAddress, port: number): boolean =>
-      address.equals(filter.address ?? address) && port === (filter.port ?? port);
-    this.connections = this.connections.filter(
-      ({ protocol, destination, port, translated }) =>
-        protocol !== (filter.protocol ?? protocol) ||
-        (filter.untranslated === true && translated !== undefined) ||
-        (!meant(destination, port) &&
-          (translated === undefined || !meant(translated.address, translated.port))),
-    );
+    this.connections = this.connections.filter((each) => !filters.some((filter) => isMeant(filter, each)));
     return before - this.connections.length;
   }
 
@@ -115,6 +107,17 @@ export class FakeKernel extends FakeNamespace implements Kernel {
       for (const listener of this.listeners) listener(event);
     });
   }
+}
+
+function isMeant(filter: ConnectionFilter, connection: FakeConnection): boolean {
+  const { protocol, destination, port, translated } = connection;
+  const fits = (address: IpAddress, at: number): boolean =>
+    address.equals(filter.address ?? address) && at === (filter.port ?? at);
+  if (protocol !== (filter.protocol ?? protocol)) return false;
+  if (filter.untranslated === true && translated !== undefined) return false;
+  const isTranslated = translated !== undefined && fits(translated.address, translated.port);
+  if (filter.addressed === undefined) return isTranslated || fits(destination, port);
+  return isTranslated && destination.equals(filter.addressed.address) && port === filter.addressed.port;
 }
 
 function isNftKind(kind: string): kind is NftFailureKind {

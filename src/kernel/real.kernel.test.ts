@@ -93,7 +93,14 @@ describe('the real kernel', () => {
       await send('9.0.1.2', 53);
       expect(await kernel.deleteConnections({ protocol: 17, port: 53, untranslated: true })).toBe(1);
       expect(await kernel.deleteConnections({ ...udp, protocol: 6 })).toBe(0);
-      expect(await kernel.deleteConnections({ ...udp, port: 5300 })).toBe(2);
+      const addressed = (port: number) => ({
+        ...udp,
+        port: 5300,
+        addressed: { address: ip('11.0.0.1'), port },
+      });
+      expect(await kernel.deleteConnections(addressed(54))).toBe(0);
+      expect(await kernel.deleteConnections(addressed(54), addressed(53))).toBe(1);
+      expect(await kernel.deleteConnections({ ...udp, port: 5300 })).toBe(1);
       expect(await kernel.deleteConnections(udp)).toBe(1);
       expect(await kernel.deleteConnections(udp)).toBe(0);
     } finally {

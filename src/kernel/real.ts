@@ -68,9 +68,10 @@ class RealKernel extends RealNamespace implements Kernel {
     return this.#handle.within(() => portPerhapsInUse(protocol, port));
   }
 
-  async deleteConnections(filter: ConnectionFilter): Promise<number> {
+  async deleteConnections(...filters: readonly ConnectionFilter[]): Promise<number> {
+    if (filters.length === 0) return 0;
     this.#conntrack ??= this.#handle.within(() => new NetlinkSocket({}, { protocol: NETLINK_NETFILTER }));
-    return deleteConnections(this.#conntrack, filter);
+    return deleteConnections(this.#conntrack, filters);
   }
 
   override close(): void {

@@ -262,8 +262,8 @@ export interface Kernel extends NetworkNamespace {
    * and IPv4's `rp_filter` are told, whoever changes them.
    */
   monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor>;
-  /** Deletes the conntrack entries of the connections that the filter means. Answers how many went. */
-  deleteConnections(filter: ConnectionFilter): Promise<number>;
+  /** Deletes the conntrack entries of the connections that one of the filters means. Answers how many went. */
+  deleteConnections(...filters: readonly ConnectionFilter[]): Promise<number>;
 }
 
 /**
@@ -276,4 +276,6 @@ export interface ConnectionFilter {
   readonly port?: number;
   /** Only those of which neither end is translated. */
   readonly untranslated?: true;
+  /** Only those addressed to this, and translated to the address and port above. */
+  readonly addressed?: { readonly address: IpAddress; readonly port: number };
 }

@@ -2,8 +2,9 @@
  * Configuration files of master and agent (YAML or JSON). Unknown keys are refused by name.
  */
 import { z } from 'zod';
+import { parsePrefix } from '../base/ip.ts';
 import { agentNetworkConfig, networkConfig } from './overlay.ts';
-import { ipText } from './text.ts';
+import { ipText, prefixText } from './text.ts';
 
 export const MASTER_PORT = 5050;
 export const AGENT_PORT = 5051;
@@ -16,6 +17,21 @@ const hostPort = z.string().regex(/^(\[[0-9a-f:]+\]|[^:[\]]+):[0-9]{1,5}$/i, {
 });
 const logLevel = z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info');
 const port = z.int().min(1).max(65_535);
+
+/** Virtual IPs. Every node of a cluster has the same ranges. */
+const vipsConfig = z
+  .strictObject({
+    enabled: z.boolean().default(true),
+    /** Addresses of named VIPs; nothing else may use them. */
+    range: prefixText
+      .refine((text) => parsePrefix(text)?.family === 4, 'an IPv4 network such as 11.0.0.0/8 is wanted here')
+      .default('11.0.0.0/8'),
+    range6: prefixText
+      .refine((text) => parsePrefix(text)?.family === 6, 'an IPv6 network such as fd01:c::/64 is wanted here')
+      .default('fd01:c::/64'),
+  })
+  .prefault({});
+export type VipsConfig = z.infer<typeof vipsConfig>;
 
 export const agentConfig = z.strictObject({
   /** APIs of the masters. */
@@ -43,6 +59,7 @@ export const agentConfig = z.strictObject({
       socket: z.string().default('/var/run/docker.sock'),
     })
     .prefault({}),
+  vips: vipsConfig,
   log_level: logLevel,
 });
 export type AgentConfig = z.infer<typeof agentConfig>;
@@ -73,6 +90,7 @@ export const masterConfig = z.strictObject({
   gossip_port: port.default(MASTER_GOSSIP_PORT),
   store: z.enum(['embedded']).default('embedded'),
   network: networkConfig.prefault(defaultNetwork),
+  vips: vipsConfig,
   /** Life of a node's certificate; agents renew theirs after two thirds of it. */
   certificate_seconds: z
     .int()

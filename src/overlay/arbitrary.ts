@@ -97,6 +97,7 @@ export function inputWith(others: readonly number[], change: Partial<CompileInpu
     removed: new Set(),
     underlay: { address: ip('10.0.0.11'), link: 'eth0', mtu: 1500 },
     attachments: [],
+    vips: [],
     network: agentNetworkConfig.parse({}),
     ...change,
   };
@@ -123,12 +124,14 @@ export const clusters = fc
     bridges: fc.boolean(),
     ipv6: fc.boolean(),
     mtu: fc.constantFrom(1500, 9000, 1300, 1450),
+    vips: fc.subarray([prefix('11.0.0.0/8'), prefix('198.18.0.1/32'), prefix('fd01:c::/64')]),
   })
-  .map(({ others, removed, attached, granted, bridges, ipv6, mtu }) =>
+  .map(({ others, removed, attached, granted, bridges, ipv6, mtu, vips }) =>
     inputWith(others, {
       ...(granted ? {} : { grant: undefined }),
       removed: new Set(removed.map(nodeId)),
       attachments: attached.map(attachmentOf),
+      vips,
       underlay: { address: ip('10.0.0.11'), link: 'eth0', mtu },
       network: agentNetworkConfig.parse({ mesos_bridge: bridges, enable_ipv6: ipv6 }),
     }),

@@ -9,8 +9,8 @@
 import { assert } from '../base/assert.ts';
 import { comparePrefix, parsePrefix } from '../base/ip.ts';
 import type { Prefix } from '../base/ip.ts';
-import { PROTOCOL_PORTOLAN, TABLE_HOSTS } from '../kernel/types.ts';
-import type { Address, Rule } from '../kernel/types.ts';
+import { PROTOCOL_PORTOLAN, TABLE_HOSTS, TABLE_MAIN } from '../kernel/types.ts';
+import type { Address, Route, Rule } from '../kernel/types.ts';
 import { VXLAN_PORT } from '../model/overlay.ts';
 import { resolveClaims } from './claims.ts';
 import type { Claims, OwnClaim } from './claims.ts';
@@ -27,6 +27,8 @@ import { compileTable } from './table.ts';
 
 /** Before the main table (32766) and before the rules VPN clients put right above it. */
 export const RULE_PRIORITY = 4242;
+/** Above those of VTEPs, which have 24 bits. */
+const VIP_METRIC = 0x100_0001;
 
 export function compile(input: CompileInput): DesiredState {
   return drain(compileSliced(input, new RecordParser()));
@@ -49,6 +51,7 @@ export function* compileSliced(
     ports: ports(input, local.bridges),
     addresses: addresses(local),
     ...remote,
+    routes: [...vipRoutes(input, local), ...remote.routes],
     rules: overlaySpaces4(input, local).map(hostsRule),
     table: compileTable(input, local),
     overlays: local.overlays,
@@ -136,6 +139,22 @@ function addresses({ vtep, bridges }: Local): readonly Address[] {
     ...vtep.addresses.map((address) => ({ link: vtep.name, address })),
     ...bridges.flatMap(({ name, gateways }) => gateways.map((address) => ({ link: name, address }))),
   ];
+}
+
+/** Nothing is ever sent there: it is translated, or refused, before. */
+function vipRoutes({ vips }: CompileInput, { vtep }: Local): readonly Route[] {
+  const families = new Set(vtep.addresses.map(({ address }) => address.family));
+  return vips
+    .filter(({ family }) => families.has(family))
+    .map((destination) => ({
+      destination,
+      table: TABLE_MAIN,
+      protocol: PROTOCOL_PORTOLAN,
+      metric: VIP_METRIC,
+      gateway: undefined,
+      link: vtep.name,
+      onlink: false,
+    }));
 }
 
 function hostsRule(space: Prefix): Rule {

@@ -59,6 +59,8 @@ export interface CompileInput {
    * deleted, because a marked veth without an attachment is removed as a stray.
    */
   readonly attachments: readonly Attachment[];
+  /** Virtual addresses: routed, so that this host's own connections to them come as far as the rules. */
+  readonly vips: readonly Prefix[];
   readonly network: AgentNetworkConfig;
 }
 

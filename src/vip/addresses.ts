@@ -44,7 +44,7 @@ export function assignAddresses(names: Iterable<string>, range: VipRange): Map<s
 }
 
 /** Where `name` wants to be, counted from the range's `min`. The greatest address is never wanted, only taken. */
-function wantedOffset(name: string, { min, max }: VipRange): bigint {
+export function wantedOffset(name: string, { min, max }: VipRange): bigint {
   const span = max.value - min.value;
   if (span === 0n) return 0n;
   const hash = min.family === 4 ? BigInt(lookup2(Buffer.from(name))) : sha1(name);

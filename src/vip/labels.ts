@@ -17,6 +17,8 @@ export type VipName =
   | { readonly kind: 'ip'; readonly address: IpAddress; readonly port: number };
 
 export type VipLabel = VipName & {
+  /** The label's key, for issues. */
+  readonly label: string;
   /** `VIP_n_AFFINITY=client`: all connections of one client address go to one backend. */
   readonly affinity: 'none' | 'client';
 };
@@ -54,7 +56,7 @@ export function vipLabels(labels: Readonly<Record<string, string>>): {
         problem: 'is no kind of affinity: write "client" or "none"',
       });
     else if (typeof vip === 'string') issues.push({ label: key, value, problem: vip });
-    else vips.set(formatVipLabel(vip), { ...vip, affinity });
+    else vips.set(formatVipLabel(vip), { ...vip, label: key, affinity });
   }
   return { vips: Array.from(vips.values()), issues };
 }

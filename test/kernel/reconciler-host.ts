@@ -19,7 +19,7 @@ import type { Reconciler, RoundReport } from '../../src/agent/reconciler.ts';
 import { describeChange } from '../../src/agent/repairs.ts';
 
 /** `CompileInput` with addresses as text. */
-export type InputText = Omit<CompileInput, 'underlay' | 'removed' | 'attachments'> & {
+export type InputText = Omit<CompileInput, 'underlay' | 'removed' | 'attachments' | 'vips'> & {
   readonly underlay: { readonly address: string; readonly link: string; readonly mtu: number };
   readonly removed: readonly NodeId[];
   readonly attachments: readonly (Omit<Attachment, 'addresses'> & {
@@ -60,6 +60,7 @@ function parseInput(text: InputText): CompileInput {
   return {
     ...text,
     removed: new Set(text.removed),
+    vips: [],
     underlay: { ...text.underlay, address: ip(text.underlay.address) },
     attachments: text.attachments.map((each) => ({
       ...each,

@@ -50,18 +50,23 @@ interface EntryKey {
   readonly zone: number | undefined;
 }
 
-/** Deletes the entries that the filter means; answers how many went. */
-export async function deleteConnections(socket: NetlinkSocket, filter: ConnectionFilter): Promise<number> {
+/** Deletes the entries that one of the filters means; answers how many went. */
+export async function deleteConnections(
+  socket: NetlinkSocket,
+  filters: readonly ConnectionFilter[],
+): Promise<number> {
   const writer = new MessageWriter(1024);
-  const decoder = new ConnectionDecoder();
+  const decoder = new ConnectionDecoder(filters);
+  const families = new Set(filters.map(({ address }) => address?.family));
+  const [family] = families.size === 1 ? families : [];
   const entries = await socket.dump(
     'conntrack -L',
     (request, sequence) => {
       request.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-      nfgenmsg(request, filter.address === undefined ? AF_UNSPEC : familyNumber(filter.address.family));
+      nfgenmsg(request, family === undefined ? AF_UNSPEC : familyNumber(family));
       request.end();
     },
-    (buffer, message) => decoder.match(buffer, message, filter),
+    (buffer, message) => decoder.match(buffer, message),
     writer,
   );
   let deleted = 0;
@@ -100,12 +105,24 @@ function nfgenmsg(writer: MessageWriter, family: number): void {
 }
 
 export class ConnectionDecoder {
+  /** By what the connections were addressed to, so that thousands cost no more than one. */
+  readonly #addressed = new Map<string, ConnectionFilter[]>();
+  readonly #others: readonly ConnectionFilter[];
   readonly #attributes = new Attributes();
   readonly #tuple = new Attributes();
   readonly #part = new Attributes();
 
-  /** The key of an entry that the filter means. */
-  match(buffer: Buffer, message: Message, filter: ConnectionFilter): EntryKey | undefined {
+  constructor(filters: readonly ConnectionFilter[]) {
+    this.#others = filters.filter(({ addressed }) => addressed === undefined);
+    for (const filter of filters) {
+      if (filter.addressed === undefined) continue;
+      const key = `${filter.addressed.port} ${String(filter.addressed.address)}`;
+      this.#addressed.set(key, [...(this.#addressed.get(key) ?? []), filter]);
+    }
+  }
+
+  /** The key of an entry that one of the filters means. */
+  match(buffer: Buffer, message: Message): EntryKey | undefined {
     if (message.end - message.start < NFGENMSG_BYTES) return undefined;
     const family = buffer.readUInt8(message.start);
     if (family !== AF_INET && family !== AF_INET6) return undefined;
@@ -114,17 +131,26 @@ export class ConnectionDecoder {
     const original = this.#half(CTA_TUPLE_ORIG);
     const reply = this.#half(CTA_TUPLE_REPLY);
     if (tuple === undefined || original === undefined || reply === undefined) return undefined;
-    // The reply comes from where the connection really went: the original destination after translation.
-    const hit =
-      isMeant(filter, original.protocol, original.destination, original.destinationPort) ||
-      isMeant(filter, reply.protocol, reply.source, reply.sourcePort);
-    if (!hit || (filter.untranslated === true && !isMirrored(original, reply))) return undefined;
+    if (!this.#isMeant(original, reply)) return undefined;
     return {
       family,
       tuple: Buffer.from(tuple),
       id: attributes.u32be(CTA_ID),
       zone: attributes.u16be(CTA_ZONE),
     };
+  }
+
+  /** The reply comes from where the connection really went: the original destination after translation. */
+  #isMeant(original: Half, reply: Half): boolean {
+    const { protocol, destination, destinationPort } = original;
+    const translated = this.#addressed.get(`${destinationPort} ${String(destination)}`) ?? [];
+    if (translated.some((each) => isMeant(each, protocol, reply.source, reply.sourcePort))) return true;
+    return this.#others.some(
+      (each) =>
+        (isMeant(each, protocol, destination, destinationPort) ||
+          isMeant(each, protocol, reply.source, reply.sourcePort)) &&
+        (each.untranslated !== true || isMirrored(original, reply)),
+    );
   }
 
   #half(type: number): Half | undefined {

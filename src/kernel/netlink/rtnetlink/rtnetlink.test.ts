@@ -177,7 +177,7 @@ describe('decoders', () => {
     const fdb = new FdbDecoder();
     const events = new RouteEventDecoder();
     const nft = new NftEventDecoder();
-    const connections = new ConnectionDecoder();
+    const connections = new ConnectionDecoder([{ address: new IpAddress(4, 0n) }]);
     const known = (): string => 'vtep1024';
     const types = fc.constantFrom(16, 17, 20, 21, 24, 25, 28, 29, 32, 33, 80, 0xa00, 0xa0c, 0xa0f, 99);
     fc.assert(
@@ -197,7 +197,7 @@ describe('decoders', () => {
           fdb.decode(buffer, message, known);
           events.decode(buffer, message, known);
           nft.decode(buffer, message);
-          connections.match(buffer, message, { address: new IpAddress(4, 0n) });
+          connections.match(buffer, message);
         },
       ),
       { numRuns: 2000 },

@@ -1,0 +1,162 @@
+/**
+ * VIPs as agent and master know them from the records: the table, fed task by task, and what the API shows of it.
+ *
+ * Only an agent has them in a kernel (agent/vips.ts); a master answers the same questions for the whole cluster.
+ */
+import { createHash } from 'node:crypto';
+import { parsePrefix, type IpAddress } from '../base/ip.ts';
+import type { Log } from '../base/log.ts';
+import type { VipsConfig } from '../model/config.ts';
+import type { NodeId } from '../model/names.ts';
+import type { VipRange } from '../vip/addresses.ts';
+import type { VipBackend, VipIssue } from '../vip/claims.ts';
+import { usableBackends } from '../vip/render.ts';
+import { VipTable, type Reserved, type Vip } from '../vip/table.ts';
+import type { RecordView } from './record-view.ts';
+
+export const VIP_DOMAIN = 'l4lb.thisdcos.directory';
+
+export interface VipViewInit {
+  readonly config: VipsConfig;
+  /** Whose kernel it is for; absent on masters. */
+  readonly self?: NodeId;
+  /** Called after the VIPs with these ids have come, gone or changed. */
+  onChange?(changed: ReadonlySet<string>): void;
+}
+
+/** As `GET /v1/vips` of DC/OS has it. */
+export interface VipListed {
+  readonly vip: string;
+  readonly protocol: string;
+  readonly backend: readonly { readonly ip: string; readonly port: number }[];
+}
+
+export class VipView {
+  readonly table: VipTable;
+  readonly #log: Log;
+  readonly #records: RecordView;
+  readonly #onChange: (changed: ReadonlySet<string>) => void;
+  readonly #unsubscribe: () => void;
+  /** Issues that the log has, as text. */
+  #told: ReadonlySet<string> = new Set();
+
+  constructor(components: { readonly records: RecordView; readonly log: Log }, init: VipViewInit) {
+    const { records } = components;
+    this.#log = components.log;
+    this.#records = records;
+    this.#onChange = (changed) => init.onChange?.(changed);
+    const range4 = rangeOf(init.config.range);
+    const range6 = rangeOf(init.config.range6);
+    this.table = new VipTable({
+      ...(init.self === undefined ? {} : { self: init.self }),
+      ...(range4 === undefined ? {} : { range4 }),
+      ...(range6 === undefined ? {} : { range6 }),
+    });
+    this.#unsubscribe = records.subscribeTasks(({ tasks }) => {
+      for (const id of tasks) this.table.put(id, records.task(id));
+      if (tasks.size > 0) this.#tell();
+    });
+  }
+
+  /** Takes what is known already, in slices; `onChange` follows. */
+  *load(): Generator<undefined, void> {
+    let count = 0;
+    for (const view of this.#records.tasks()) {
+      // As it is now: records may come between two slices.
+      this.table.put(view.id, this.#records.task(view.id));
+      if (++count % SLICE === 0) yield;
+    }
+    this.#tell();
+  }
+
+  /** What no VIP may be. */
+  reserve(reserved: readonly Reserved[]): void {
+    this.table.reserve(reserved);
+    this.#tell();
+  }
+
+  close(): void {
+    this.#unsubscribe();
+  }
+
+  vips(): readonly Vip[] {
+    return Array.from(this.table.ids(), (id) => this.table.get(id))
+      .filter((vip) => vip !== undefined)
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  listed(): { readonly vips: readonly VipListed[]; readonly etag: string } {
+    const vips = this.vips()
+      .filter(({ addresses }) => addresses.length > 0)
+      .map((vip) => ({
+        vip: vipText(vip),
+        protocol: vip.protocol,
+        backend: usableBackends(vip.backends).map(({ address, port }) => ({ ip: String(address), port })),
+      }));
+    const digest = createHash('sha256').update(JSON.stringify(vips)).digest('base64url');
+    return { vips, etag: `"${digest.slice(0, 27)}"` };
+  }
+
+  issues(): readonly VipIssue[] {
+    return this.table.issues();
+  }
+
+  /** Addresses of named VIPs, by name: `myservice.marathon`. */
+  names(): ReadonlyMap<string, readonly IpAddress[]> {
+    return this.table.names();
+  }
+
+  #tell(): void {
+    const issues = this.table.issues();
+    const now = new Set<string>();
+    for (const issue of issues) {
+      const text = JSON.stringify(issue);
+      now.add(text);
+      if (!this.#told.has(text)) this.#log.warn('A VIP label does not hold', { ...issue });
+    }
+    this.#told = now;
+    const changed = this.table.takeChanges();
+    if (changed.size > 0) this.#onChange(changed);
+  }
+}
+
+/** Tasks between two looks at the clock. */
+const SLICE = 50;
+
+/** The last IPv4 address of the range is left out, as DC/OS did: the network's broadcast address. */
+function rangeOf(text: string): VipRange | undefined {
+  const prefix = parsePrefix(text);
+  const max = prefix?.family === 4 && prefix.length < 31 ? prefix.last.plus(-1) : prefix?.last;
+  return prefix === undefined || max === undefined ? undefined : { min: prefix.network, max };
+}
+
+/** `myservice.marathon.l4lb.thisdcos.directory:6666`, `1.2.3.4:80` */
+export function vipText({ name, address, port }: Vip): string {
+  if (name !== undefined) return `${name}.${VIP_DOMAIN}:${port}`;
+  return address?.family === 6 ? `[${String(address)}]:${port}` : `${String(address)}:${port}`;
+}
+
+/** One VIP for people. */
+export function vipDetail(vip: Vip): object {
+  const usable = new Set(usableBackends(vip.backends));
+  return {
+    id: vip.id,
+    vip: vipText(vip),
+    protocol: vip.protocol,
+    port: vip.port,
+    addresses: vip.addresses.map(String),
+    affinity: vip.affinity,
+    ...(vip.problem === undefined ? {} : { problem: vip.problem }),
+    backends: vip.backends.map((backend) => backendDetail(backend, usable.has(backend))),
+  };
+}
+
+function backendDetail(backend: VipBackend, isUsable: boolean): object {
+  const { address, port, weight, reachable, host, name, task } = backend;
+  return {
+    ...{ ip: String(address), port, weight, reachable },
+    /** False = left out of the kernel, for it is unreachable and others are not. */
+    used: isUsable,
+    ...{ host, name, task },
+  };
+}

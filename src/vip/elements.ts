@@ -1,0 +1,131 @@
+/**
+ * The elements that all VIPs together want in the kernel, and what changes when one VIP does.
+ *
+ * Invariants: an element that several VIPs want (a backend's bridge, say) is there for as long as one of them does;
+ * `replace` answers exactly what makes a kernel that held everything before hold everything now.
+ */
+import type { VipElement } from './render.ts';
+
+export interface ElementChange {
+  readonly table: VipElement['table'];
+  readonly set: string;
+  readonly remove: string[];
+  readonly add: (readonly [key: string, data: string])[];
+}
+
+interface Wanted {
+  data: string;
+  holders: number;
+}
+
+export class ElementTable {
+  readonly #vips = new Map<string, readonly VipElement[]>();
+  /** By table and set, then by key. */
+  readonly #sets = new Map<string, Map<string, Wanted>>();
+
+  /** How many elements there are. */
+  get size(): number {
+    let size = 0;
+    for (const set of this.#sets.values()) size += set.size;
+    return size;
+  }
+
+  /** Ids of the VIPs that have elements. */
+  vips(): Iterable<string> {
+    return this.#vips.keys();
+  }
+
+  /** The VIP wants these from now on; none: it is gone. */
+  replace(vip: string, elements: readonly VipElement[], changes = new ElementChanges()): ElementChanges {
+    // What is wanted before and after keeps a holder in between, so that it is no change.
+    for (const element of elements) this.#hold(element, changes);
+    for (const element of this.#vips.get(vip) ?? []) this.#release(element, changes);
+    if (elements.length === 0) this.#vips.delete(vip);
+    else this.#vips.set(vip, elements);
+    return changes;
+  }
+
+  /** What makes a kernel set that holds `found` hold what is wanted. */
+  difference(table: VipElement['table'], set: string, found: ReadonlyMap<string, string>): ElementChange {
+    const wanted = this.#sets.get(`${table} ${set}`) ?? new Map<string, Wanted>();
+    const change: ElementChange = { table, set, remove: [], add: [] };
+    for (const [key, data] of found) if (wanted.get(key)?.data !== data) change.remove.push(key);
+    for (const [key, { data }] of wanted) if (found.get(key) !== data) change.add.push([key, data]);
+    return change;
+  }
+
+  #hold({ table, set, key, data }: VipElement, changes: ElementChanges): void {
+    const name = `${table} ${set}`;
+    const elements = this.#sets.get(name) ?? new Map<string, Wanted>();
+    this.#sets.set(name, elements);
+    const wanted = elements.get(key);
+    if (wanted === undefined) {
+      elements.set(key, { data, holders: 1 });
+      changes.add(table, set, key, data);
+      return;
+    }
+    wanted.holders++;
+    if (wanted.data === data) return;
+    changes.remove(table, set, key);
+    changes.add(table, set, key, data);
+    wanted.data = data;
+  }
+
+  #release({ table, set, key }: VipElement, changes: ElementChanges): void {
+    const elements = this.#sets.get(`${table} ${set}`);
+    const wanted = elements?.get(key);
+    if (elements === undefined || wanted === undefined || --wanted.holders > 0) return;
+    elements.delete(key);
+    changes.remove(table, set, key);
+  }
+}
+
+/** Additions and removals as they come, by set: each element once, as it is at last. */
+export class ElementChanges {
+  /** By table and set, then by key: the data it has at last, `undefined` = none; and whether it was there at first. */
+  readonly #sets = new Map<
+    string,
+    { table: VipElement['table']; set: string; keys: Map<string, { was: boolean; data: string | undefined }> }
+  >();
+  #size = 0;
+
+  /** About how many elements it moves. */
+  get size(): number {
+    return this.#size;
+  }
+
+  add(table: VipElement['table'], set: string, key: string, data: string): void {
+    const keys = this.#keys(table, set);
+    const known = keys.get(key);
+    if (known === undefined) keys.set(key, { was: false, data });
+    else known.data = data;
+    this.#size++;
+  }
+
+  remove(table: VipElement['table'], set: string, key: string): void {
+    const keys = this.#keys(table, set);
+    const known = keys.get(key);
+    if (known === undefined) keys.set(key, { was: true, data: undefined });
+    else if (known.was) known.data = undefined;
+    else keys.delete(key);
+    this.#size++;
+  }
+
+  all(): readonly ElementChange[] {
+    return Array.from(this.#sets.values(), ({ table, set, keys }) => {
+      const change: ElementChange = { table, set, remove: [], add: [] };
+      for (const [key, { was, data }] of keys) {
+        if (was) change.remove.push(key);
+        if (data !== undefined) change.add.push([key, data]);
+      }
+      return change;
+    });
+  }
+
+  #keys(table: VipElement['table'], set: string): Map<string, { was: boolean; data: string | undefined }> {
+    const name = `${table} ${set}`;
+    const known = this.#sets.get(name) ?? { table, set, keys: new Map() };
+    this.#sets.set(name, known);
+    return known.keys;
+  }
+}
