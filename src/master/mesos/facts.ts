@@ -1,0 +1,51 @@
+/** What a Mesos master tells of a cluster, in our words: gathered by the shell, rendered by the rest of this folder. */
+import type { NodeId } from '../../model/names.ts';
+import type { ResourcesRecord, TaskLaunch } from '../../model/task.ts';
+import type { ViewedTask } from '../../model/task-view.ts';
+
+export interface AgentFacts {
+  readonly id: NodeId;
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly registeredMs: number;
+  readonly reachable: boolean;
+  /** Absent while the agent has not told. */
+  readonly resources: ResourcesRecord | undefined;
+}
+
+export interface TaskFacts extends ViewedTask {
+  /** What the agent was told to run; absent for containers that no app of ours is behind. */
+  readonly launch: TaskLaunch | undefined;
+}
+
+export interface ClusterFacts {
+  readonly version: string;
+  /** Of the cluster. */
+  readonly id: string;
+  readonly master: {
+    readonly address: string;
+    readonly port: number;
+    readonly startedMs: number;
+  };
+  readonly agents: readonly AgentFacts[];
+  readonly tasks: readonly TaskFacts[];
+  /** Tasks that have ended, oldest first. */
+  readonly completed: readonly TaskFacts[];
+}
+
+/** The framework that runs apps, and that a container belongs to which says nothing else. */
+export const MARATHON = 'marathon';
+
+export function frameworkId(facts: Pick<ClusterFacts, 'id'>, name: string): string {
+  return name === MARATHON ? `${facts.id}-0000` : `${facts.id}-${name}`;
+}
+
+/** Every framework that there are or were tasks of; Marathon always. */
+export function frameworkNames({ tasks, completed }: ClusterFacts): readonly string[] {
+  const names = new Set([...tasks, ...completed].map(({ task }) => task.framework));
+  names.delete(MARATHON);
+  return [MARATHON, ...[...names].sort()];
+}
+
+export const seconds = (ms: number): number => ms / 1000;
