@@ -72,6 +72,7 @@ if [ "$need_tests" = yes ]; then
   want iptables iptables
   want curl curl
   want jq jq
+  want prometheus prometheus
   [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"
 fi
 

@@ -47,11 +47,18 @@ export function marathonBed(clock: Clock = new ManualClock()) {
   return { orchestrator, api, app, call, serve, log };
 }
 
-/** A running task of an app, in a container of its own on the overlay; `health` are the results of its checks. */
+interface RunningOptions extends Partial<InstanceView> {
+  /** The results of its checks. */
+  readonly health?: readonly TaskHealth[];
+  /** On the host's own network. */
+  readonly isHost?: boolean;
+}
+
+/** A running task of an app, in a container of its own on the overlay unless told otherwise. */
 export function running(
   app: string,
   n: number,
-  { health = [], ...more }: Partial<InstanceView> & { readonly health?: readonly TaskHealth[] } = {},
+  { health = [], isHost = false, ...more }: RunningOptions = {},
 ): InstanceView {
   const prefix = taskPrefix(app);
   const instanceId = `${prefix}.instance-00000000-0000-0000-0000-${String(n).padStart(12, '0')}`;
@@ -60,7 +67,9 @@ export function running(
   const [stagedAt, startedAt] = ['2026-01-01T00:00:01.000Z', '2026-01-01T00:00:02.000Z'];
   const labels = { 'network-scope': 'host' };
   const shared = { id: taskId, app, version, framework: 'marathon', name: prefix, runtime: 'mesos' as const };
-  const networks = [{ mode: 'container' as const, name: 'dcos', addresses: [`9.0.${n}.2`] }];
+  const networks = isHost
+    ? [{ mode: 'host' as const, addresses: [`10.0.0.${n}`] }]
+    : [{ mode: 'container' as const, name: 'dcos', addresses: [`9.0.${n}.2`] }];
   const ports = [
     { name: 'http', protocol: 'tcp' as const, container_port: 80, host_port: 31_000 + n, labels },
   ];
@@ -70,7 +79,7 @@ export function running(
     shell: 'sleep 100',
     env: {},
     labels: { env: 'prod' },
-    networks: networks.map(({ mode, name }) => ({ mode, name })),
+    networks: networks.map(({ addresses: _addresses, ...asked }) => asked),
     ports,
     resources: { cpus: 0.1, mem_mib: 32, disk_mib: 0, gpus: 0 },
     kill_grace_s: 3,
@@ -104,7 +113,7 @@ export function running(
     statusAt: startedAt,
     ports: [31_000 + n],
     servicePorts: [10_000],
-    ipAddresses: [{ ipAddress: `9.0.${n}.2`, protocol: 'IPv4' }],
+    ipAddresses: [{ ipAddress: isHost ? `10.0.0.${n}` : `9.0.${n}.2`, protocol: 'IPv4' }],
     launch,
     record,
     localVolumes: [],

@@ -16,7 +16,7 @@ const MAX_COMPLETED = 1000;
 
 export interface ClusterStateComponents {
   readonly view: Pick<RecordView, 'nodes' | 'tasks' | 'task' | 'resources' | 'subscribeTasks'>;
-  readonly orchestrator: Pick<Orchestrator, 'instances' | 'instance'>;
+  readonly orchestrator: Pick<Orchestrator, 'instance'>;
   readonly isReachable: (node: NodeId) => boolean;
   readonly clock: Clock;
 }

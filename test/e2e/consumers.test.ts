@@ -1,0 +1,289 @@
+/**
+ * Programs made for Marathon and Mesos, unmodified, against our APIs: Prometheus' service discovery; and the requests of
+ * marathon-lb and Mesos-DNS, which no package here holds, as the reference lists them and read as they read them.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Hono } from 'hono';
+import { afterEach, describe, expect, it } from 'vitest';
+import { realClock } from '../../src/base/clock.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { listenTcp } from '../../src/http/server.ts';
+import { ClusterState } from '../../src/master/mesos/cluster-state.ts';
+import { MesosApi } from '../../src/master/mesos/api.ts';
+import { marathonBed, running } from '../support/marathon-bed.ts';
+import { FakeView } from '../support/fake-view.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const hostApp = {
+  id: '/host-mode',
+  cmd: 'sleep 1000',
+  labels: { HAPROXY_GROUP: 'external' },
+  portDefinitions: [{ port: 6666, name: 'jmx', labels: { prometheus: 'yes' } }],
+};
+const ownApp = {
+  id: '/own-address',
+  cmd: 'sleep 1000',
+  networks: [{ mode: 'container', name: 'dcos' }],
+  container: {
+    type: 'MESOS',
+    portMappings: [{ containerPort: 8080, name: 'http', labels: { VIP_0: '/own:80' } }],
+  },
+};
+
+async function filledBed() {
+  const bed = marathonBed(realClock);
+  for (const app of [hostApp, ownApp]) expect((await bed.call('POST', '/v2/apps', app)).status).toBe(201);
+  bed.orchestrator.finish();
+  bed.orchestrator.put(running('/host-mode', 1, { isHost: true }));
+  bed.orchestrator.put(running('/own-address', 2, { ports: [] }));
+  const listener = await bed.serve();
+  closers.push(() => listener.close());
+  return { ...bed, url: `http://127.0.0.1:${listener.port ?? 0}` };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe('Prometheus', () => {
+  it('finds the tasks of apps by its own Marathon discovery', async () => {
+    const { url } = await filledBed();
+    const dir = await mkdtemp(join(tmpdir(), 'mar-prometheus-'));
+    closers.push(() => rm(dir, { recursive: true, force: true }));
+    const sd = { servers: [url], refresh_interval: '1s' };
+    const job = { job_name: 'apps', scrape_interval: '1h', marathon_sd_configs: [sd] };
+    await writeFile(join(dir, 'prometheus.yml'), JSON.stringify({ scrape_configs: [job] }));
+    const port = await freePort();
+    const child = start('prometheus', [
+      `--config.file=${join(dir, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(dir, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ]);
+    closers.push(() => stop(child));
+    const targets = async (): Promise<Record<string, string>[]> => {
+      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/targets?state=active`).catch(
+        () => undefined,
+      );
+      if (answer?.ok !== true) return [];
+      const { data } = (await answer.json()) as {
+        data: { activeTargets: { discoveredLabels: Record<string, string> }[] };
+      };
+      return data.activeTargets
+        .map(({ discoveredLabels }) => discoveredLabels)
+        .sort((a, b) => (String(a['__meta_marathon_app']) < String(b['__meta_marathon_app']) ? -1 : 1));
+    };
+    await expect.poll(async () => (await targets()).length, { timeout: 60_000, interval: 500 }).toBe(2);
+    expect(await targets()).toMatchObject([
+      {
+        __address__: '10.0.0.1:31001',
+        __meta_marathon_app: '/host-mode',
+        __meta_marathon_app_label_HAPROXY_GROUP: 'external',
+        __meta_marathon_port_definition_label_prometheus: 'yes',
+        __meta_marathon_task: running('/host-mode', 1).taskId,
+      },
+      {
+        __address__: '9.0.2.2:8080',
+        __meta_marathon_app: '/own-address',
+        __meta_marathon_port_mapping_label_VIP_0: '/own:80',
+      },
+    ]);
+  });
+});
+
+function start(program: string, args: readonly string[]): ChildProcess {
+  const child = spawn(program, args, { stdio: 'ignore' });
+  child.once('error', (error) => {
+    throw new Error(`${program} does not start: ${error.message}: run "sh scripts/setup.sh --tests"`);
+  });
+  return child;
+}
+
+function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill('SIGTERM');
+  });
+}
+
+describe('marathon-lb', () => {
+  /** What it makes of an app: service port to backends, by the rules of the reference "Mesos state", section 6. */
+  interface App {
+    readonly id: string;
+    readonly labels: Record<string, string>;
+    readonly networks: readonly { mode: string }[];
+    readonly container?: { portMappings?: readonly { servicePort: number; containerPort: number }[] };
+    readonly portDefinitions?: readonly { port: number }[];
+    readonly healthChecks: readonly unknown[];
+    readonly tasks: readonly {
+      host: string;
+      ports: number[];
+      ipAddresses: { ipAddress: string }[];
+      state: string;
+    }[];
+  }
+  const skipped = [
+    'TASK_STAGING',
+    'TASK_STARTING',
+    'TASK_KILLING',
+    'TASK_FINISHED',
+    'TASK_FAILED',
+    'TASK_KILLED',
+    'TASK_ERROR',
+  ];
+  const backendsOf = (app: App): Record<number, string[]> => {
+    const tasks = app.tasks.filter((task) => !skipped.includes(task.state));
+    if (app.networks[0]?.mode === 'container')
+      return Object.fromEntries(
+        (app.container?.portMappings ?? []).map(({ servicePort, containerPort }) => [
+          servicePort,
+          tasks.map((task) => `${task.ipAddresses[0]?.ipAddress ?? ''}:${containerPort}`),
+        ]),
+      );
+    const servicePorts = app.portDefinitions?.map((definition) => definition.port) ?? [];
+    return Object.fromEntries(
+      servicePorts.map((port, i) => [port, tasks.map((task) => `${task.host}:${task.ports[i] ?? ''}`)]),
+    );
+  };
+
+  it('gets backends of both network modes from its two requests', async () => {
+    const { url, orchestrator } = await filledBed();
+    const headers = {
+      accept: 'application/json',
+      'content-type': 'application/json',
+      'user-agent': 'marathon-lb',
+    };
+    const answer = await fetch(`${url}/v2/apps?embed=apps.tasks`, { headers });
+    const { apps } = (await answer.json()) as { apps: readonly App[] };
+    const backends = Object.fromEntries(apps.map((app) => [app.id, backendsOf(app)]));
+    expect(backends).toEqual({
+      '/host-mode': { 6666: ['10.0.0.1:31001'] },
+      '/own-address': { 10_000: ['9.0.2.2:8080'] },
+    });
+    const events =
+      '/v2/events?plan-format=light&event_type=api_post_event&event_type=health_status_changed_event&event_type=status_update_event';
+    const aborter = new AbortController();
+    closers.push(() => aborter.abort());
+    const stream = await fetch(url + events, {
+      headers: { 'cache-control': 'no-cache', accept: 'text/event-stream', 'accept-encoding': 'gzip' },
+      signal: aborter.signal,
+    });
+    const types: string[] = [];
+    void (async () => {
+      for await (const chunk of stream.body ?? [])
+        for (const line of new TextDecoder().decode(chunk as Uint8Array).split('\n'))
+          if (line.startsWith('data: '))
+            types.push((JSON.parse(line.slice(6)) as { eventType: string }).eventType);
+    })().catch(() => undefined);
+    await expect.poll(() => types, { timeout: 30_000 }).toEqual(['event_stream_attached']);
+    orchestrator.emit({
+      eventType: 'health_status_changed_event',
+      timestamp: '2026-01-01T00:00:00.000Z',
+      appId: '/own-address',
+      instanceId: 'i',
+      taskId: 't',
+      version: 'v',
+      alive: false,
+    });
+    await expect
+      .poll(() => types, { timeout: 30_000 })
+      .toEqual(['event_stream_attached', 'health_status_changed_event']);
+  });
+
+  it('deploys without downtime by the calls of its tool', async () => {
+    const { call, orchestrator } = await filledBed();
+    const green = {
+      ...hostApp,
+      id: '/host-mode-green',
+      instances: 1,
+      labels: { HAPROXY_DEPLOYMENT_GROUP: 'a' },
+    };
+    expect((await call('POST', '/v2/apps', green)).status).toBe(201);
+    orchestrator.finish();
+    expect((await call('PUT', '/v2/apps/host-mode-green', { instances: 2 })).status).toBe(200);
+    const ids = [running('/host-mode', 1).taskId];
+    expect((await call('POST', '/v2/tasks/delete?scale=true', { ids })).status).toBe(200);
+    expect(orchestrator.app('/host-mode')?.instances).toBe(0);
+    expect((await call('DELETE', '/v2/apps/host-mode')).status).toBe(200);
+  });
+});
+
+describe('Mesos-DNS', () => {
+  it('gets every name it makes from one request', async () => {
+    const { orchestrator } = await filledBed();
+    const view = new FakeView(orchestrator.instances());
+    const state = new ClusterState(
+      { view, orchestrator, isReachable: () => true, clock: realClock },
+      { version: '0.1.0', cluster: 'c1', address: '10.0.0.1', port: () => 5050 },
+    );
+    const api = new MesosApi({ state, clock: realClock, log: silentLog });
+    const app = new Hono();
+    api.addTo(app);
+    const listener = await listenTcp(app, { host: '127.0.0.1', port: 0 });
+    closers.push(() => listener.close());
+    const answer = await fetch(`http://127.0.0.1:${listener.port ?? 0}/master/state`, {
+      headers: { 'content-type': 'application/json', 'user-agent': 'Mesos-DNS' },
+    });
+    expect(namesOf((await answer.json()) as MesosState)).toEqual({
+      'leader.mesos': ['10.0.0.1'],
+      'slave.mesos': ['10.0.0.1', '10.0.0.2'],
+      'host-mode.marathon.mesos': ['10.0.0.1'],
+      'host-mode.marathon.slave.mesos': ['10.0.0.1'],
+      'own-address.marathon.mesos': ['9.0.2.2'],
+      'own-address.marathon.slave.mesos': ['10.0.0.2'],
+    });
+  });
+});
+
+interface MesosState {
+  readonly leader: string;
+  readonly slaves: readonly { id: string; hostname: string; pid: string }[];
+  readonly frameworks: readonly {
+    name: string;
+    tasks: readonly {
+      name: string;
+      slave_id: string;
+      state: string;
+      statuses: readonly {
+        timestamp: number;
+        state: string;
+        container_status: { network_infos: readonly { ip_addresses: readonly { ip_address: string }[] }[] };
+      }[];
+    }[];
+  }[];
+}
+
+/** As Mesos-DNS does: addresses of the running status with the greatest timestamp. */
+function namesOf(state: MesosState): Record<string, string[]> {
+  const afterAt = (pid: string): string => /@\[?([^\]]+?)\]?:\d+$/.exec(pid)?.[1] ?? '';
+  const slaves = new Map(state.slaves.map((slave) => [slave.id, afterAt(slave.pid)]));
+  const names: Record<string, string[]> = {
+    'leader.mesos': [afterAt(state.leader)],
+    'slave.mesos': [...slaves.values()].sort(),
+  };
+  for (const { name: framework, tasks } of state.frameworks)
+    for (const task of tasks.filter(({ state }) => state === 'TASK_RUNNING')) {
+      const [latest] = task.statuses
+        .filter((status) => status.state === 'TASK_RUNNING')
+        .toSorted((a, b) => b.timestamp - a.timestamp);
+      const own =
+        latest?.container_status.network_infos.flatMap((info) =>
+          info.ip_addresses.map((each) => each.ip_address),
+        ) ?? [];
+      (names[`${task.name}.${framework}.mesos`] ??= []).push(...own);
+      (names[`${task.name}.${framework}.slave.mesos`] ??= []).push(slaves.get(task.slave_id) ?? '');
+    }
+  return names;
+}
