@@ -11,8 +11,9 @@ import { compile } from '../overlay/compile.ts';
 import type { DesiredState } from '../overlay/desired.ts';
 import { attachmentAlias } from '../overlay/marks.ts';
 import { TABLE_REF } from '../overlay/ruleset.ts';
+import type { Change } from '../overlay/step.ts';
 import { createReconciler } from './reconciler.ts';
-import type { Reconciler } from './reconciler.ts';
+import type { Reconciler, RoundReport } from './reconciler.ts';
 
 interface Bed {
   readonly kernel: FakeKernel;
@@ -44,6 +45,8 @@ const settled = async (bed: Bed): Promise<Bed> => {
   return bed;
 };
 const ours = ({ kernel }: Bed): Promise<readonly Route[]> => kernel.routes({ protocol: PROTOCOL_PORTOLAN });
+const changesOf = ({ performed }: RoundReport): readonly Change[] =>
+  [...performed].map(({ change }) => change);
 const small = (): DesiredState => compile(inputWith([2, 3]));
 const writes = ({ kernel }: Bed): readonly string[] => kernel.performed.map(({ do: verb }) => verb);
 
@@ -120,7 +123,7 @@ describe('reconciler in memory', () => {
     const underlay = { address: ip('10.0.0.111'), link: 'eth0', mtu: 1500 };
     bed.want(compile({ ...inputWith([2, 3]), underlay }));
     const report = await bed.reconciler.settle();
-    expect(report.changes.map(({ object }) => object)).toEqual(
+    expect(changesOf(report).map(({ object }) => object)).toEqual(
       expect.arrayContaining(['link', 'route', 'fdb']),
     );
     expect(bed.log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
@@ -133,9 +136,9 @@ describe('reconciler in memory', () => {
     await expect.poll(() => bed.kernel.nft.table(TABLE_REF)).toBeDefined();
     await bed.reconciler.settle();
     bed.kernel.nft.disturb(TABLE_REF);
-    expect((await bed.reconciler.settle()).changes.map(({ was }) => was)).toEqual(['other rules']);
+    expect(changesOf(await bed.reconciler.settle()).map(({ was }) => was)).toEqual(['other rules']);
     bed.want(compile(inputWith([2, 3], { attachments: [attachmentOf(1)] })));
-    expect((await bed.reconciler.settle()).changes.map(({ was }) => was)).toEqual([
+    expect(changesOf(await bed.reconciler.settle()).map(({ was }) => was)).toEqual([
       'elements portMap4 +1 -0',
     ]);
   });

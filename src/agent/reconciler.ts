@@ -17,8 +17,9 @@ import { nothingDesired } from '../overlay/desired.ts';
 import type { DesiredState, Fault } from '../overlay/desired.ts';
 import { takeInventory } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
+import { ConcatenatedSteps } from '../overlay/object-steps.ts';
 import { planSliced } from '../overlay/plan.ts';
-import type { Change, ObjectKind, Observed } from '../overlay/step.ts';
+import type { ObjectKind, Observed, Steps } from '../overlay/step.ts';
 import { blame } from './blame.ts';
 import type { OverlayHealth } from './blame.ts';
 import { concerns } from './concerns.ts';
@@ -71,9 +72,10 @@ export interface RoundReport {
   /** False = there was no desired state, or the kernel could not be read. */
   readonly done: boolean;
   readonly durationMs: number;
+  /** How many were performed, failed ones included. */
   readonly steps: number;
-  /** What the steps were for. */
-  readonly changes: readonly Change[];
+  /** Them, in their order. */
+  readonly performed: Steps;
   readonly repairs: Readonly<Partial<Record<ObjectKind, number>>>;
   readonly failures: readonly Failure[];
   readonly faults: readonly Fault[];
@@ -171,12 +173,16 @@ class KernelReconciler implements Reconciler {
     await this.stop();
     const begun = this.#components.clock.nowMs();
     // The second time confirms the strays that the first has seen.
-    const { changes } = await this.#passes(() => nothingDesired);
+    const first = await this.#passes(() => nothingDesired);
     const rest = await this.#passes(() => nothingDesired);
-    const passes = { ...rest, changes: [...changes, ...rest.changes] };
+    const passes = {
+      ...rest,
+      steps: first.steps + rest.steps,
+      performed: new ConcatenatedSteps([...first.performed.runs, ...rest.performed.runs]),
+    };
     this.#settled = undefined;
     const restored = (await this.#components.sysctls?.restore()) ?? [];
-    this.#components.log.info('removed everything of ours', { steps: passes.changes.length, restored });
+    this.#components.log.info('removed everything of ours', { steps: passes.steps, restored });
     return this.#report('remove', begun, passes, {});
   }
 
@@ -218,9 +224,15 @@ class KernelReconciler implements Reconciler {
       const { inventory, observed } = seen;
       const plan = await inSlices(this.#components, planSliced(inventory, observed));
       const { kernel, sysctls } = this.#components;
-      const failures = await perform({ kernel, sysctls, table: this.#table }, inventory.state, plan.steps);
-      const changes = plan.steps.map(({ change }) => change);
-      passes = { inventory, changes: passes.changes.concat(changes), failures, faults: plan.faults };
+      const performer = { kernel, sysctls, table: this.#table };
+      const { steps, failures } = await perform(performer, inventory.state, plan.steps);
+      passes = {
+        inventory,
+        steps: passes.steps + steps,
+        performed: new ConcatenatedSteps([...passes.performed.runs, ...plan.steps.runs]),
+        failures,
+        faults: plan.faults,
+      };
       const unconfirmed = [...plan.strays].some((index) => !this.#strays.has(index));
       this.#strays = plan.strays;
       if (unconfirmed) this.#rounds.later('stray devices', STRAY_MS);
@@ -259,7 +271,7 @@ class KernelReconciler implements Reconciler {
     events: readonly string[],
   ): Promise<RoundReport> {
     const { log } = this.#components;
-    const finding = findRepairs(passes.changes, this.#settled, passes.inventory, this.#failed);
+    const finding = findRepairs(passes.performed, this.#settled, passes.inventory, this.#failed);
     const repaired = await inSlices(this.#components, finding);
     const repairs = tellRepairs({ log, counter: this.#metrics.repairs }, repaired, events);
     const report = this.#report(reason, begun, passes, repairs);
@@ -279,7 +291,7 @@ class KernelReconciler implements Reconciler {
   #report(
     reason: string,
     begun: number,
-    { inventory, changes, failures, faults }: Passes,
+    { inventory, steps, performed, failures, faults }: Passes,
     repairs: RoundReport['repairs'],
   ): RoundReport {
     const all = [...(inventory?.state.faults ?? []), ...faults];
@@ -287,8 +299,8 @@ class KernelReconciler implements Reconciler {
       reason,
       done: inventory !== undefined,
       durationMs: this.#components.clock.nowMs() - begun,
-      steps: changes.length,
-      changes,
+      steps,
+      performed,
       repairs,
       failures,
       faults: all,
@@ -314,10 +326,17 @@ class KernelReconciler implements Reconciler {
 interface Passes {
   /** Absent when there was no desired state. */
   readonly inventory: Inventory | undefined;
-  readonly changes: readonly Change[];
+  readonly steps: number;
+  readonly performed: Steps;
   /** Of the last pass. */
   readonly failures: readonly Failure[];
   readonly faults: readonly Fault[];
 }
 
-const nothingDone: Passes = { inventory: undefined, changes: [], failures: [], faults: [] };
+const nothingDone: Passes = {
+  inventory: undefined,
+  steps: 0,
+  performed: new ConcatenatedSteps([]),
+  failures: [],
+  faults: [],
+};

@@ -8,15 +8,15 @@ import type { Counter } from '../base/metrics.ts';
 import type { Log } from '../base/log.ts';
 import type { Inventory } from '../overlay/inventory.ts';
 import { SLICE } from '../overlay/slice.ts';
-import type { Change, ObjectKind } from '../overlay/step.ts';
+import type { Change, ObjectKind, Steps } from '../overlay/step.ts';
 import { addressWords, fdbWords, neighbourWords, routeWords, ruleWords } from '../overlay/words.ts';
 
 /** Lines of detail per object kind and round: a flushed table of 10,000 routes is told by its count. */
 const DETAILS_MAX = 5;
 
-/** The part of `changes` that are repairs, given the last round's inventory and failures; in slices. */
+/** Of what was performed the changes that are repairs, given the last round's inventory and failures; in slices. */
 export function* findRepairs(
-  changes: readonly Change[],
+  performed: Steps,
   before: Inventory | undefined,
   now: Inventory,
   failed: ReadonlyMap<string, string>,
@@ -25,14 +25,16 @@ export function* findRepairs(
   if (before === undefined) return [];
   const rewished = rewishedLinks(before, now);
   let at = 0;
-  for (const change of changes) {
-    if (at++ % SLICE === 0) yield;
+  for (const run of performed.runs) {
     // Thousands of nodes join at once where there were none.
-    if (change.action === 'make' && wantedNone(change.object, before)) continue;
-    if (rewished.has(change.link ?? '')) continue;
-    const { id } = change;
-    // One object may take several steps: a device is deleted, made and configured.
-    if (!repairs.has(id) && !failed.has(id) && isRepair(change, before, now)) repairs.set(id, change);
+    if (run.makes !== undefined && wantedNone(run.makes, before)) continue;
+    for (const { change } of run) {
+      if (at++ % SLICE === 0) yield;
+      if (rewished.has(change.link ?? '')) continue;
+      const { id } = change;
+      // One object may take several steps: a device is deleted, made and configured.
+      if (!repairs.has(id) && !failed.has(id) && isRepair(change, before, now)) repairs.set(id, change);
+    }
   }
   return [...repairs.values()];
 }

@@ -109,12 +109,7 @@ const native = {
     flags: number,
     timeout: null,
   ) => number,
-  sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)') as (
-    fd: number,
-    headers: Uint8Array,
-    count: number,
-    flags: number,
-  ) => number,
+  sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)') as unknown as Transfer,
   memcpy: library.func('void *memcpy(void *, const void *, size_t)') as (
     to: Uint8Array,
     from: Uint8Array,
@@ -270,6 +265,11 @@ export function recvmmsg(fd: number, headers: Uint8Array, count: number, flags: 
 /** Sends the first `count` datagrams; answers how many went. */
 export function sendmmsg(fd: number, headers: Uint8Array, count: number, flags: number): number {
   return answer(native.sendmmsg(fd, headers, count, flags));
+}
+
+/** `sendmmsg` off the main thread. Headers, and what they point to, must not be touched until the promise settles. */
+export function sendmmsgAsync(fd: number, headers: Uint8Array, count: number, flags = 0): Promise<number> {
+  return transferAsync(native.sendmmsg.async, fd, headers, count, flags);
 }
 
 /** Where the bytes are in memory, for structures that point to others. They must be kept as long as those are used. */

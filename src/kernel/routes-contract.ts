@@ -128,6 +128,23 @@ export function routeCases(given: () => Case): void {
       expect(await given().kernel.neighbours({ link: 'vtep' })).toHaveLength(count);
     });
 
+    it('performs thousands, and says of each that was refused which one it was', async () => {
+      const remote = (i: number): KernelOperation => {
+        const change = { destination: prefix(`9.${1 + (i >> 8)}.${i & 255}.0/24`), metric: 1000 + i };
+        // Of every seven one has a gateway that no address reaches.
+        const far = i % 7 === 3 ? { gateway: ip('8.8.8.8'), onlink: false } : {};
+        return { do: 'route-replace', route: route({ ...change, ...far }) };
+      };
+      const count = 3_000;
+      const operations = Array.from({ length: count }, (_, i) => remote(i));
+      const failures = await given().kernel.apply([...vtep, ...operations]);
+      const refused = Array.from({ length: count }, (_, i) => i).filter((i) => i % 7 === 3);
+      expect(failures.map(({ index }) => index)).toEqual(refused.map((i) => vtep.length + i));
+      expect(failures.every(({ error }) => error.code === 'ENETUNREACH')).toBe(true);
+      expect(failures.map(({ operation }) => operation)).toEqual(refused.map((i) => operations[i]));
+      expect(await ours(given().kernel)).toHaveLength(count - refused.length);
+    });
+
     it('has nothing to do for an empty list', async () => {
       expect(await given().kernel.apply([])).toEqual([]);
     });

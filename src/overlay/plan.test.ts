@@ -19,8 +19,9 @@ import {
 } from './kernel-model-fake.ts';
 import { attachmentAlias } from './marks.ts';
 import { plan, planSliced } from './plan.ts';
+import type { ListedPlan } from './plan.ts';
 import { drain } from './slice.ts';
-import type { Observed, Plan } from './step.ts';
+import type { Observed, Step } from './step.ts';
 
 const NAMES = { vtep: 'vtep1024', bridge: 'm-dcos' };
 
@@ -63,9 +64,9 @@ function withTable(desired: DesiredState, kernel: Observed): Observed {
   return { ...kernel, table: { ...kernel.table, intact } };
 }
 
-const operations = ({ steps }: Plan): readonly KernelOperation[] =>
-  steps.flatMap((step) => (step.do === 'kernel' ? [step.operation] : []));
-const verbs = (given: Plan): readonly string[] => operations(given).map(({ do: verb }) => verb);
+const operations = ({ steps }: { readonly steps: Iterable<Step> }): readonly KernelOperation[] =>
+  [...steps].flatMap((step) => (step.do === 'kernel' ? [step.operation] : []));
+const verbs = (given: ListedPlan): readonly string[] => operations(given).map(({ do: verb }) => verb);
 const reconciled = (others: readonly number[]): { desired: DesiredState; kernel: Observed } => {
   const desired = compile(inputWith(others));
   return { desired, kernel: reconcile(desired, emptyKernel) };

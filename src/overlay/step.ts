@@ -33,8 +33,20 @@ export type Step =
     }
   | { readonly do: 'nft-remove'; readonly table: NftTableRef; readonly change: Change };
 
+/** Neighbouring steps; whoever asks for one twice gets equal ones. */
+export interface StepRun extends Iterable<Step> {
+  readonly length: number;
+  at(position: number): Step | undefined;
+  /** Set where all of them make objects of this kind that were not there. */
+  readonly makes?: ObjectKind | undefined;
+}
+
+export interface Steps extends Iterable<Step> {
+  readonly runs: readonly StepRun[];
+}
+
 export interface Plan {
-  readonly steps: readonly Step[];
+  readonly steps: Steps;
   /** What stays undone because somebody else's object is in the way. */
   readonly faults: readonly Fault[];
   /** The kernel drops further objects as a consequence of some step, so it has to be looked at again. */

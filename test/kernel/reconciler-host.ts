@@ -46,7 +46,7 @@ export interface HostReport {
 function toReport(report: RoundReport): HostReport {
   return {
     done: report.done,
-    steps: report.changes.map(describeChange),
+    steps: [...report.performed].map(({ change }) => describeChange(change)),
     durationMs: report.durationMs,
     failures: report.failures.map(({ change, reason }) => `${change.what}: ${reason}`),
     faults: report.faults.map(({ reason }) => reason),

@@ -12,7 +12,7 @@
  * hide an equal, and therefore harmless, write.
  */
 import type { KernelOperation } from '../types.ts';
-import { Attributes } from './message.ts';
+import { readU16 } from './message.ts';
 import { AF_BRIDGE } from './rtnetlink/constants.ts';
 
 /** Past this the oldest expectations are given up: their echoes count as foreign, which costs one extra look. */
@@ -26,7 +26,7 @@ export interface EchoListener {
 
 export class Echoes {
   /** How many are expected, by the object's key. */
-  readonly #expected = { new: new Map<string, number>(), delete: new Map<string, number>() };
+  readonly #expected = { new: new Map<number, number>(), delete: new Map<number, number>() };
   readonly #doomed = new Set<string>();
   readonly #listeners = new Set<EchoListener>();
   #runs = 0;
@@ -75,8 +75,8 @@ export class Echoes {
     return result;
   }
 
-  /** `object` by `EchoKeys`. */
-  expect(change: 'new' | 'delete', object: string): void {
+  /** `object` by `echoKey`. */
+  expect(change: 'new' | 'delete', object: number): void {
     const expected = this.#expected[change];
     expected.set(object, (expected.get(object) ?? 0) + 1);
     if (expected.size <= MAX_EXPECTED) return;
@@ -85,7 +85,7 @@ export class Echoes {
   }
 
   /** True, once per expectation, when this change is ours. */
-  recognise(change: 'new' | 'delete', object: string): boolean {
+  recognise(change: 'new' | 'delete', object: number): boolean {
     const expected = this.#expected[change];
     const count = expected.get(object);
     if (count === undefined) return false;
@@ -95,7 +95,7 @@ export class Echoes {
   }
 
   /** The kernel refused the change. */
-  unexpect(change: 'new' | 'delete', object: string): void {
+  unexpect(change: 'new' | 'delete', object: number): void {
     this.recognise(change, object);
   }
 
@@ -124,38 +124,60 @@ export class Echoes {
 const NDMSG_BYTES = 12;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
-/** Family, interface index, an address and a MAC. */
-const KEY_BYTES = 1 + 4 + 16 + 6;
+/** Two different odd numbers, as of any multiplicative hash. */
+const FACTORS = { low: 0xcc9e2d51, high: 0x9e3779b1 } as const;
 
 /**
  * What a neighbour or forwarding entry is known by, read off its message: the same in our request as in the kernel's
- * notification, without making values of either.
+ * notification, without making values of either. `start` and `end` delimit struct ndmsg and its attributes.
+ *
+ * A hash of 53 bits over family, interface index, IP and MAC address, since there are tens of thousands of them: that an
+ * entry of somebody else's is taken for one of 65,536 expected ones has a chance of one in 10^11.
  */
-export class EchoKeys {
-  readonly #attributes = new Attributes();
-  readonly #key = Buffer.alloc(KEY_BYTES);
-  #length = 0;
-
-  /** `start` and `end` delimit struct ndmsg and its attributes. */
-  of(buffer: Buffer, start: number, end: number): string | undefined {
-    if (end - start < NDMSG_BYTES) return undefined;
-    const attributes = this.#attributes.parse(buffer, start + NDMSG_BYTES, end);
-    const family = buffer.readUInt8(start);
-    this.#length = 0;
-    this.#add(buffer, start, start + 1);
-    this.#add(buffer, start + 4, start + 8);
-    const destination = attributes.range(NDA_DST);
-    if (destination !== undefined) this.#add(buffer, destination.start, destination.end);
-    // One MAC address may be behind several IP addresses: a neighbour is known by the latter alone.
-    const hardware = family === AF_BRIDGE ? attributes.range(NDA_LLADDR) : undefined;
-    if (hardware !== undefined) this.#add(buffer, hardware.start, hardware.end);
-    return this.#key.toString('latin1', 0, this.#length);
+export function echoKey(buffer: Buffer, start: number, end: number): number | undefined {
+  if (end - start < NDMSG_BYTES) return undefined;
+  let destination = 0;
+  let hardware = 0;
+  for (let at = start + NDMSG_BYTES; at + 4 <= end;) {
+    const size = readU16(buffer, at);
+    if (size < 4 || at + size > end) break;
+    const type = readU16(buffer, at + 2);
+    if (type === NDA_DST) destination = at;
+    else if (type === NDA_LLADDR) hardware = at;
+    at += (size + 3) & ~3;
   }
+  // One MAC address may be behind several IP addresses: a neighbour is known by the latter alone.
+  if (buffer[start] !== AF_BRIDGE) hardware = 0;
+  const low = laneOf(buffer, start, destination, hardware, FACTORS.low);
+  const high = laneOf(buffer, start, destination, hardware, FACTORS.high);
+  return (high >>> 11) * 2 ** 32 + (low >>> 0);
+}
 
-  #add(buffer: Buffer, start: number, end: number): void {
-    for (let at = start; at < end && this.#length < KEY_BYTES; at++)
-      this.#key[this.#length++] = buffer[at] ?? 0;
-  }
+/** Family, interface index and both attributes in one hash of 32 bits. */
+function laneOf(
+  buffer: Buffer,
+  start: number,
+  destination: number,
+  hardware: number,
+  factor: number,
+): number {
+  const place = mixed(buffer, start + 4, buffer[start] ?? 0, factor);
+  return hashed(buffer, hardware, hashed(buffer, destination, place, factor), factor);
+}
+
+/** The attribute at `at`, 0 = there is none, worked into a hash. */
+function hashed(buffer: Buffer, at: number, hash: number, factor: number): number {
+  const end = at === 0 ? 0 : at + readU16(buffer, at);
+  let result = hash;
+  for (let word = at; word < end; word += 4) result = mixed(buffer, word, result, factor);
+  return result;
+}
+
+/** The four bytes at `at`, worked into a hash. */
+function mixed(buffer: Buffer, at: number, hash: number, factor: number): number {
+  const word = readU16(buffer, at) | (readU16(buffer, at + 2) << 16);
+  const crossed = Math.imul(hash ^ word, factor);
+  return crossed ^ (crossed >>> 15);
 }
 
 /** Every link that an operation on one announces something about. */

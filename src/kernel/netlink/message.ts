@@ -31,11 +31,12 @@ const MAX_WRITER_BYTES = 64 * 1024 * 1024;
 /**
  * Packs messages one behind the other. `begin`/`end` per message, attributes between.
  *
- * Through a DataView, which costs one built-in call per value: thousands of messages are written before any of this is
- * compiled.
+ * Through a DataView, which costs one built-in call per value, and with few calls between: thousands of messages are
+ * written before any of this is compiled.
  */
 export class MessageWriter {
   #buffer: Buffer;
+  #capacity: number;
   #view: DataView;
   #offset = 0;
   #start = 0;
@@ -43,6 +44,7 @@ export class MessageWriter {
 
   constructor(capacityBytes = 4096) {
     this.#buffer = Buffer.alloc(capacityBytes);
+    this.#capacity = capacityBytes;
     this.#view = viewOf(this.#buffer);
   }
 
@@ -67,12 +69,10 @@ export class MessageWriter {
 
   /** The length is written by `end`; port 0 is the kernel. */
   begin(type: number, flags: number, sequence: number): void {
-    this.#reserve(NLMSG_HEADER_BYTES);
-    this.#start = this.#offset;
-    this.#view.setUint32(this.#offset + 4, type | (flags << 16), true);
-    this.#view.setUint32(this.#offset + 8, sequence, true);
-    this.#view.setUint32(this.#offset + 12, 0, true);
-    this.#offset += NLMSG_HEADER_BYTES;
+    this.#start = this.#take(NLMSG_HEADER_BYTES);
+    this.#view.setUint32(this.#start + 4, type | (flags << 16), true);
+    this.#view.setUint32(this.#start + 8, sequence, true);
+    this.#view.setUint32(this.#start + 12, 0, true);
     this.#count++;
   }
 
@@ -94,32 +94,28 @@ export class MessageWriter {
 
   /** Raw bytes of the fixed part of a message; the caller keeps them a multiple of 4. */
   raw8(value: number): void {
-    this.#reserve(1);
-    this.#buffer[this.#offset++] = value;
+    const at = this.#take(1);
+    this.#view.setUint8(at, value);
   }
 
   raw16(value: number): void {
-    this.#reserve(2);
-    this.#view.setUint16(this.#offset, value, true);
-    this.#offset += 2;
+    const at = this.#take(2);
+    this.#view.setUint16(at, value, true);
   }
 
   raw16be(value: number): void {
-    this.#reserve(2);
-    this.#view.setUint16(this.#offset, value);
-    this.#offset += 2;
+    const at = this.#take(2);
+    this.#view.setUint16(at, value);
   }
 
   raw32(value: number): void {
-    this.#reserve(4);
-    this.#view.setUint32(this.#offset, value, true);
-    this.#offset += 4;
+    const at = this.#take(4);
+    this.#view.setUint32(at, value, true);
   }
 
   raw32be(value: number): void {
-    this.#reserve(4);
-    this.#view.setUint32(this.#offset, value);
-    this.#offset += 4;
+    const at = this.#take(4);
+    this.#view.setUint32(at, value);
   }
 
   /** Four bytes in this order. */
@@ -127,42 +123,55 @@ export class MessageWriter {
     this.raw32(first | (second << 8) | (third << 16) | (fourth << 24));
   }
 
+  /** The fixed part of a message, where it has three words. */
+  raw32x3(first: number, second: number, third: number): void {
+    const at = this.#take(12);
+    this.#view.setUint32(at, first, true);
+    this.#view.setUint32(at + 4, second, true);
+    this.#view.setUint32(at + 8, third, true);
+  }
+
   rawBytes(bytes: Uint8Array): void {
-    this.#reserve(bytes.length);
-    this.#buffer.set(bytes, this.#offset);
-    this.#offset += bytes.length;
+    const at = this.#take(bytes.length);
+    this.#buffer.set(bytes, at);
   }
 
   /** Zeroes up to the next multiple of 4. */
   align(): void {
-    this.#reserve(3);
-    while ((this.#offset & 3) !== 0) this.#buffer[this.#offset++] = 0;
+    const end = this.#offset;
+    const zeroes = -end & 3;
+    this.#take(zeroes);
+    this.#buffer.fill(0, end, end + zeroes);
   }
 
   attributeU8(type: number, value: number): void {
-    this.#attributeHeader(type, 1);
-    this.raw32(value & 0xff);
+    const at = this.#take(8);
+    this.#view.setUint32(at, 5 | (type << 16), true);
+    this.#view.setUint32(at + 4, value & 0xff, true);
   }
 
   attributeU16(type: number, value: number): void {
-    this.#attributeHeader(type, 2);
-    this.raw32(value & 0xffff);
+    const at = this.#take(8);
+    this.#view.setUint32(at, 6 | (type << 16), true);
+    this.#view.setUint32(at + 4, value & 0xffff, true);
   }
 
   attributeU16be(type: number, value: number): void {
-    this.#attributeHeader(type, 2);
-    this.raw16be(value);
-    this.raw16(0);
+    const at = this.#take(8);
+    this.#view.setUint32(at, 6 | (type << 16), true);
+    this.#view.setUint32(at + 4, value << 16);
   }
 
   attributeU32(type: number, value: number): void {
-    this.#attributeHeader(type, 4);
-    this.raw32(value);
+    const at = this.#take(8);
+    this.#view.setUint32(at, 8 | (type << 16), true);
+    this.#view.setUint32(at + 4, value, true);
   }
 
   attributeU32be(type: number, value: number): void {
-    this.#attributeHeader(type, 4);
-    this.raw32be(value);
+    const at = this.#take(8);
+    this.#view.setUint32(at, 8 | (type << 16), true);
+    this.#view.setUint32(at + 4, value);
   }
 
   attributeBytes(type: number, bytes: Uint8Array): void {
@@ -174,8 +183,8 @@ export class MessageWriter {
   /** Text with one character per byte. */
   attributePacked(type: number, packed: string): void {
     this.#attributeHeader(type, packed.length);
-    this.#reserve(packed.length);
-    this.#offset += this.#buffer.write(packed, this.#offset, 'latin1');
+    const at = this.#take(packed.length);
+    this.#buffer.write(packed, at, 'latin1');
     this.align();
   }
 
@@ -187,11 +196,10 @@ export class MessageWriter {
 
   /** Six bytes, read off the canonical text without an array between. */
   attributeMac(type: number, mac: Mac): void {
-    this.#attributeHeader(type, 6);
-    this.raw32be(
-      (hexByte(mac, 0) << 24) | (hexByte(mac, 3) << 16) | (hexByte(mac, 6) << 8) | hexByte(mac, 9),
-    );
-    this.raw32be((hexByte(mac, 12) << 24) | (hexByte(mac, 15) << 16));
+    const at = this.#take(12);
+    this.#view.setUint32(at, 10 | (type << 16), true);
+    this.#view.setUint32(at + 4, (hexBytes(mac, 0) << 16) | hexBytes(mac, 6));
+    this.#view.setUint32(at + 8, hexBytes(mac, 12) << 16);
   }
 
   /** UTF-8 with the closing zero that the kernel's NLA_NUL_STRING wants. */
@@ -220,16 +228,20 @@ export class MessageWriter {
     this.raw32((payloadBytes + 4) | (type << 16));
   }
 
-  #reserve(bytes: number): void {
-    const wanted = this.#offset + bytes;
-    if (wanted > this.#buffer.length) this.#grow(wanted);
+  /** Where the next `bytes` go: into another buffer, perhaps, than before this call. */
+  #take(bytes: number): number {
+    const at = this.#offset;
+    this.#offset = at + bytes;
+    if (this.#offset > this.#capacity) this.#grow(this.#offset);
+    return at;
   }
 
   #grow(wanted: number): void {
     assert(wanted <= MAX_WRITER_BYTES, 'a netlink send within its bound');
-    const grown = Buffer.alloc(Math.max(wanted, this.#buffer.length * 2));
-    this.#buffer.copy(grown, 0, 0, this.#offset);
+    const grown = Buffer.alloc(Math.max(wanted, this.#capacity * 2));
+    this.#buffer.copy(grown);
     this.#buffer = grown;
+    this.#capacity = grown.length;
     this.#view = viewOf(grown);
   }
 }
@@ -238,13 +250,20 @@ function viewOf(buffer: Buffer): DataView {
   return new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
-function hexByte(text: string, at: number): number {
-  return (hexDigit(text.charCodeAt(at)) << 4) | hexDigit(text.charCodeAt(at + 1));
-}
+/** Of a lower-case hexadecimal digit, by its character code. */
+const DIGITS = Uint8Array.from(
+  { length: 128 },
+  (_, code) => Number.parseInt(String.fromCharCode(code), 16) || 0,
+);
 
-/** Of a lower-case hexadecimal digit: '0' is 48, 'a' is 97. */
-function hexDigit(code: number): number {
-  return code < 58 ? code - 48 : code - 87;
+/** Two bytes of a MAC address: four digits with a colon in the middle. */
+function hexBytes(mac: Mac, at: number): number {
+  return (
+    ((DIGITS[mac.charCodeAt(at)] ?? 0) << 12) |
+    ((DIGITS[mac.charCodeAt(at + 1)] ?? 0) << 8) |
+    ((DIGITS[mac.charCodeAt(at + 3)] ?? 0) << 4) |
+    (DIGITS[mac.charCodeAt(at + 4)] ?? 0)
+  );
 }
 
 /** One received message; `start` and `end` delimit its payload in the receive buffer. */
@@ -299,7 +318,7 @@ export function forEachAttribute(
 }
 
 /** Within bounds that the caller has checked, and without what Buffer's own reader does beside that. */
-function readU16(buffer: Buffer, at: number): number {
+export function readU16(buffer: Buffer, at: number): number {
   return (buffer[at] ?? 0) | ((buffer[at + 1] ?? 0) << 8);
 }
 

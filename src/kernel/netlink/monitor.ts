@@ -11,7 +11,7 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import { isErrno, type KernelEvent, type Monitor } from '../types.ts';
-import { EchoKeys, type EchoListener, type Echoes } from './echoes.ts';
+import { echoKey, type EchoListener, type Echoes } from './echoes.ts';
 import { NftEventDecoder, RouteEventDecoder, type DecodedEvent } from './events.ts';
 import { forEachMessage, type Message } from './message.ts';
 import { ownFilter } from './own-filter.ts';
@@ -60,7 +60,6 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   readonly #onEvent: (event: KernelEvent) => void;
   readonly #route = new RouteEventDecoder();
   readonly #nft = new NftEventDecoder();
-  readonly #echoKeys = new EchoKeys();
   readonly #names = new Map<number, string>();
   readonly #shown = new Map<number, string>();
   readonly #unwatch: () => void;
@@ -165,7 +164,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     if (type === RTM_NEWLINK || type === RTM_DELLINK) return false;
     if (portId !== 0) return ownPorts.has(portId);
     if ((type !== RTM_NEWNEIGH && type !== RTM_DELNEIGH) || !echoes.expecting) return false;
-    const key = this.#echoKeys.of(buffer, start, end);
+    const key = echoKey(buffer, start, end);
     return key !== undefined && echoes.recognise(type === RTM_NEWNEIGH ? 'new' : 'delete', key);
   }
 

@@ -1,11 +1,13 @@
 /**
  * A list of operations on its way into the kernel.
  *
- * Addresses, routes, rules, neighbours and forwarding entries are packed, many to a send. What fits into one short send
- * goes at once; of more, the kernel works on one send in another thread while the next is being written. Links are made,
- * moved and renamed one by one, in their place, so that what follows can name them.
- * Invariants: order is kept; no send is above SEND_BYTES by more than one message; names are looked up once per send
- * and again after every change of a link, never remembered longer.
+ * Addresses, routes, rules, neighbours and forwarding entries are packed, many to a parcel. What fits into one short send
+ * goes at once. Of more, the kernel works on one parcel in another thread while the next is being written, which goes when
+ * the kernel has done with the one before: the longer that takes, the more goes with the next, so that the two threads
+ * wait for each other as seldom as can be. Links are made, moved and renamed one by one, in their place, so that what
+ * follows can name them.
+ * Invariants: order is kept; no parcel is above PARCEL_BYTES by more than one message; names are looked up once per
+ * parcel and again after every change of a link, never remembered longer.
  */
 import { describeOperation } from '../describe.ts';
 import { kernelErrorOf } from '../errno.ts';
@@ -22,12 +24,14 @@ import { nextTurn, type NetlinkSocket } from './socket.ts';
 const SYNCHRONOUS_BYTES = 8 * 1024;
 /** Most lists are a handful of operations; what needs more grows. */
 const FEW_BYTES = 1024;
-/** Large enough to be worth another thread (0.1 ms), small enough to be written within a millisecond. */
-const SEND_BYTES = 32 * 1024;
-/** The event loop runs at least this often. */
-const HOLD_MS = 4;
-/** Longer than any message of an operation. */
-const MESSAGE_BYTES = 512;
+/** Worth another thread, which costs 0.1 ms: the kernel, if it has nothing to do, takes 1 ms for it. */
+const WORTHWHILE_BYTES = 16 * 1024;
+/** The kernel's answers to it fit into the socket, even if it refuses every message. */
+const PARCEL_BYTES = 512 * 1024;
+/** The event loop runs at least this often; also to hear that the kernel has done with a parcel. */
+const HOLD_MS = 1;
+/** Packing one operation takes about as long as looking at the clock. */
+const PACKED_PER_LOOK = 8;
 
 type LinkDelete = Extract<KernelOperation, { do: 'link-delete' }>;
 
@@ -51,6 +55,8 @@ export class OperationRun {
   #spare: Parcel | undefined;
   #underWay: Promise<void> | undefined;
   #since = performance.now();
+  /** Operations since the last look at the clock. */
+  #unlooked = 0;
 
   constructor(components: OperationComponents) {
     this.#components = components;
@@ -77,13 +83,15 @@ export class OperationRun {
           if (!this.#finishedNow()) await this.#finish();
           this.#record(index, operation, this.#changeLink(operation));
           this.#indexes.clear();
+          this.#unlooked = PACKED_PER_LOOK;
           break;
         default:
           this.#pack(index, operation);
       }
       index++;
-      if (this.#parcel.length >= SEND_BYTES) await this.#ship();
-      if (performance.now() - this.#since > HOLD_MS) await this.#breathe();
+      if (this.#parcel.length >= WORTHWHILE_BYTES && this.#underWay === undefined) this.#ship();
+      if (this.#parcel.length >= PARCEL_BYTES) await this.#delivered();
+      if (this.#isDue()) await this.#breathe();
     }
     if (this.#deletions.length > 0) await this.#deleteLinks();
     if (!this.#finishedNow()) await this.#finish();
@@ -95,8 +103,14 @@ export class OperationRun {
     return operation.do === 'link-set' && !this.#components.echoes.active && isPacked(operation);
   }
 
+  /** True when the event loop has waited long enough. */
+  #isDue(): boolean {
+    if (++this.#unlooked < PACKED_PER_LOOK) return false;
+    this.#unlooked = 0;
+    return performance.now() - this.#since > HOLD_MS;
+  }
+
   async #breathe(): Promise<void> {
-    if (!this.#finishedNow()) await this.#ship();
     await nextTurn();
     // Links may have been renamed or made anew meanwhile.
     this.#indexes.clear();
@@ -111,24 +125,29 @@ export class OperationRun {
   }
 
   async #finish(): Promise<void> {
-    await this.#ship();
-    await this.#underWay;
-    this.#underWay = undefined;
+    while (this.#underWay !== undefined) await this.#delivered();
+    this.#ship();
+    await this.#delivered();
   }
 
-  /** Hands the parcel over to another thread when that has delivered the one before. */
-  async #ship(): Promise<void> {
-    if (this.#underWay !== undefined) {
-      await this.#underWay;
-      this.#since = performance.now();
-    }
+  /** Waits until the kernel has the parcel under way, by when the next one may be. */
+  async #delivered(): Promise<void> {
+    await this.#underWay;
+    this.#since = performance.now();
+  }
+
+  /** Hands the parcel over to another thread, and what has been packed meanwhile after it. */
+  #ship(): void {
     const parcel = this.#parcel;
-    this.#parcel = this.#spare ?? new Parcel(this.#components, { capacityBytes: SEND_BYTES + MESSAGE_BYTES });
+    this.#parcel = this.#spare ?? new Parcel(this.#components, { capacityBytes: WORTHWHILE_BYTES * 2 });
     this.#spare = parcel;
-    this.#underWay = parcel.send(this.#components.bulk(), this.#refused);
+    this.#indexes.clear();
+    this.#underWay = parcel.send(this.#components.bulk(), this.#refused).then(() => {
+      this.#underWay = undefined;
+      if (this.#parcel.length >= WORTHWHILE_BYTES) this.#ship();
+    });
     // A failure is met by whoever waits for it next, which may be a while.
     this.#underWay.catch(() => undefined);
-    this.#indexes.clear();
   }
 
   /** Consecutive deletions wait together. */

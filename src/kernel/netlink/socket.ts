@@ -11,6 +11,7 @@
 import { assert } from '../../base/assert.ts';
 import { errnoNumber, kernelError, kernelErrorOf } from '../errno.ts';
 import * as libc from '../libc.ts';
+import { Datagrams } from './datagrams.ts';
 import {
   Attributes,
   forEachMessage,
@@ -178,6 +179,27 @@ export class NetlinkSocket {
     return this.#exclusively(async () => {
       this.#sent(what, await libc.sendAsync(this.#fd, writer.bytes, writer.length), writer);
       return this.#collect(what, visit);
+    });
+  }
+
+  /**
+   * The same as several datagrams, each handled by itself: `ends` says where in `writer` each of them ends. One hand-over
+   * to another thread for all of them.
+   */
+  exchangeEachAsync(
+    what: string,
+    writer: MessageWriter,
+    ends: readonly number[],
+  ): Promise<readonly Acknowledgement[]> {
+    return this.#exclusively(async () => {
+      for (let sent = 0; sent < ends.length;) {
+        const datagrams = new Datagrams(writer.bytes, ends, sent);
+        const result = await libc.sendmmsgAsync(this.#fd, datagrams.headers, datagrams.count);
+        if (result <= 0) throw kernelError(what, -result);
+        assert(datagrams.areWhole(result), 'a netlink send is whole or not at all');
+        sent += result;
+      }
+      return this.#collect(what, undefined);
     });
   }
 

@@ -32,12 +32,8 @@ export function encodeFdb(
   const replace = what === 'replace';
   const flags = replace ? NLM_F_CREATE | NLM_F_REPLACE : 0;
   writer.begin(replace ? RTM_NEWNEIGH : RTM_DELNEIGH, NLM_F_REQUEST | flags, sequence);
-  ndmsg(writer, {
-    family: AF_BRIDGE,
-    index: linkIndex,
-    state: entry.permanent ? NUD_PERMANENT | NUD_NOARP : NUD_REACHABLE | NUD_NOARP,
-    flags: NTF_SELF,
-  });
+  const state = entry.permanent ? NUD_PERMANENT | NUD_NOARP : NUD_REACHABLE | NUD_NOARP;
+  ndmsg(writer, AF_BRIDGE, linkIndex, state, NTF_SELF);
   writer.attributeMac(NDA_LLADDR, entry.mac);
   writer.attributeIp(NDA_DST, entry.destination);
   writer.end();
@@ -45,7 +41,7 @@ export function encodeFdb(
 
 export function encodeFdbDump(writer: MessageWriter, sequence: number, linkIndex: number): void {
   writer.begin(RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-  ndmsg(writer, { family: AF_BRIDGE, index: 0, state: 0, flags: 0 });
+  ndmsg(writer, AF_BRIDGE, 0, 0, 0);
   writer.attributeU32(NDA_IFINDEX, linkIndex);
   writer.end();
 }

@@ -29,14 +29,15 @@ const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
 const NDMSG_BYTES = 12;
 
-/** The fixed part that neighbours and forwarding entries share. */
+/** The fixed part that neighbours and forwarding entries share; `flags` are NTF_*. */
 export function ndmsg(
   writer: MessageWriter,
-  header: { readonly family: number; readonly index: number; readonly state: number; readonly flags: number },
+  family: number,
+  linkIndex: number,
+  state: number,
+  flags: number,
 ): void {
-  writer.raw32(header.family);
-  writer.raw32(header.index);
-  writer.raw32(header.state | (header.flags << 16));
+  writer.raw32x3(family, linkIndex, state | (flags << 16));
 }
 
 export function encodeNeighbour(
@@ -49,12 +50,8 @@ export function encodeNeighbour(
   const replace = what === 'replace';
   const flags = replace ? NLM_F_CREATE | NLM_F_REPLACE : 0;
   writer.begin(replace ? RTM_NEWNEIGH : RTM_DELNEIGH, NLM_F_REQUEST | flags, sequence);
-  ndmsg(writer, {
-    family: familyNumber(neighbour.address.family),
-    index: linkIndex,
-    state: !replace ? 0 : neighbour.permanent ? NUD_PERMANENT : NUD_REACHABLE,
-    flags: 0,
-  });
+  const state = !replace ? 0 : neighbour.permanent ? NUD_PERMANENT : NUD_REACHABLE;
+  ndmsg(writer, familyNumber(neighbour.address.family), linkIndex, state, 0);
   writer.attributeIp(NDA_DST, neighbour.address);
   if (replace) {
     if (neighbour.mac !== undefined) writer.attributeMac(NDA_LLADDR, neighbour.mac);
@@ -71,7 +68,7 @@ export function encodeNeighbourDump(
   linkIndex: number,
 ): void {
   writer.begin(RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-  ndmsg(writer, { family: familyNumber(family), index: 0, state: 0, flags: 0 });
+  ndmsg(writer, familyNumber(family), 0, 0, 0);
   if (linkIndex !== 0) writer.attributeU32(NDA_IFINDEX, linkIndex);
   writer.end();
 }

@@ -36,20 +36,18 @@ const RTM_F_CLONED = 0x200;
 const RTMSG_BYTES = 12;
 const RTNEXTHOP_BYTES = 8;
 
-interface RouteHeader {
-  readonly family: number;
-  readonly length: number;
-  readonly table: number;
-  readonly protocol: number;
-  readonly scope: number;
-  readonly type: number;
-  readonly flags: number;
-}
-
-function rtmsg(writer: MessageWriter, header: RouteHeader): void {
-  writer.raw8x4(header.family, header.length, 0, 0);
-  writer.raw8x4(header.table < 256 ? header.table : 0, header.protocol, header.scope, header.type);
-  writer.raw32(header.flags);
+/** struct rtmsg of a unicast route; a table that needs more than a byte is told in an attribute. */
+function rtmsg(
+  writer: MessageWriter,
+  family: number,
+  length: number,
+  table: number,
+  protocol: number,
+  scope: number,
+  flags: number,
+): void {
+  const place = (table < 256 ? table : 0) | (protocol << 8) | (scope << 16) | (RTN_UNICAST << 24);
+  writer.raw32x3(family | (length << 8), place, flags);
 }
 
 /** `linkIndex` is that of `route.link`, 0 = none. */
@@ -64,16 +62,11 @@ export function encodeRoute(
   const flags = replace ? NLM_F_CREATE | NLM_F_REPLACE : 0;
   writer.begin(replace ? RTM_NEWROUTE : RTM_DELROUTE, NLM_F_REQUEST | flags, sequence);
   const directScope = route.destination.family === 4 && route.gateway === undefined;
-  rtmsg(writer, {
-    family: familyNumber(route.destination.family),
-    length: route.destination.length,
-    table: route.table,
-    protocol: route.protocol,
-    scope: !replace ? RT_SCOPE_NOWHERE : directScope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
-    type: RTN_UNICAST,
-    flags: replace && route.onlink ? RTNH_F_ONLINK : 0,
-  });
-  if (route.destination.length > 0) writer.attributeIp(RTA_DST, route.destination.network);
+  const scope = !replace ? RT_SCOPE_NOWHERE : directScope ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  const onlink = replace && route.onlink ? RTNH_F_ONLINK : 0;
+  const { family, length, network } = route.destination;
+  rtmsg(writer, familyNumber(family), length, route.table, route.protocol, scope, onlink);
+  if (length > 0) writer.attributeIp(RTA_DST, network);
   if (route.gateway !== undefined) writer.attributeIp(RTA_GATEWAY, route.gateway);
   if (linkIndex !== 0) writer.attributeU32(RTA_OIF, linkIndex);
   if (route.metric !== 0) writer.attributeU32(RTA_PRIORITY, route.metric);
@@ -94,15 +87,8 @@ export function encodeRouteDump(
   filter: RouteFilter,
 ): void {
   writer.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, sequence);
-  rtmsg(writer, {
-    family: familyNumber(family),
-    length: 0,
-    table: filter.table ?? 0,
-    protocol: filter.protocol ?? 0,
-    scope: RT_SCOPE_UNIVERSE,
-    type: RTN_UNICAST,
-    flags: 0,
-  });
+  const { table = 0, protocol = 0 } = filter;
+  rtmsg(writer, familyNumber(family), 0, table, protocol, RT_SCOPE_UNIVERSE, 0);
   if (filter.table !== undefined && filter.table > 255) writer.attributeU32(RTA_TABLE, filter.table);
   writer.end();
 }
