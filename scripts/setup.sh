@@ -49,6 +49,8 @@ want ip iproute2
 want nft nftables
 want runc runc
 want conmon conmon
+# Shell lines of tasks obey SIGTERM by it.
+want tini tini
 want nsenter util-linux
 want mount mount
 want sysctl procps
@@ -67,6 +69,10 @@ fi
 if [ "$need_tests" = yes ]; then
   want containerd containerd
   want podman podman
+  # Images of native containers.
+  want skopeo skopeo
+  want umoci umoci
+  want unzip unzip
   want iperf3 iperf3
   want conntrack conntrack
   want iptables iptables

@@ -111,6 +111,11 @@ export class AttachmentAddresses {
     return subnets.find((subnet) => this.#pool(subnet).exhausted)?.subnet;
   }
 
+  free(subnets: readonly Subnet[]): number {
+    const counts = subnets.map((subnet) => this.#pool(subnet).free);
+    return counts.length === 0 ? 0 : Math.min(...counts.map(Number));
+  }
+
   #take(pool: AddressPool, wanted: IpAddress | undefined, holder: string): IpAddress {
     if (wanted !== undefined) pool.reserve(wanted, holder);
     const address = wanted ?? pool.allocate(holder);

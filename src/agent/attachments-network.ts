@@ -1,7 +1,7 @@
 /** One overlay as attachments see it. */
 import { parsePrefix, type Prefix } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
-import type { AgentOverlay } from '../model/overlay.ts';
+import { LOCAL_BRIDGE, mesosBridgeName, type AgentOverlay } from '../model/overlay.ts';
 import { bridgeMac } from '../overlay/marks.ts';
 import type { Subnet } from './attachments-addresses.ts';
 
@@ -41,6 +41,19 @@ export function networkView(
     bridge: bridge.name,
     bridgeMac: bridgeMac(first.gateway),
     subnets,
+    mtu: init.mtu,
+  };
+}
+
+/** The view of the node-local bridge network. */
+export function localBridgeView(subnet: Prefix, init: { readonly mtu: number }): NetworkView | undefined {
+  const gateway = subnet.at(1);
+  if (gateway === undefined) return undefined;
+  return {
+    name: LOCAL_BRIDGE,
+    bridge: mesosBridgeName(LOCAL_BRIDGE),
+    bridgeMac: bridgeMac(gateway),
+    subnets: [{ subnet, gateway, space: undefined }],
     mtu: init.mtu,
   };
 }

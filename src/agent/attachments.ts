@@ -17,7 +17,7 @@ import { CniError, cniCodes } from '../cni/errors.ts';
 import type { CniRequest } from '../cni/request.ts';
 import { appendResult, emptyResult, type CniResult } from '../cni/result.ts';
 import type { Kernel, NetworkNamespace } from '../kernel/types.ts';
-import type { Endpoint } from '../model/endpoint.ts';
+import type { Endpoint, PortMapping } from '../model/endpoint.ts';
 import type { Attachment } from '../overlay/desired.ts';
 import type { Journal } from '../store/types.ts';
 import { AttachmentAddresses } from './attachments-addresses.ts';
@@ -117,6 +117,19 @@ export class Attachments {
   /** Whether the interface is attached, or about to be. */
   has(interfaceOf: { readonly container: string; readonly ifname: string }): boolean {
     return this.#records.get(attachmentId(interfaceOf)) !== undefined;
+  }
+
+  /** Rejects when a host port is taken by another container or by a process of this host. */
+  async refuseTakenPorts(mappings: readonly PortMapping[], container: string): Promise<void> {
+    if (mappings.length === 0) return;
+    this.#ports.check(mappings);
+    await refuseOccupiedPorts(this.#kernel, mappings, container);
+  }
+
+  /** How many addresses of a network's part of this host are free: of its scarcest family. */
+  freeAddresses(name: string): number {
+    const view = this.#init.network(name);
+    return view === undefined ? 0 : this.#addresses.free(view.subnets);
   }
 
   add(request: CniRequest): Promise<CniResult> {
@@ -252,16 +265,10 @@ export class Attachments {
     const view = await this.#readyView(config.name);
     await this.#clearEarlier(request);
     const inode = await this.#containerNamespace(request.netns);
-    await this.#refuseTakenPorts(request);
+    // Containers before processes: who publishes a port often listens on it as well, to reserve it.
+    await this.refuseTakenPorts(config.ports, request.container);
     const record = await this.#makeOrUndo(this.#plan(request, view, inode));
     return appendResult(config.prevResult ?? emptyResult, resultOf(record, view, config.dns));
-  }
-
-  /** Containers before processes: who publishes a port often listens on it as well, to reserve it. */
-  async #refuseTakenPorts({ config, container }: CniRequest): Promise<void> {
-    if (config.ports.length === 0) return;
-    this.#ports.check(config.ports);
-    await refuseOccupiedPorts(this.#kernel, config.ports, container);
   }
 
   /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */

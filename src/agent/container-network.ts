@@ -1,7 +1,8 @@
-/** A native container's place on its overlay: found, taken and given back by CNI, as any runtime would. */
+/** A native container's places on its networks: found, taken and given back by CNI, as any runtime would. */
 import { PortolanError } from '../base/errors.ts';
 import { parseInterfaceAddress } from '../base/ip.ts';
 import { PLUGIN_TYPE } from '../cni/config.ts';
+import type { PortMapping } from '../model/endpoint.ts';
 import {
   cniAdd,
   cniDelete,
@@ -10,16 +11,19 @@ import {
   type CniRuntimeInit,
   type Conflist,
 } from '../runtime/cni-runtime.ts';
-import type { ContainerRecord } from './container-record.ts';
-
-/** Of the one interface that a native container has. */
-export const IFNAME = 'eth0';
+import type { ContainerInterface, ContainerRecord } from './container-record.ts';
 
 export interface ContainerNetworkInit {
   readonly cniDir: string;
   readonly cni: CniRuntimeInit;
   /** Those of this host, in the order of the cluster's configuration. */
   overlays(): readonly string[];
+}
+
+/** A network that a container shall be on; without a name the first overlay. */
+export interface NetworkWish {
+  readonly name: string | undefined;
+  readonly ports: readonly PortMapping[];
 }
 
 export class ContainerNetwork {
@@ -29,8 +33,24 @@ export class ContainerNetwork {
     this.#init = init;
   }
 
+  /** One interface for each, `eth0` first. */
+  async interfaces(wishes: readonly NetworkWish[]): Promise<ContainerInterface[]> {
+    const interfaces: ContainerInterface[] = [];
+    for (const [i, { name, ports }] of wishes.entries()) {
+      const conflist = await this.#conflist(name);
+      interfaces.push({
+        network: conflist.name,
+        ifname: `eth${i}`,
+        ports: [...ports],
+        conflist: conflist as ContainerInterface['conflist'],
+        addresses: [],
+      });
+    }
+    return interfaces;
+  }
+
   /** The configuration of a network; without a name that of the first overlay. */
-  async conflist(network: string | undefined): Promise<Conflist> {
+  async #conflist(network: string | undefined): Promise<Conflist> {
     const lists = await readConflists(this.#init.cniDir);
     // Without a name it must be an overlay: other runtimes keep their own networks in the same directory.
     const overlays = lists.filter((list) => list.plugins.some((plugin) => plugin.type === PLUGIN_TYPE));
@@ -46,28 +66,42 @@ export class ContainerNetwork {
     });
   }
 
+  /** As of now: the file may have been written anew since the container was made. */
+  async renew(each: ContainerInterface): Promise<void> {
+    each.conflist = (await this.#conflist(each.network)) as ContainerInterface['conflist'];
+  }
+
   /** Notes in the record what ADD gave; writing it down is the caller's. */
-  async attach(record: ContainerRecord): Promise<void> {
-    const result = await cniAdd(record.conflist as Conflist, attachmentOf(record), this.#init.cni);
-    record.result = result as ContainerRecord['result'];
-    record.addresses = result.ips.map((ip) => ip.address);
+  async attach(record: ContainerRecord, each: ContainerInterface): Promise<void> {
+    const attachment = attachmentOf(record, each);
+    const result = await cniAdd(each.conflist as Conflist, attachment, this.#init.cni);
+    each.result = result as ContainerInterface['result'];
+    each.addresses = result.ips.map((ip) => ip.address);
   }
 
   /** DEL is idempotent, so it also follows an ADD that nobody saw the end of. */
   async detach(record: ContainerRecord): Promise<void> {
-    await cniDelete(record.conflist as Conflist, attachmentOf(record), record.result, this.#init.cni);
-    delete record.result;
-    record.addresses = [];
+    for (const each of record.interfaces.toReversed()) {
+      const attachment = attachmentOf(record, each);
+      await cniDelete(each.conflist as Conflist, attachment, each.result, this.#init.cni);
+      delete each.result;
+      each.addresses = [];
+    }
   }
 }
 
-function attachmentOf(record: ContainerRecord): Attachment {
-  const { netns, request } = record;
-  const { ports, labels } = request;
-  return { containerId: record.id, containerName: record.name, netns, ifname: IFNAME, ports, labels };
+function attachmentOf(record: ContainerRecord, each: ContainerInterface): Attachment {
+  const { netns = '', labels } = record;
+  const { ports, ifname } = each;
+  return { containerId: record.id, containerName: record.name, netns, ifname, ports, labels };
+}
+
+/** Of all its interfaces, with prefix length. */
+export function addressesOf(record: ContainerRecord): readonly string[] {
+  return record.interfaces.flatMap((each) => each.addresses);
 }
 
 /** Without prefix length. */
 export function bareAddresses(record: ContainerRecord): readonly string[] {
-  return record.addresses.map((text) => String(parseInterfaceAddress(text)?.address ?? text));
+  return addressesOf(record).map((text) => String(parseInterfaceAddress(text)?.address ?? text));
 }

@@ -214,20 +214,30 @@ describe('what a crash left', () => {
     const upTo = (step: (typeof steps)[number]): boolean => steps.indexOf(step) <= steps.indexOf(last);
     const netns = join(directory, 'run', 'netns', id);
     await mkdir(own, { recursive: true });
+    const place = {
+      network: 'net',
+      ifname: 'eth0',
+      ports: [],
+      addresses: [],
+      conflist: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'portolan-cni' }] },
+    };
+    const user = { uid: 0, gid: 0, groups: [] };
     const record = {
       id,
       name: 'half',
-      network: 'net',
+      hostname: 'half',
+      program: { argv: ['true'], env: {}, cwd: '/', lower: '/', user, mounts: [], tty: false },
+      labels: {},
+      remove: false,
       createdMs: 1,
       netns,
-      addresses: [],
       boot: (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim(),
-      request: containerRequest.parse({ argv: ['true'] }),
-      conflist: { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'portolan-cni' }] },
+      interfaces: [place],
     };
     if (upTo('record')) await writeRecord(own, record);
     if (upTo('namespace')) await createNetns(netns);
-    if (upTo('addresses')) await writeRecord(own, { ...record, result: { ips: [] } });
+    if (upTo('addresses'))
+      await writeRecord(own, { ...record, interfaces: [{ ...place, result: { ips: [] } }] });
     if (upTo('root')) await mountRootfs(rootfsPaths(own), { hostname: 'half', addresses: [] });
     const containers = await open();
     expect(await containers.list()).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * Native containers of this host: `runc` under `conmon`, on a copy-on-write view of the host's root, attached to an
- * overlay by executing the CNI plug-in as any runtime would.
+ * Native containers of this host: `runc` under `conmon`, on a copy-on-write view of the host's root or of an image's,
+ * attached to networks by executing the CNI plug-in as any runtime would, or in the network of the host.
  *
  * Invariants: everything of a container is in its directory or is named after its id (network namespace, cgroup, runc
  * state), so that `destroy` finds it whatever step a crash came after; nothing is remembered only in memory; a container
@@ -19,14 +19,39 @@ import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
 import { readLog } from '../runtime/container-log.ts';
 import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
-import { createNetns, mountRootfs, removeNetns, rewriteHosts, rootfsPaths } from '../runtime/rootfs.ts';
-import { containerPaths, readExitCode, startContainer, type ContainerPaths } from '../runtime/runc.ts';
+import {
+  createNetns,
+  mountRootfs,
+  removeNetns,
+  rewriteHosts,
+  rootfsPaths,
+  unmountRootfs,
+} from '../runtime/rootfs.ts';
+import {
+  containerPaths,
+  isSupervised,
+  readExitCode,
+  startContainer,
+  wasOutOfMemory,
+  type ContainerPaths,
+} from '../runtime/runc.ts';
 import { containersRoot, currentBoot, destroyContainer, netnsPath, runcRoot } from './container-removal.ts';
-import { bareAddresses, ContainerNetwork, IFNAME } from './container-network.ts';
-import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
+import { addressesOf, bareAddresses, ContainerNetwork, type NetworkWish } from './container-network.ts';
+import {
+  listDirectories,
+  readRecord,
+  writeRecord,
+  type ContainerInterface,
+  type ContainerProgram,
+  type ContainerRecord,
+} from './container-record.ts';
 
 export const MAX_CONTAINERS = 4096;
 const SWEEP_MS = 2_000;
+/** As Docker cuts ids. */
+const HOSTNAME_LENGTH = 12;
+/** What a listing says in place of a network. */
+const HOST_NETWORK = 'host';
 
 export interface ContainersComponents {
   readonly log: Log;
@@ -46,8 +71,41 @@ export interface ContainersInit {
   attached(interfaceOf: { readonly container: string; readonly ifname: string }): boolean;
 }
 
+/** A container as whoever makes it wants it. */
+export interface ContainerDraft {
+  /** Hexadecimal; its beginning is its host name unless it is in the host's network. */
+  readonly id: string;
+  readonly name: string;
+  readonly task?: string;
+  readonly program: ContainerProgram;
+  /** None = the host's own network. */
+  readonly networks: readonly NetworkWish[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly remove: boolean;
+}
+
+/** What the agent itself knows of a container. */
+export interface NativeContainer {
+  readonly record: ContainerRecord;
+  readonly state: ContainerInfo['state'];
+  readonly exitCode: number | undefined;
+  /** The kernel has ended a process of it for want of memory. */
+  readonly outOfMemory: boolean;
+  readonly paths: ContainerPaths;
+}
+
 export interface Containers {
   run(request: ContainerRequest): Promise<ContainerInfo>;
+  /** Nothing is left of it when this rejects, or when `signal` is aborted meanwhile. */
+  launch(draft: ContainerDraft, signal?: AbortSignal): Promise<NativeContainer>;
+  /** By id; `undefined` when there is none. */
+  find(id: string): Promise<NativeContainer | undefined>;
+  /** Those that belong to tasks, also those that have ended. */
+  ofTasks(): Promise<readonly NativeContainer[]>;
+  /** Gives back what an ended container holds at once, without waiting for the next look. */
+  release(id: string): Promise<void>;
+  /** Unpacked images that containers stand on. */
+  images(): ReadonlySet<string>;
   list(): Promise<readonly ContainerInfo[]>;
   /** By id, name or the beginning of an id. */
   inspect(reference: string): Promise<ContainerInfo>;
@@ -126,16 +184,67 @@ class NativeContainers implements Containers {
   }
 
   async run(request: ContainerRequest): Promise<ContainerInfo> {
+    const id = Buffer.from(this.#components.random.bytes(6)).toString('hex');
+    const { argv, env, cwd, network, ports, labels, remove } = request;
+    const { record } = await this.launch({
+      id,
+      name: request.name ?? id,
+      program: { argv, env, cwd, lower: '/', user: { uid: 0, gid: 0, groups: [] }, mounts: [], tty: false },
+      networks: [{ name: network, ports }],
+      labels,
+      remove,
+    });
+    return this.#info(record);
+  }
+
+  async launch(draft: ContainerDraft, signal?: AbortSignal): Promise<NativeContainer> {
     if (this.#records.size >= MAX_CONTAINERS)
       throw new PortolanError('exhausted', `Cannot run more than ${MAX_CONTAINERS} containers on one agent`, {
         remedy: 'remove containers that have ended',
       });
-    const id = Buffer.from(this.#components.random.bytes(6)).toString('hex');
-    const record = await this.#draft(id, request);
-    this.#records.set(id, record);
-    await this.#alone(id, () => this.#createOrDestroy(record));
-    this.#components.log.info('Container started', { container: id, name: record.name });
-    return this.#info(record);
+    const record = await this.#draft(draft);
+    this.#records.set(record.id, record);
+    await this.#alone(record.id, () => this.#createOrDestroy(record, signal));
+    this.#components.log.info('Container started', { container: record.id, name: record.name });
+    return this.#view(record);
+  }
+
+  async find(id: string): Promise<NativeContainer | undefined> {
+    const record = this.#records.get(id);
+    return record === undefined ? undefined : this.#view(record);
+  }
+
+  async ofTasks(): Promise<readonly NativeContainer[]> {
+    const records = [...this.#records.values()].filter((record) => record.task !== undefined);
+    return Promise.all(records.map((record) => this.#view(record)));
+  }
+
+  async release(id: string): Promise<void> {
+    const record = this.#records.get(id);
+    if (record !== undefined) await this.#alone(id, () => this.#ended(record));
+  }
+
+  images(): ReadonlySet<string> {
+    return new Set([...this.#records.values()].flatMap(({ program }) => program.image ?? []));
+  }
+
+  async #view(record: ContainerRecord): Promise<NativeContainer> {
+    const paths = this.#paths(record.id);
+    // Agents look at all their containers all the time: one that runs costs no more than a look into /proc.
+    if (this.#state(record, undefined) === 'running')
+      return { record, state: 'running', exitCode: undefined, paths, outOfMemory: false };
+    // Its supervisor writes how it ended, and ends: who looks in between must look once more.
+    const early = await readExitCode(paths);
+    if (early === undefined && record.process !== undefined && (await isSupervised(paths)))
+      return { record, state: 'running', exitCode: undefined, paths, outOfMemory: false };
+    const exitCode = early ?? (await readExitCode(paths));
+    return {
+      record,
+      state: this.#state(record, exitCode),
+      exitCode,
+      paths,
+      outOfMemory: wasOutOfMemory(paths),
+    };
   }
 
   /** One at a time per container: a request and the sweep must not undo each other's work. */
@@ -150,19 +259,19 @@ class NativeContainers implements Containers {
     }
   }
 
-  async #createOrDestroy(record: ContainerRecord): Promise<void> {
+  async #createOrDestroy(record: ContainerRecord, signal: AbortSignal | undefined): Promise<void> {
     try {
-      await this.#create(record);
+      await this.#create(record, signal);
     } catch (error) {
       await this.#discard(record.id, record);
       throw error;
     }
   }
 
-  async #draft(id: string, request: ContainerRequest): Promise<ContainerRecord> {
-    const conflist = await this.#network.conflist(request.network);
-    const name = request.name ?? id;
-    const holder = [...this.#records.values()].find((each) => each.name === name);
+  async #draft(draft: ContainerDraft): Promise<ContainerRecord> {
+    const { id, name, task, program, labels, remove, networks } = draft;
+    const interfaces = await this.#network.interfaces(networks);
+    const holder = [...this.#records.values()].find((each) => each.name === name || each.id === id);
     if (holder !== undefined)
       throw new PortolanError('conflict', `Cannot use the name "${name}": container ${holder.id} has it`, {
         field: 'name',
@@ -171,42 +280,56 @@ class NativeContainers implements Containers {
     return {
       id,
       name,
-      network: conflist.name,
-      request,
+      hostname: task === undefined ? name : id.slice(0, HOSTNAME_LENGTH),
+      ...(task === undefined ? {} : { task }),
+      program,
+      labels,
+      remove,
       boot: this.#boot,
       createdMs: this.#components.clock.wallMs(),
-      netns: netnsPath(this.#init, id),
-      conflist: conflist as ContainerRecord['conflist'],
-      addresses: [],
+      ...(networks.length === 0 ? {} : { netns: netnsPath(this.#init, id) }),
+      interfaces,
     };
   }
 
   /** The record goes to disk before the first thing is made, and again when there is more to undo. */
-  async #create(record: ContainerRecord): Promise<void> {
+  async #create(record: ContainerRecord, signal: AbortSignal | undefined): Promise<void> {
     const directory = join(this.#root, record.id);
     await mkdir(directory, { mode: 0o700 });
     await writeRecord(directory, record);
-    await createNetns(record.netns);
-    await this.#network.attach(record);
-    await writeRecord(directory, record);
+    if (record.netns !== undefined) await createNetns(record.netns);
+    await this.#attachAll(record);
+    signal?.throwIfAborted();
     await mountRootfs(rootfsPaths(directory), {
-      hostname: record.name,
+      hostname: record.hostname,
       addresses: bareAddresses(record),
+      lower: record.program.lower,
+      hostNames: record.netns === undefined,
     });
     await this.#writeBundle(directory, record);
-    record.process = await startContainer(this.#paths(record.id));
+    signal?.throwIfAborted();
+    record.process = await startContainer(this.#paths(record.id), { terminal: record.program.tty });
     await writeRecord(directory, record);
   }
 
+  async #attachAll(record: ContainerRecord): Promise<void> {
+    for (const each of record.interfaces) {
+      await this.#network.attach(record, each);
+      await writeRecord(join(this.#root, record.id), record);
+    }
+  }
+
   async #writeBundle(directory: string, record: ContainerRecord): Promise<void> {
-    const { argv, env, cwd } = record.request;
+    const { argv, env, cwd, user, limits, mounts, tty } = record.program;
     const config = ociConfig({
       argv,
       env,
       cwd,
-      terminal: false,
-      netns: record.netns,
-      hostname: record.name,
+      user,
+      mounts,
+      terminal: tty,
+      ...(limits === undefined ? {} : { limits }),
+      ...(record.netns === undefined ? {} : { netns: record.netns, hostname: record.hostname }),
       rootfs: rootfsPaths(directory).merged,
       cgroup: containerCgroup(record.id),
       hidden: [this.#init.stateDir, '/etc/portolan'],
@@ -267,12 +390,12 @@ class NativeContainers implements Containers {
     return {
       id: record.id,
       name: record.name,
-      network: record.network,
-      argv: record.request.argv,
+      network: record.interfaces.map(({ network }) => network).join(',') || HOST_NETWORK,
+      argv: record.program.argv,
       state,
-      addresses: record.addresses,
-      ports: record.request.ports,
-      labels: record.request.labels,
+      addresses: [...addressesOf(record)],
+      ports: record.interfaces.flatMap(({ ports }) => ports),
+      labels: record.labels,
       ...(state === 'running' && record.process !== undefined ? { pid: record.process.pid } : {}),
       ...(exitCode === undefined ? {} : { exitCode }),
       createdMs: record.createdMs,
@@ -298,7 +421,7 @@ class NativeContainers implements Containers {
   /** Gives its addresses back. */
   async #release(record: ContainerRecord): Promise<void> {
     await this.#network.detach(record);
-    await removeNetns(record.netns);
+    if (record.netns !== undefined) await removeNetns(record.netns);
   }
 
   /** Looks again and again for containers that have ended: their addresses go back, their logs stay until `rm`. */
@@ -314,7 +437,7 @@ class NativeContainers implements Containers {
     for (const record of this.#records.values()) {
       if (this.#turns.has(record.id) || record.process === undefined) continue;
       if (record.boot === this.#boot && isRunning(record.process)) await this.#keepAttached(record);
-      else if (record.result !== undefined || record.request.remove)
+      else if (holdsSomething(record) || record.remove)
         await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
           this.#failed(record.id, error),
         );
@@ -323,47 +446,55 @@ class NativeContainers implements Containers {
 
   /** A container whose addresses became somebody else's gets others. */
   async #keepAttached(record: ContainerRecord): Promise<void> {
-    if (record.result !== undefined && this.#init.attached({ container: record.id, ifname: IFNAME })) return;
-    const was = record.addresses;
-    const fields = { container: record.id, name: record.name };
+    const container = record.id;
+    const lost = record.interfaces.filter(
+      ({ result, ifname }) => result === undefined || !this.#init.attached({ container, ifname }),
+    );
+    if (lost.length === 0) return;
+    const was = lost.flatMap(({ addresses }) => addresses);
+    const fields = { container, name: record.name, was };
     try {
-      await this.#alone(record.id, () => this.#attachAgain(record));
-      this.#components.log.warn('Container was given other addresses', {
-        ...fields,
-        was,
-        addresses: record.addresses,
-      });
+      await this.#alone(container, () => this.#attachAgain(record, lost));
+      const addresses = addressesOf(record);
+      this.#components.log.warn('Container was given other addresses', { ...fields, addresses });
     } catch (error) {
       if (was.length > 0)
         this.#components.log.warn('Container has no network until it can be attached again', {
           ...fields,
-          was,
           error,
         });
     }
   }
 
-  async #attachAgain(record: ContainerRecord): Promise<void> {
+  async #attachAgain(record: ContainerRecord, lost: readonly ContainerInterface[]): Promise<void> {
     const directory = join(this.#root, record.id);
-    delete record.result;
-    record.addresses = [];
+    for (const each of lost) {
+      delete each.result;
+      each.addresses = [];
+    }
     await writeRecord(directory, record);
-    record.conflist = (await this.#network.conflist(record.network)) as ContainerRecord['conflist'];
-    await this.#network.attach(record);
-    await writeRecord(directory, record);
-    await rewriteHosts(rootfsPaths(directory), { hostname: record.name, addresses: bareAddresses(record) });
+    for (const each of lost) {
+      await this.#network.renew(each);
+      await this.#network.attach(record, each);
+      await writeRecord(directory, record);
+    }
+    const files = { hostname: record.hostname, addresses: bareAddresses(record) };
+    await rewriteHosts(rootfsPaths(directory), files);
   }
 
   async #ended(record: ContainerRecord): Promise<void> {
-    const { id, name, request } = record;
-    // It may have been removed while this waited for its turn.
-    if (this.#records.get(id) !== record) return;
-    if (request.remove) {
+    const { id, name } = record;
+    // It may have been removed, or been through this, while this waited for its turn.
+    if (this.#records.get(id) !== record || !(holdsSomething(record) || record.remove)) return;
+    if (record.remove) {
       await this.#destroy(id, record);
       this.#records.delete(id);
     } else {
+      const directory = join(this.#root, id);
       await this.#release(record);
-      await writeRecord(join(this.#root, id), record);
+      await unmountRootfs(rootfsPaths(directory));
+      record.released = true;
+      await writeRecord(directory, record);
     }
     this.#components.log.info('Container has ended', { container: id, name });
   }
@@ -380,4 +511,9 @@ class NativeContainers implements Containers {
     this.#timer?.cancel();
     return Promise.resolve();
   }
+}
+
+/** An ended container that nobody has looked at yet. */
+function holdsSomething(record: ContainerRecord): boolean {
+  return record.released !== true;
 }

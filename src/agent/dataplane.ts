@@ -1,7 +1,7 @@
 /**
  * What this host's kernel should hold and who brings it there: overlay states, attachments, desired state, reconciler.
  */
-import type { Prefix } from '../base/ip.ts';
+import { prefix, type Prefix } from '../base/ip.ts';
 import { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { KernelEvent } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
@@ -40,12 +40,14 @@ export async function openDataplane(
   const { kernel, journal, clock, random, log, metrics } = components;
   const { config } = init;
   const { grants, records, underlay, node } = membership;
+  const localBridge = { localBridge: prefix(config.local_bridge) };
   const states = new OverlayStates({
     grant: () => grants.current(),
     health: () => reconciler.status().last?.overlays ?? new Map(),
     docker: () => init.docker(),
     underlay: () => underlay.current(),
     network: config.network_config,
+    ...localBridge,
   });
   const attachments = new Attachments(
     { kernel, journal, clock, log, metrics },
@@ -71,6 +73,7 @@ export async function openDataplane(
       underlay: () => underlay.current(),
       attachments: () => attachments.desired(),
       vips: () => init.vips(),
+      ...localBridge,
     },
   );
   const reconciler = createReconciler(

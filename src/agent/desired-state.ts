@@ -25,6 +25,7 @@ export interface DesiredStateInit {
   underlay(): Underlay | undefined;
   attachments(): readonly Attachment[];
   vips(): readonly Prefix[];
+  readonly localBridge?: Prefix;
 }
 
 export class DesiredStateCache {
@@ -56,8 +57,9 @@ export class DesiredStateCache {
   }
 
   #input(underlay: Underlay): CompileInput {
-    const { node, network } = this.#init;
+    const { node, network, localBridge } = this.#init;
     return {
+      ...(localBridge === undefined ? {} : { localBridge }),
       node,
       grant: this.#init.grant(),
       records: this.#init.records(),

@@ -17,6 +17,7 @@ import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Nft } from '../kernel/nft/types.ts';
 import type { Endpoint } from '../model/endpoint.ts';
+import { LOCAL_BRIDGE } from '../model/overlay.ts';
 import { legacyTables } from '../runtime/legacy-tables.ts';
 import type {
   Docker,
@@ -303,8 +304,9 @@ class Networks implements DockerNetworks {
 
   /** Without a wish nothing is touched: an agent that has just started must not shut the way for running containers. */
   async #ensureIsolation(dockerRuns: boolean): Promise<void> {
-    const overlays = this.#init.networks().map(({ name, subnets }) => ({ name, dockerSubnets: subnets }));
-    if (overlays.length === 0) return;
+    const offered = this.#init.networks().map(({ name, subnets }) => ({ name, dockerSubnets: subnets }));
+    if (offered.length === 0) return;
+    const overlays = [...offered, { name: LOCAL_BRIDGE, dockerSubnets: [] }];
     const before = this.#isolationReport.problem;
     try {
       this.#isolationReport = await this.#isolation.ensure(overlays, dockerRuns);

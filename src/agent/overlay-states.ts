@@ -4,10 +4,16 @@
  * An overlay is STATUS_OK when everything of it is in the kernel and Docker, where it answers, offers it. Docker that is
  * absent fails nothing: the overlay is whole for all other runtimes.
  */
-import type { AgentNetworkConfig, AgentOverlay, OverlayState } from '../model/overlay.ts';
+import type { Prefix } from '../base/ip.ts';
+import {
+  LOCAL_BRIDGE,
+  type AgentNetworkConfig,
+  type AgentOverlay,
+  type OverlayState,
+} from '../model/overlay.ts';
 import type { Grant } from '../overlay/desired.ts';
 import { IPV6_MTU_MIN, mtus } from '../overlay/mtu.ts';
-import { networkView, type NetworkView } from './attachments-network.ts';
+import { localBridgeView, networkView, type NetworkView } from './attachments-network.ts';
 import type { OverlayHealth } from './blame.ts';
 import { dockerNetworkWish, type DockerNetworkWish } from './docker-network-plan.ts';
 import type { DockerNetworkStatus } from './docker-network.ts';
@@ -20,6 +26,8 @@ export interface OverlayStatesInit {
   docker(): readonly DockerNetworkStatus[];
   underlay(): Underlay;
   readonly network: AgentNetworkConfig;
+  /** Of the node-local bridge network; absent = this host has none. */
+  readonly localBridge?: Prefix;
 }
 
 export class OverlayStates {
@@ -41,17 +49,14 @@ export class OverlayStates {
 
   /** Names of the overlays that runtimes may attach containers to through CNI. */
   cniNetworks(): readonly string[] {
-    return this.#granted()
-      .map((overlay) => overlay.info.name)
-      .filter((name) => this.network(name) !== undefined);
+    return [...this.#granted().map((overlay) => overlay.info.name), LOCAL_BRIDGE].filter(
+      (name) => this.network(name) !== undefined,
+    );
   }
 
   network(name: string): NetworkView | undefined {
     if (!this.#init.network.mesos_bridge) return undefined;
-    const overlay = this.#granted().find((each) => each.info.name === name);
-    if (overlay === undefined) return undefined;
-    const { container } = this.#mtus(overlay);
-    const view = networkView(overlay, { mtu: container, ipv6: this.#ipv6(container) });
+    const view = this.#view(name);
     if (view === undefined) return undefined;
     const health = this.#init.health().get(name);
     if (health?.ok === true) return view;
@@ -59,6 +64,16 @@ export class OverlayStates {
       ...view,
       notReady: { reason: health?.error ?? 'it is being configured', limited: health !== undefined },
     };
+  }
+
+  #view(name: string): NetworkView | undefined {
+    const local = name === LOCAL_BRIDGE ? this.#init.localBridge : undefined;
+    // The local bridge stands beside the overlays: without any, nothing of ours is in the kernel.
+    const overlay = this.#granted().find((each) => local !== undefined || each.info.name === name);
+    if (overlay === undefined) return undefined;
+    const { container } = this.#mtus(overlay);
+    if (local !== undefined) return localBridgeView(local, { mtu: container });
+    return networkView(overlay, { mtu: container, ipv6: this.#ipv6(container) });
   }
 
   dockerWishes(): readonly DockerNetworkWish[] {

@@ -17,6 +17,9 @@ import { openContainers } from './containers.ts';
 import type { GrantKeeper } from './grant-keeper.ts';
 import { agentView } from './session-view.ts';
 import type { OnClose, Parts, SessionComponents } from './session.ts';
+import { openTasks } from './tasks/open.ts';
+import { addLocalTaskRoutes, addTaskRoutes } from './tasks/tasks-api.ts';
+import type { Tasks } from './tasks/tasks.ts';
 import { addTraceRoutes, createTracer } from './trace/api.ts';
 import { listenHost } from './underlay.ts';
 
@@ -29,13 +32,13 @@ export async function serveAgent(
   config: AgentConfig,
   parts: Parts,
   onClose: OnClose,
-): Promise<void> {
+): Promise<Tasks> {
   const { log, metrics, clock } = components;
   await installPlugin(existsSync(builtPlugin) ? builtPlugin : shellPlugin, config.cni_bin_dir);
   const verbs = verbsOnceGranted(parts.attachments, parts.grants);
   const cni = await serveCni({ verbs, clock, log, metrics }, join(config.run_dir, 'cni.sock'));
   onClose(() => cni.close());
-  await serveApis(components, config, parts, onClose);
+  return serveApis(components, config, parts, onClose);
 }
 
 /** The same API on both; containers only on the socket: whoever may start one is root. */
@@ -44,17 +47,10 @@ async function serveApis(
   config: AgentConfig,
   parts: Parts,
   onClose: OnClose,
-): Promise<void> {
+): Promise<Tasks> {
   const { log, metrics, clock, random } = components;
   const view = agentView(parts, { clock });
   const tracer = createTracer(components.kernel, parts);
-  const app = (): Hono => {
-    const made = createApp({ log });
-    addAgentRoutes(made, { metrics, view });
-    addAppliedRoutes(made, parts);
-    addTraceRoutes(made, tracer);
-    return made;
-  };
   const containers = await openContainers(
     { log: log.child('containers'), clock, random },
     {
@@ -66,14 +62,25 @@ async function serveApis(
     },
   );
   onClose(() => containers.close());
+  const tasks = await openTasks(components, { config, parts, containers }, onClose);
+  const app = (): Hono => {
+    const made = createApp({ log });
+    addAgentRoutes(made, { metrics, view });
+    addAppliedRoutes(made, parts);
+    addTraceRoutes(made, tracer);
+    addTaskRoutes(made, { tasks });
+    return made;
+  };
   const local = app();
   addContainerRoutes(local, { containers });
+  addLocalTaskRoutes(local, { tasks });
   local.post('/v1/leave', async (context) => context.json(await parts.leave()));
   const socket = await listenUnix(local, join(config.run_dir, 'agent.sock'));
   onClose(() => socket.close());
   const host = listenHost(config.address, parts.underlay.current());
   const tcp = await listenTcp(app(), { host, port: config.http_port });
   onClose(() => tcp.close());
+  return tasks;
 }
 
 /** Before the first grant a runtime is told to come back, not that its network does not exist. */

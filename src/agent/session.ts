@@ -17,7 +17,7 @@ import type { NodeId } from '../model/names.ts';
 import { LEAVE_PATH } from '../model/trust.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
-import type { AgentOverlay } from '../model/overlay.ts';
+import { LOCAL_BRIDGE, type AgentOverlay } from '../model/overlay.ts';
 import type { NodeRecord } from '../model/record.ts';
 import type { UpdateAgentOverlays } from '../model/registration.ts';
 import { openDocker } from '../runtime/docker.ts';
@@ -32,6 +32,7 @@ import { createPublisher } from './publisher.ts';
 import { ReachTeller } from './reach-teller.ts';
 import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
+import type { Tasks } from './tasks/tasks.ts';
 import type { NodeTrust } from './trust.ts';
 import { vipSurroundings } from './vip-surroundings.ts';
 import { Vips } from './vips.ts';
@@ -68,6 +69,8 @@ export interface Parts extends Membership, Dataplane {
   readonly vips: Vips;
   readonly docker: DockerNetworks | undefined;
   readonly registration: Registration;
+  /** `host:port`, as known now. */
+  masters(): readonly string[];
   /** When this node's certificate ends. Wall time, ms. */
   readonly certificateEnds: () => number;
   /** Has the masters remove this node; resolves when that is committed. */
@@ -88,7 +91,11 @@ export async function openSession(components: SessionComponents, init: SessionIn
   }
 }
 
-async function open(components: SessionComponents, init: SessionInit, onClose: OnClose): Promise<Parts> {
+async function open(
+  components: SessionComponents,
+  init: SessionInit,
+  onClose: OnClose,
+): Promise<Parts & { readonly tasks: Tasks }> {
   const { log } = components;
   const { config } = init;
   const later: { parts?: Parts; announcer?: Announcer } = {};
@@ -127,15 +134,7 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
   const docker = config.docker.enabled
     ? openDockerNetworks(components, config, dataplane, announcer)
     : undefined;
-  const vips = new Vips(
-    { ...components, log: log.child('vips'), records: membership.records },
-    {
-      node: membership.node,
-      config: config.vips,
-      surroundings: () => vipSurroundings(membership),
-      onRoutes: () => dataplane.refresh('virtual addresses changed'),
-    },
-  );
+  const vips = openVips(components, config, membership, dataplane);
   onClose(() => vips.close());
   const bringAbout = async (): Promise<readonly AgentOverlay[]> => {
     dataplane.refresh('grant');
@@ -154,17 +153,18 @@ async function open(components: SessionComponents, init: SessionInit, onClose: O
     vips,
     docker,
     registration,
+    masters: () => knownMasters(components, config, membership),
     leave,
     certificateEnds: () => components.trust.expiresAt(),
   };
   later.parts = parts;
   later.announcer = announcer;
-  await begin(components, config, parts, bringAbout, onClose);
-  components.trust.startRenewal(() => knownMasters(components, config, membership));
+  const tasks = await begin(components, config, parts, bringAbout, onClose);
+  components.trust.startRenewal(() => parts.masters());
   announcer.attachmentsSoon();
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
-  return parts;
+  return { ...parts, tasks };
 }
 
 /** Everything is wired: the kernel first, then whoever may ask for something. */
@@ -174,7 +174,7 @@ async function begin(
   parts: Parts,
   bringAbout: () => Promise<readonly AgentOverlay[]>,
   onClose: OnClose,
-): Promise<void> {
+): Promise<Tasks> {
   await parts.reconciler.start();
   onClose(() => parts.reconciler.stop());
   tellOthers(components, parts, onClose);
@@ -191,9 +191,10 @@ async function begin(
   onClose(() => parts.attachments.close());
   parts.docker?.start();
   onClose(() => parts.docker?.stop());
-  await serveAgent(components, config, parts, onClose);
+  const tasks = await serveAgent(components, config, parts, onClose);
   parts.registration.start();
   onClose(() => parts.registration.stop());
+  return tasks;
 }
 
 /** For operators and callers: what is applied here, and whom this agent cannot reach. */
@@ -230,8 +231,26 @@ function openAnnouncer(
       }),
       overlays: () => dataplane.states.usable(),
       grantEpoch: () => grants.current()?.epoch,
-      attachments: () => dataplane.attachments.list(),
+      // Nobody else can reach what is on the node-local bridge.
+      attachments: () => dataplane.attachments.list().filter(({ network }) => network !== LOCAL_BRIDGE),
       removed: () => records.removed().has(node),
+    },
+  );
+}
+
+function openVips(
+  components: SessionComponents,
+  config: AgentConfig,
+  membership: Membership,
+  dataplane: Dataplane,
+): Vips {
+  return new Vips(
+    { ...components, log: components.log.child('vips'), records: membership.records },
+    {
+      node: membership.node,
+      config: config.vips,
+      surroundings: () => vipSurroundings(membership),
+      onRoutes: () => dataplane.refresh('virtual addresses changed'),
     },
   );
 }
@@ -318,7 +337,8 @@ async function leaveCluster(
   throw failure as Error;
 }
 
-async function forget(parts: Parts): Promise<void> {
+async function forget(parts: Parts & { readonly tasks: Tasks }): Promise<void> {
+  await parts.tasks.forgetAll();
   await parts.grants.drop();
   await parts.attachments.forgetAll();
   parts.vips.refresh();

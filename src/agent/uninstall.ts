@@ -14,6 +14,7 @@ import type { Metrics } from '../base/metrics.ts';
 import { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
+import { LOCAL_BRIDGE } from '../model/overlay.ts';
 import { openDocker } from '../runtime/docker.ts';
 import { legacyTables } from '../runtime/legacy-tables.ts';
 import type { Docker } from '../runtime/types.ts';
@@ -61,10 +62,10 @@ export async function uninstall(
   }
   const containers = await destroyAllContainers(places);
   const granted = new GrantKeeper({ journal }).current()?.overlays ?? [];
-  const docker = await removeDockerNetworks(
-    config,
-    granted.map((overlay) => overlay.info.name),
-  );
+  const docker = await removeDockerNetworks(config, [
+    ...granted.map((overlay) => overlay.info.name),
+    LOCAL_BRIDGE,
+  ]);
   await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
   const sysctls = new SysctlMemory({ namespace: kernel, journal });
   await new VipTables({ nft: kernel.nft, journal, log }).remove();

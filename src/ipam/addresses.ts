@@ -112,7 +112,12 @@ export class AddressPool {
   }
 
   get exhausted(): boolean {
-    return this.#freeCount() === 0n;
+    return this.free === 0n;
+  }
+
+  /** How many more containers can have one. */
+  get free(): bigint {
+    return this.capacity - BigInt(this.#heldHosts());
   }
 
   #hold(offset: bigint, holder: string): void {
@@ -129,10 +134,6 @@ export class AddressPool {
     if (oldest !== undefined) this.#quarantine.delete(oldest);
   }
 
-  #freeCount(): bigint {
-    return this.capacity - BigInt(this.#heldHosts());
-  }
-
   /** Restored attachments may hold what is no host address any more (the gateway moved): they take no room. */
   #heldHosts(): number {
     let held = this.#holders.size;
@@ -145,7 +146,7 @@ export class AddressPool {
   }
 
   #nextFresh(): bigint | undefined {
-    if (this.#freeCount() <= BigInt(this.#quarantine.size)) return undefined;
+    if (this.free <= BigInt(this.#quarantine.size)) return undefined;
     let offset = this.#next;
     for (;;) {
       if (offset > this.#last) offset = this.#first;

@@ -48,6 +48,7 @@ export function renderAgentConfig(
 ): string {
   const onMaster = {
     network_config: { mesos_bridge: false, docker_bridge: false },
+    tasks: false,
   };
   return JSON.stringify({
     masters: masterApis(hosts),

@@ -53,6 +53,8 @@ export const agentConfig = z.strictObject({
   gossip_port: port.default(GOSSIP_PORT),
   network_config: agentNetworkConfig.prefault({}),
   max_configuration_attempts: z.int().min(0).max(10).default(4),
+  /** The same on every host: containers in the mode `container/bridge` are reached by ports of their host only. */
+  local_bridge: prefixText.default('172.31.254.0/24'),
   docker: z
     .strictObject({
       enabled: z.boolean().default(true),
@@ -60,6 +62,23 @@ export const agentConfig = z.strictObject({
     })
     .prefault({}),
   vips: vipsConfig,
+  /** What masters may run here; absent members are found out. */
+  resources: z
+    .strictObject({
+      cpus: z.number().nonnegative().optional(),
+      mem_mib: z.number().nonnegative().optional(),
+      disk_mib: z.number().nonnegative().optional(),
+      gpus: z.int().nonnegative().default(0),
+      /** Host ports, both ends included. */
+      ports: z.array(z.tuple([port, port])).default([[31_000, 32_000]]),
+    })
+    .prefault({}),
+  /** For constraints: `rack: r1`. */
+  attributes: z.record(z.string(), z.union([z.string(), z.number().transform(String)])).default({}),
+  region: z.string().optional(),
+  zone: z.string().optional(),
+  /** False = masters run nothing here; containers started by hand are not concerned. */
+  tasks: z.boolean().default(true),
   log_level: logLevel,
 });
 export type AgentConfig = z.infer<typeof agentConfig>;

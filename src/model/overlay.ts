@@ -78,6 +78,12 @@ export const agentNetworkConfig = z.strictObject({
 });
 export type AgentNetworkConfig = z.infer<typeof agentNetworkConfig>;
 
+/**
+ * The node-local network of the mode `container/bridge`, as the reference names it: every host has the same addresses
+ * in it, which nobody else can reach, so that whatever leaves it bears the host's.
+ */
+export const LOCAL_BRIDGE = 'mesos-bridge';
+
 export const VXLAN_VNI = 1024;
 export const VXLAN_PORT = 64_000;
 export const VTEP_NAME = 'vtep1024';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ip } from '../base/ip.ts';
+import { ip, prefix } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
 import { agentNetworkConfig } from '../model/overlay.ts';
 import { attachmentOf, grantOf, inputWith, nodeId, nodeRecords, recordOf } from './arbitrary.ts';
@@ -51,6 +51,26 @@ describe('compile for this node', () => {
     ]) {
       expect(state.links.map(({ name }) => name)).toEqual(['vtep1024']);
       expect(state.routes).toHaveLength(3);
+    }
+  });
+
+  it('wants the local bridge beside those of overlays, outside their spaces, and hides what is on it', () => {
+    const state = compileWith([2], { localBridge: prefix('172.31.254.0/24') });
+    expect(linkOf(state, 'm-mesos-bridge')).toMatchObject({ alias: 'portolan:bridge/mesos-bridge' });
+    expect(state.addresses.map(({ address }) => String(address))).toContain('172.31.254.1/24');
+    expect(elementsOf(state, 'local4')).toEqual(['172.31.254.0/24']);
+    expect(elementsOf(state, 'overlays4')).not.toContain('172.31.254.0/24');
+    expect(state.faults).toEqual([]);
+  });
+
+  it('wants no local bridge that overlaps an overlay or holds the host, and says so', () => {
+    for (const [subnet, what] of [
+      ['9.7.0.0/24', 'overlay 9.0.0.0/8'],
+      ['10.0.0.0/24', "this host's own address"],
+    ] as const) {
+      const state = compileWith([2], { localBridge: prefix(subnet) });
+      expect(linkOf(state, 'm-mesos-bridge')).toBeUndefined();
+      expect(state.faults.find(({ overlay }) => overlay === 'mesos-bridge')?.reason).toContain(what);
     }
   });
 

@@ -62,6 +62,8 @@ export interface CompileInput {
   /** Virtual addresses: routed, so that this host's own connections to them come as far as the rules. */
   readonly vips: readonly Prefix[];
   readonly network: AgentNetworkConfig;
+  /** Of the node-local bridge network; absent = this host has none. */
+  readonly localBridge?: Prefix;
 }
 
 export interface DesiredSysctl {

@@ -4,7 +4,7 @@ import { InterfaceAddress, parseInterfaceAddress, parsePrefix, prefix } from '..
 import type { IpAddress, Prefix } from '../base/ip.ts';
 import { parseMac } from '../base/mac.ts';
 import type { Mac } from '../base/mac.ts';
-import type { AgentOverlay, VxlanInfo } from '../model/overlay.ts';
+import { LOCAL_BRIDGE, mesosBridgeName, type AgentOverlay, type VxlanInfo } from '../model/overlay.ts';
 import type { CompileInput, DesiredOverlay, Fault, Grant } from './desired.ts';
 import { IPV6_MTU_MIN, mtus } from './mtu.ts';
 
@@ -48,14 +48,15 @@ export function parseGrant(input: CompileInput, grant: Grant): Local {
   return {
     vtep: parseVtep(first, backends, mtu.vtep, ipv6),
     bridges: input.network.mesos_bridge
-      ? grant.overlays.flatMap((overlay) => parseBridge(overlay, ipv6))
+      ? [...grant.overlays.flatMap((overlay) => parseBridge(overlay, ipv6)), ...localBridge(input, grant)]
       : [],
-    overlays: grant.overlays.map(parseOverlay),
+    overlays: [...grant.overlays.map(parseOverlay), ...localNetwork(input)],
     containerMtu: mtu.container,
     ipv6,
     faults: [
       ...(tooSmall ? grant.overlays.flatMap((overlay) => ipv6Fault(overlay, mtu.container)) : []),
       ...grant.overlays.flatMap((overlay) => overlapFault(overlay, input.underlay.address)),
+      ...localBridgeFault(input, grant),
     ],
   };
 }
@@ -90,6 +91,32 @@ function parseBridge(overlay: AgentOverlay, ipv6: boolean): readonly Bridge[] {
     return gateway === undefined ? [] : [new InterfaceAddress(gateway, half.length)];
   });
   return gateways.length === 0 ? [] : [{ name: info.name, overlay: overlay.info.name, gateways }];
+}
+
+/** Beside the overlays, and made like one; that it has no space of the cluster's is what sets it apart. */
+function localBridge(input: CompileInput, grant: Grant): readonly Bridge[] {
+  const { localBridge: subnet } = input;
+  const gateway = subnet?.at(1);
+  if (subnet === undefined || gateway === undefined || localBridgeFault(input, grant).length > 0) return [];
+  const name = mesosBridgeName(LOCAL_BRIDGE);
+  return [{ name, overlay: LOCAL_BRIDGE, gateways: [new InterfaceAddress(gateway, subnet.length)] }];
+}
+
+/** The rest of the host works all the same; what wants that bridge is told. */
+function localBridgeFault({ localBridge: subnet, underlay }: CompileInput, grant: Grant): readonly Fault[] {
+  if (subnet === undefined) return [];
+  const spaces = grant.overlays.flatMap((overlay) => parseOverlay(overlay).spaces);
+  const space = spaces.find((each) => each.overlaps(subnet));
+  const inside = subnet.contains(underlay.address);
+  if (space === undefined && !inside) return [];
+  const what =
+    space === undefined ? `this host's own address ${String(underlay.address)}` : `overlay ${String(space)}`;
+  const reason = `local_bridge ${String(subnet)} overlaps ${what}: give it another space in the agent's configuration`;
+  return [{ overlay: LOCAL_BRIDGE, reason }];
+}
+
+function localNetwork({ localBridge: subnet, network }: CompileInput): readonly DesiredOverlay[] {
+  return subnet === undefined || !network.mesos_bridge ? [] : [{ name: LOCAL_BRIDGE, spaces: [] }];
 }
 
 function parseOverlay({ info }: AgentOverlay): DesiredOverlay {

@@ -21,6 +21,8 @@ export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
 /** The whole spaces of all overlays. */
 export const overlays4: NftSet = { name: 'overlays4', key: ['ipv4_addr'], interval: true };
 export const overlays6: NftSet = { name: 'overlays6', key: ['ipv6_addr'], interval: true };
+/** What only this host can reach: the node-local bridge's own. */
+export const local4: NftSet = { name: 'local4', key: ['ipv4_addr'], interval: true };
 /** Our bridges of this host, which have `route_localnet`. */
 export const bridges: NftSet = { name: 'bridges', key: ['ifname'] };
 /** Source and destination on the same bridge: each local subnet with itself. */
@@ -74,6 +76,7 @@ function sets({ overlays, portMappings }: RulesetInput): NftTable['sets'] {
   return [
     { ...overlays4, elements: outermost(overlays.map(({ space }) => space)).map(alone) },
     { ...overlays6, elements: outermost(overlays.map(({ space6 }) => space6)).map(alone) },
+    { ...local4, elements: outermost(local.map(unreachable)).map(alone) },
     { ...bridges, elements: bridgeNames(overlays).map((name) => ({ key: [name] })) },
     { ...sameBridge4, elements: outermost(local.map(({ subnet }) => subnet)).map(withItself) },
     { ...sameBridge6, elements: outermost(local.map(({ subnet6 }) => subnet6)).map(withItself) },
@@ -84,6 +87,9 @@ function sets({ overlays, portMappings }: RulesetInput): NftTable['sets'] {
   ];
 }
 
+/** A bridge whose network has no space of the cluster's: nobody else has a route to it. */
+const unreachable = ({ space, space6, subnet }: RulesetOverlay): Prefix | undefined =>
+  space === undefined && space6 === undefined ? subnet : undefined;
 const alone = (prefix: Prefix): NftElement => ({ key: [prefix] });
 const withItself = (prefix: Prefix): NftElement => ({ key: [prefix, prefix] });
 
@@ -181,7 +187,8 @@ function hostPortRules(): readonly string[] {
  * In order: the host's own connections by 127/8 get the bridge's address, or the container would answer to itself;
  * connections back to their own bridge get it, or the answer would take the short way and miss the translation;
  * IPv4 from an overlay to anything outside all overlays gets the host's (reference: IPv6 does not), except by the
- * VTEP, where remote hosts know the way back to the container.
+ * VTEP, where remote hosts know the way back to the container; whatever leaves the node-local bridge gets the address
+ * of the device that it leaves by, whose way back everybody knows.
  */
 function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
   return [
@@ -189,6 +196,7 @@ function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
     'ct status dnat ip saddr . ip daddr @sameBridge4 masquerade',
     'ct status dnat ip6 saddr . ip6 daddr @sameBridge6 masquerade',
     `ip saddr @overlays4 ip daddr != @overlays4 oifname != { "lo", "${vtep}" } masquerade`,
+    'ip saddr @local4 ip daddr != @local4 oifname != "lo" masquerade',
   ];
 }
 

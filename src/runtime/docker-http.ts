@@ -18,20 +18,43 @@ export interface DockerCall {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly body?: unknown;
+  /** Absent = longer than any quick verb takes. */
+  readonly timeoutMs?: number;
 }
 
 /** Sends one call. Resolves with the parsed answer, or `undefined` on 404. */
 export async function callDocker(socketPath: string, call: DockerCall): Promise<unknown> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const signal = AbortSignal.timeout(call.timeoutMs ?? ANSWER_TIMEOUT_MS);
   try {
     const response = await send(socketPath, call, signal);
-    const text = await readAll(response);
+    const text = (await readAll(response)).toString('utf8');
     const status = response.statusCode ?? 0;
     if (status === 404) return undefined;
     if (status >= 300) throw refusal(call, status, text);
     return text === '' ? {} : (JSON.parse(text) as unknown);
   } catch (error) {
     throw error instanceof PortolanError ? error : unreachableDaemon(socketPath, error);
+  }
+}
+
+/** Sends one call whose answer is bytes until it ends, as what a command prints. Rejects on every refusal, 404 included. */
+export async function readDocker(socketPath: string, call: DockerCall): Promise<Buffer> {
+  const signal = AbortSignal.timeout(call.timeoutMs ?? ANSWER_TIMEOUT_MS);
+  try {
+    const response = await send(socketPath, call, signal);
+    const bytes = await readAll(response);
+    const status = response.statusCode ?? 0;
+    if (status >= 300) throw refusal(call, status, bytes.toString('utf8'));
+    // A stream that is cut off ends like any other.
+    signal.throwIfAborted();
+    return bytes;
+  } catch (error) {
+    if (error instanceof PortolanError) throw error;
+    if (signal.aborted)
+      throw new PortolanError('unavailable', `Docker does not finish ${call.method} ${call.path} in time`, {
+        cause: error,
+      });
+    throw unreachableDaemon(socketPath, error);
   }
 }
 
@@ -47,7 +70,11 @@ export async function streamDocker(
   try {
     const response = await send(socketPath, { method: 'GET', path }, abort.signal);
     if (response.statusCode !== 200)
-      throw refusal({ method: 'GET', path }, response.statusCode ?? 0, await readAll(response));
+      throw refusal(
+        { method: 'GET', path },
+        response.statusCode ?? 0,
+        (await readAll(response)).toString('utf8'),
+      );
     return { ended: readLines(response, onLine), close: () => response.destroy() };
   } catch (error) {
     throw error instanceof PortolanError ? error : unreachableDaemon(socketPath, error);
@@ -70,7 +97,7 @@ function send(socketPath: string, call: DockerCall, signal: AbortSignal): Promis
   });
 }
 
-async function readAll(response: IncomingMessage): Promise<string> {
+async function readAll(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -78,7 +105,7 @@ async function readAll(response: IncomingMessage): Promise<string> {
     if (size > MAX_ANSWER_BYTES) throw new Error(`the answer is larger than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 /** Settles at the end of the stream; how it ended does not matter, the reader connects anew and resynchronises. */

@@ -1,16 +1,28 @@
 /** The OCI runtime configuration (runtime-spec 1.0.2) of a native container: pure. */
 
+export interface OciMount {
+  readonly source: string;
+  readonly destination: string;
+  readonly read_only: boolean;
+}
+
 export interface OciInit {
   readonly rootfs: string;
-  readonly hostname: string;
+  /** Absent = the host's own. */
+  readonly hostname?: string;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly terminal: boolean;
-  readonly netns: string;
+  /** Absent = the host's own network. */
+  readonly netns?: string;
   readonly cgroup: string;
   /** Directories of the host that the container must not see. */
   readonly hidden: readonly string[];
+  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  /** Absent = as much as there is. */
+  readonly limits?: { readonly cpus: number; readonly mem_mib: number };
+  readonly mounts?: readonly OciMount[];
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -35,37 +47,83 @@ const maskedPaths = [
 const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 export function ociConfig(init: OciInit): Readonly<Record<string, unknown>> {
-  const env = { PATH, HOSTNAME: init.hostname, HOME: '/root', ...init.env };
+  const { uid = 0, gid = 0, groups = [] } = init.user ?? {};
+  const hostname = init.hostname === undefined ? {} : { HOSTNAME: init.hostname };
+  const env = { PATH, ...hostname, ...(uid === 0 ? { HOME: '/root' } : {}), ...init.env };
+  // A user who is not root has none, as with setuid(2).
+  const effective = uid === 0 ? capabilities : [];
   return {
     ociVersion: '1.0.2',
-    hostname: init.hostname,
+    ...(init.hostname === undefined ? {} : { hostname: init.hostname }),
     root: { path: init.rootfs, readonly: false },
     process: {
       terminal: init.terminal,
-      user: { uid: 0, gid: 0 },
+      user: { uid, gid, additionalGids: groups },
       args: init.argv,
       env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       cwd: init.cwd,
       noNewPrivileges: true,
       capabilities: {
         bounding: capabilities,
-        effective: capabilities,
-        permitted: capabilities,
+        effective,
+        permitted: effective,
         inheritable: [],
         ambient: [],
       },
     },
-    mounts: mounts(),
+    mounts: [...mounts(), ...(init.mounts ?? []).map(bindMount)],
     linux: {
       cgroupsPath: init.cgroup,
-      namespaces: [
-        ...['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
-        { type: 'network', path: init.netns },
-      ],
-      resources: { devices: [{ allow: false, access: 'rwm' }, ...devices] },
+      namespaces: namespaces(init),
+      resources: { devices: [{ allow: false, access: 'rwm' }, ...devices], ...limits(init.limits) },
       maskedPaths: [...maskedPaths, ...init.hidden],
       readonlyPaths,
     },
+  };
+}
+
+/** Who is in the host's network bears the host's name as well. */
+function namespaces({ netns, hostname }: OciInit): readonly object[] {
+  return [
+    ...['pid', 'ipc', 'mount'].map((type) => ({ type })),
+    ...(hostname === undefined ? [] : [{ type: 'uts' }]),
+    ...(netns === undefined ? [] : [{ type: 'network', path: netns }]),
+  ];
+}
+
+/** As Mesos computes them (src/slave/containerizer/mesos/isolators/cgroups): never less than runs at all. */
+const CPU_SHARES_PER_CPU = 1024;
+const MIN_CPU_SHARES = 2;
+const CPU_PERIOD_US = 100_000;
+const MIN_CPU_QUOTA_US = 1000;
+const MIN_MEMORY_MIB = 32;
+
+export function memoryLimitBytes(memMib: number): number {
+  return Math.ceil(Math.max(memMib, MIN_MEMORY_MIB) * 1024 * 1024);
+}
+
+export function cpuShares(cpus: number): number {
+  return Math.max(MIN_CPU_SHARES, Math.floor(cpus * CPU_SHARES_PER_CPU));
+}
+
+export function cpuQuota(cpus: number): { readonly quota: number; readonly period: number } {
+  return { quota: Math.max(MIN_CPU_QUOTA_US, Math.floor(cpus * CPU_PERIOD_US)), period: CPU_PERIOD_US };
+}
+
+function limits(given: OciInit['limits']): object {
+  if (given === undefined) return {};
+  return {
+    cpu: { shares: cpuShares(given.cpus), ...cpuQuota(given.cpus) },
+    memory: { limit: memoryLimitBytes(given.mem_mib) },
+  };
+}
+
+function bindMount({ source, destination, read_only }: OciMount): object {
+  return {
+    source,
+    destination,
+    type: 'bind',
+    options: ['rbind', 'rprivate', read_only ? 'ro' : 'rw'],
   };
 }
 

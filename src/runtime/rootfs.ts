@@ -1,5 +1,5 @@
 /**
- * A container's root: a copy-on-write view of the host's own root file system.
+ * A container's root: a copy-on-write view of the host's own root file system, or of an image's.
  *
  * overlayfs takes the directory itself as lower layer, not what is mounted below it: file systems mounted on, say,
  * /home are seen as the empty directories that they cover. What the container writes is in its upper directory.
@@ -28,6 +28,10 @@ export interface RootfsFiles {
   readonly hostname: string;
   /** Without prefix length. */
   readonly addresses: readonly string[];
+  /** What is below; absent = the host's own root. */
+  readonly lower?: string;
+  /** The container is in the host's network, under the host's names. */
+  readonly hostNames?: boolean;
 }
 
 export async function mountRootfs(paths: RootfsPaths, files: RootfsFiles): Promise<void> {
@@ -35,10 +39,14 @@ export async function mountRootfs(paths: RootfsPaths, files: RootfsFiles): Promi
     await mkdir(each, { recursive: true });
   // Before the mount: changing the upper directory below a mounted overlay is undefined.
   const etc = (name: string): string => join(paths.upper, 'etc', name);
-  await writeFile(etc('hostname'), `${files.hostname}\n`);
-  await writeFile(etc('hosts'), hostsFile(files));
-  await writeFile(etc('resolv.conf'), await readFile('/etc/resolv.conf', 'utf8').catch(() => ''));
-  const options = `lowerdir=/,upperdir=${paths.upper},workdir=${paths.work}`;
+  const ofHost = (name: string): Promise<string> => readFile(`/etc/${name}`, 'utf8').catch(() => '');
+  await writeFile(
+    etc('hostname'),
+    files.hostNames === true ? await ofHost('hostname') : `${files.hostname}\n`,
+  );
+  await writeFile(etc('hosts'), files.hostNames === true ? await ofHost('hosts') : hostsFile(files));
+  await writeFile(etc('resolv.conf'), await ofHost('resolv.conf'));
+  const options = `lowerdir=${files.lower ?? '/'},upperdir=${paths.upper},workdir=${paths.work}`;
   await mustRun(['mount', '-t', 'overlay', 'portolan', '-o', options, paths.merged], {
     timeoutMs: MOUNT_TIMEOUT_MS,
   });

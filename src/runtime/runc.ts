@@ -16,6 +16,8 @@ import { processIdentity, signalProcess, waitForEnd, type ProcessIdentity } from
 
 const RUNC_TIMEOUT_MS = 20_000;
 const KILL_TIMEOUT_MS = 5_000;
+/** conmon makes this file, in its working directory. */
+const OOM_FILE = 'oom';
 const LOG_MAX_BYTES = 16 * 1024 * 1024;
 
 /** One container's files. */
@@ -51,10 +53,13 @@ const syncMessage = z.looseObject({
 });
 
 /** `runc create` and `runc start` under a conmon of its own; resolves to the container's first process. */
-export async function startContainer(paths: ContainerPaths): Promise<ProcessIdentity> {
+export async function startContainer(
+  paths: ContainerPaths,
+  options: { readonly terminal?: boolean } = {},
+): Promise<ProcessIdentity> {
   await mkdir(paths.exitDirectory, { recursive: true });
   await mkdir(paths.runcRoot, { recursive: true });
-  const pid = await createUnderConmon(paths);
+  const pid = await createUnderConmon(paths, options.terminal === true ? ['--terminal'] : []);
   // Read while it waits to be started, so it cannot have ended.
   const identity = processIdentity(pid);
   if (identity === undefined)
@@ -114,12 +119,13 @@ function conmonArguments(paths: ContainerPaths): readonly string[] {
   ];
 }
 
-async function createUnderConmon(paths: ContainerPaths): Promise<number> {
+async function createUnderConmon(paths: ContainerPaths, options: readonly string[]): Promise<number> {
   // Descriptor 3 is the synchronisation pipe; conmon forks away and tells there how `runc create` went.
-  const child = spawn('conmon', conmonArguments(paths), {
+  const child = spawn('conmon', [...conmonArguments(paths), ...options], {
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     detached: true,
-    cwd: '/',
+    // It notes there that the kernel has ended the container for want of memory.
+    cwd: paths.bundle,
     env: { ...process.env, _OCI_SYNCPIPE: '3' },
   });
   const failed = new Promise<never>((_, reject) => child.once('error', reject));
@@ -179,6 +185,11 @@ export async function readExitCode(paths: ContainerPaths): Promise<number | unde
   return /^[0-9]+$/.test(text.trim()) ? Number(text) : undefined;
 }
 
+/** True when the kernel has ended a process of it for want of memory. */
+export function wasOutOfMemory(paths: ContainerPaths): boolean {
+  return existsSync(join(paths.bundle, OOM_FILE));
+}
+
 /** Kills the container if it runs and forgets it in runc; harmless when there is none. */
 export async function deleteContainer(
   paths: ContainerPaths,
@@ -190,6 +201,11 @@ export async function deleteContainer(
   // It ends by itself once it has written the exit file.
   if (conmon === undefined) return;
   for (const each of await waitForEnd([conmon], KILL_TIMEOUT_MS)) signalProcess(each, 'SIGKILL');
+}
+
+/** True while it has a conmon, which will write how it has ended. */
+export async function isSupervised(paths: ContainerPaths): Promise<boolean> {
+  return (await recordedConmon(paths)) !== undefined;
 }
 
 /** A pid file alone may name a stranger after a reboot: the command line must name this container. */

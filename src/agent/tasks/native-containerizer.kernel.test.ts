@@ -1,0 +1,191 @@
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchOf } from '../../model/task-fake.ts';
+import { realClock } from '../../base/clock.ts';
+import { silentLog } from '../../base/log.ts';
+import { realRandom } from '../../base/random.ts';
+import { removeCgroupParent } from '../../runtime/cgroup.ts';
+import { mustRun } from '../../runtime/command.ts';
+import { containerizerContract } from '../../runtime/containerizer-contract.ts';
+import { ImageStore } from '../../runtime/images.ts';
+import { openContainers, type Containers } from '../containers.ts';
+import { NativeContainerizer } from './native-containerizer.ts';
+
+let directory = '';
+let containers: Containers | undefined;
+let containerizer: NativeContainerizer | undefined;
+
+/** Gives addresses of which the last part is the container's interface number, and notes the ports. */
+const plugin = `#!/bin/sh
+here=$(dirname "$0")
+input=$(cat)
+echo "$CNI_COMMAND $CNI_IFNAME $input" >> "$here/calls"
+echo "{\\"cniVersion\\":\\"1.0.0\\",\\"ips\\":[{\\"address\\":\\"9.0.1.1\${CNI_IFNAME#eth}/25\\"}]}"
+`;
+
+async function open(): Promise<NativeContainerizer> {
+  await containers?.close();
+  containers = await openContainers(
+    { log: silentLog, clock: realClock, random: realRandom },
+    {
+      stateDir: join(directory, 'state'),
+      runDir: join(directory, 'run'),
+      cniDir: join(directory, 'cni'),
+      pluginDirectories: [directory],
+      overlays: () => ['net'],
+      attached: () => true,
+    },
+  );
+  const images = new ImageStore({ root: join(directory, 'state', 'images') });
+  await images.open();
+  containerizer = new NativeContainerizer({ containers, images }, { volumes: join(directory, 'volumes') });
+  return containerizer;
+}
+
+function current(): NativeContainerizer {
+  if (containerizer === undefined) throw new Error('no containerizer is open');
+  return containerizer;
+}
+
+/** Mounts, processes, directories and cgroups of containers that are left. */
+async function remains(): Promise<readonly string[]> {
+  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
+    .split('\n')
+    .filter((line) => line.includes(directory));
+  const processes = execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes(directory) && !line.startsWith('Z'));
+  const left = await readdir(join(directory, 'state', 'containers'));
+  const namespaces = await readdir(join(directory, 'run', 'netns')).catch(() => []);
+  return [...mounts, ...processes, ...left, ...namespaces];
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'plb-native-'));
+  await mkdir(join(directory, 'cni'));
+  await writeFile(join(directory, 'portolan-cni'), plugin, { mode: 0o755 });
+  for (const name of ['net', 'other', 'mesos-bridge']) {
+    const plugins = [{ type: 'portolan-cni', capabilities: { portMappings: true } }];
+    const list = { cniVersion: '1.0.0', name, plugins };
+    await writeFile(join(directory, 'cni', `${name}.conflist`), JSON.stringify(list));
+  }
+  await open();
+});
+
+afterAll(async () => {
+  await containers?.close();
+  await removeCgroupParent();
+  await rm(directory, { recursive: true, force: true });
+});
+
+containerizerContract('MESOS', () => ({
+  containerizer: current(),
+  base: { runtime: 'mesos' },
+  noImage: 'oci:/nosuch/layout',
+  again: open,
+  remains,
+}));
+
+/** An OCI layout with one image: a static busybox, an entry point, an environment, a user. */
+async function makeLayout(): Promise<string> {
+  const layout = join(directory, 'layout');
+  const busybox = execFileSync('sh', ['-c', 'command -v busybox'], { encoding: 'utf8' }).trim();
+  const script = `
+    set -e
+    umoci init --layout ${layout}
+    umoci new --image ${layout}:web
+    umoci unpack --image ${layout}:web ${directory}/bundle
+    mkdir -p ${directory}/bundle/rootfs/bin ${directory}/bundle/rootfs/etc ${directory}/bundle/rootfs/srv
+    cp ${busybox} ${directory}/bundle/rootfs/bin/busybox
+    for each in sh cat echo sleep id; do ln -s busybox ${directory}/bundle/rootfs/bin/$each; done
+    echo 'web:x:77:78::/srv:/bin/sh' > ${directory}/bundle/rootfs/etc/passwd
+    umoci repack --image ${layout}:web ${directory}/bundle
+    umoci config --image ${layout}:web --config.entrypoint /bin/echo --config.entrypoint entry \\
+      --config.cmd command --config.env IMAGE=yes --config.workingdir /srv --config.user web
+    rm -rf ${directory}/bundle`;
+  await mustRun(['sh', '-c', script], { timeoutMs: 60_000 });
+  return layout;
+}
+
+describe('images of native containers', () => {
+  const say = async (change: Readonly<Record<string, unknown>>): Promise<string> => {
+    const id = Buffer.from(realRandom.bytes(16)).toString('hex');
+    const sandbox = await mkdtemp(join(directory, 'sandbox-'));
+    const signal = new AbortController().signal;
+    await current().launch(
+      { id, launch: launchOf(`task.${id}`, { networks: [{ mode: 'host' }], ...change }), sandbox },
+      { signal, starting: () => undefined },
+    );
+    await expect.poll(async () => (await current().find(id))?.state, { timeout: 30_000 }).toBe('ended');
+    const { entries } = await current().logs(id, 0);
+    await current().remove(id);
+    return entries.map(({ text }) => text).join('');
+  };
+
+  it('come from an OCI layout or an archive, with entry point, environment, directory and user', async () => {
+    const layout = await makeLayout();
+    const image = { name: `oci:${layout}:web`, force_pull: false };
+    expect(await say({ image, shell: undefined })).toBe('entry command\n');
+    expect(await say({ image, shell: undefined, argv: ['other'] })).toBe('entry other\n');
+    expect(await say({ image, shell: 'echo $IMAGE $PWD $HOME; id -u' })).toBe('yes /srv /srv\n77\n');
+    const archive = join(directory, 'web.tar');
+    await mustRun(['skopeo', 'copy', `oci:${layout}:web`, `docker-archive:${archive}:web:1`], {
+      timeoutMs: 60_000,
+    });
+    await rm(layout, { recursive: true });
+    // Unpacked before, so its layout is not asked for again.
+    expect(await say({ image, shell: 'echo again' })).toBe('again\n');
+    const archived = { name: `docker-archive:${archive}`, force_pull: false };
+    expect(await say({ image: archived, shell: undefined })).toBe('entry command\n');
+    expect(await remains()).toEqual([]);
+  });
+});
+
+describe('networks of native containers', () => {
+  it('are several, each with an interface of its own; a host port leads to the one that its mapping names', async () => {
+    const id = Buffer.from(realRandom.bytes(16)).toString('hex');
+    const sandbox = await mkdtemp(join(directory, 'sandbox-'));
+    const launch = launchOf('task.nets', {
+      networks: [
+        { mode: 'container', name: 'net' },
+        { mode: 'container', name: 'other' },
+      ],
+      ports: [{ protocol: 'tcp', container_port: 80, host_port: 31_000, networks: ['other'] }],
+    });
+    const options = { signal: new AbortController().signal, starting: () => undefined };
+    const container = await current().launch({ id, launch, sandbox }, options);
+    expect(container.networks).toEqual([
+      { mode: 'container', name: 'net', addresses: ['9.0.1.10'] },
+      { mode: 'container', name: 'other', addresses: ['9.0.1.11'] },
+    ]);
+    await current().remove(id);
+    const calls = (await readFile(join(directory, 'calls'), 'utf8')).trim().split('\n').slice(-4);
+    expect(calls.map((call) => call.split(' ').slice(0, 2).join(' '))).toEqual([
+      'ADD eth0',
+      'ADD eth1',
+      'DEL eth1',
+      'DEL eth0',
+    ]);
+    expect(calls.map((call) => call.includes('"hostPort":31000'))).toEqual([false, true, true, false]);
+    expect(await remains()).toEqual([]);
+  });
+
+  it('may be the local bridge, or the host’s own under the host’s name', async () => {
+    const bridged = launchOf('task.bridge', { networks: [{ mode: 'bridge' }] });
+    const hosted = launchOf('task.host', { networks: [{ mode: 'host' }], shell: 'hostname' });
+    const options = { signal: new AbortController().signal, starting: () => undefined };
+    const sandbox = await mkdtemp(join(directory, 'sandbox-'));
+    const first = await current().launch({ id: 'b0b0', launch: bridged, sandbox }, options);
+    expect(first.networks).toEqual([{ mode: 'bridge', name: 'mesos-bridge', addresses: ['9.0.1.10'] }]);
+    expect(first.netns).toBe(join(directory, 'run', 'netns', 'b0b0'));
+    const second = await current().launch({ id: 'c0c0', launch: hosted, sandbox }, options);
+    expect(second.networks).toEqual([{ mode: 'host', addresses: [] }]);
+    await expect.poll(async () => (await current().find('c0c0'))?.state, { timeout: 30_000 }).toBe('ended');
+    const name = execFileSync('hostname', { encoding: 'utf8' });
+    expect((await current().logs('c0c0', 0)).entries).toEqual([{ stream: 'stdout', text: name }]);
+    for (const id of ['b0b0', 'c0c0']) await current().remove(id);
+  });
+});

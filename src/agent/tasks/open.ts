@@ -1,0 +1,114 @@
+/** The parts that run masters' tasks on this host, wired. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { AgentConfig } from '../../model/config.ts';
+import type { PortMapping } from '../../model/endpoint.ts';
+import { LOCAL_BRIDGE } from '../../model/overlay.ts';
+import type { ResourcesRecord, TaskLaunch } from '../../model/task.ts';
+import { tcpSocketIn } from '../../kernel/netns-socket.ts';
+import type { Containerizer } from '../../runtime/containerizer.ts';
+import { DockerContainerizer } from '../../runtime/docker-containerizer.ts';
+import { ROOT } from '../../runtime/users.ts';
+import { ImageStore } from '../../runtime/images.ts';
+import type { Containers } from '../containers.ts';
+import type { OnClose, Parts, SessionComponents } from '../session.ts';
+import { Assignments } from './assignments.ts';
+import { NativeContainerizer, persistentVolume } from './native-containerizer.ts';
+import { Resources } from './resources.ts';
+import { TaskPublisher } from './task-publisher.ts';
+import { TaskStore } from './task-store.ts';
+import { Tasks } from './tasks.ts';
+
+export async function openTasks(
+  components: SessionComponents,
+  init: { readonly config: AgentConfig; readonly parts: Parts; readonly containers: Containers },
+  onClose: OnClose,
+): Promise<Tasks> {
+  const { clock, journal, trust } = components;
+  const { config, parts, containers } = init;
+  const log = components.log.child('tasks');
+  const publisher = new TaskPublisher({ exchange: parts.exchange, clock, log }, { node: parts.node });
+  onClose(() => publisher.close());
+  const store = new TaskStore({ journal, log });
+  const containerizers = await openContainerizers(config, containers, onClose);
+  const tasks = new Tasks(
+    { clock, log, store, publisher, containerizers, socketIn: tcpSocketIn },
+    {
+      root: join(config.state_dir, 'tasks'),
+      agentIp: () => parts.underlay.current().address.toString(),
+      refuseTakenPorts: (launch, container) =>
+        parts.attachments.refuseTakenPorts(hostPorts(launch), container),
+    },
+  );
+  await tasks.open();
+  onClose(() => tasks.close());
+  if (!config.tasks) return tasks;
+  const resources = new Resources(
+    { clock, log, publisher, containerizers },
+    { config, freeAddresses: () => freeAddresses(parts) },
+  );
+  await resources.start();
+  onClose(() => resources.close());
+  const assignments = new Assignments(
+    { clock, log, request: trust.request },
+    {
+      node: parts.node,
+      masters: () => parts.masters(),
+      revision: () => store.revision,
+      onList: (revision, launches) => tasks.assign(revision, launches),
+    },
+  );
+  assignments.start();
+  onClose(() => assignments.stop());
+  return tasks;
+}
+
+async function openContainerizers(
+  config: AgentConfig,
+  containers: Containers,
+  onClose: OnClose,
+): Promise<readonly Containerizer[]> {
+  const images = new ImageStore({ root: join(config.state_dir, 'images') });
+  await images.open();
+  const volumes = join(config.state_dir, 'volumes');
+  const native = new NativeContainerizer({ containers, images }, { volumes });
+  if (!config.docker.enabled) return [native];
+  const volume = (wish: { id: string; size_mib: number }): Promise<string> =>
+    persistentVolume(volumes, wish, ROOT);
+  const docker = new DockerContainerizer({ socket: config.docker.socket, volume });
+  onClose(() => docker.close());
+  return [native, docker];
+}
+
+/** In host mode the port is the task's own, and the container's is the same. */
+function hostPorts(launch: TaskLaunch): readonly PortMapping[] {
+  return launch.ports.flatMap(({ host_port: hostPort, container_port, protocol }) =>
+    hostPort === undefined ? [] : [{ hostPort, containerPort: container_port ?? hostPort, protocol }],
+  );
+}
+
+function freeAddresses(parts: Parts): ResourcesRecord['free_addresses'] {
+  const used = new Map<string, number>();
+  for (const { value } of parts.exchange.records(`node/${parts.node}/endpoint/`)) {
+    const known = dockerEndpoint.safeParse(value);
+    if (known.success) used.set(known.data.network, (used.get(known.data.network) ?? 0) + 1);
+  }
+  const docker = new Map(parts.states.dockerWishes().map((wish) => [wish.name, wish.subnets]));
+  const names = parts.states.cniNetworks().filter((name) => name !== LOCAL_BRIDGE);
+  return Object.fromEntries(
+    [...new Set([...names, ...docker.keys()])].map((name) => {
+      const sizes = (docker.get(name) ?? []).map(({ length, family }) => hostsIn(length, family));
+      const room = sizes.length === 0 ? 0 : Math.min(...sizes);
+      const free = Math.max(0, room - (used.get(name) ?? 0));
+      return [name, { mesos: parts.attachments.freeAddresses(name), docker: free }];
+    }),
+  );
+}
+
+const dockerEndpoint = z.object({ source: z.literal('docker'), network: z.string() });
+
+/** Without those of the network, the broadcast and the gateway; an IPv6 network has room for any number. */
+function hostsIn(length: number, family: 4 | 6): number {
+  const bits = (family === 4 ? 32 : 128) - length;
+  return Math.min(2 ** bits - 3, Number.MAX_SAFE_INTEGER);
+}

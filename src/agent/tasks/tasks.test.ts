@@ -1,0 +1,216 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { launchOf } from '../../model/task-fake.ts';
+import { realClock } from '../../base/clock.ts';
+import { silentLog } from '../../base/log.ts';
+import { PortolanError } from '../../base/errors.ts';
+import type { NodeId } from '../../model/names.ts';
+import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
+import type { RecordExchange } from '../../node/exchange.ts';
+import { FakeContainerizer } from '../../runtime/containerizer-fake.ts';
+import { memoryJournal } from '../../store/memory-journal.ts';
+import type { Journal } from '../../store/types.ts';
+import { TaskPublisher } from './task-publisher.ts';
+import { TaskStore } from './task-store.ts';
+import { containerIdOf, Tasks } from './tasks.ts';
+
+const node = 'n1' as NodeId;
+let root = '';
+let journal: Journal = memoryJournal();
+let native = new FakeContainerizer();
+let published = new Map<string, TaskRecord>();
+let opened: Tasks[] = [];
+/** What refuses ports, as the host would. */
+let taken: Error | undefined;
+
+/** Records of this node alone. */
+const exchange = {
+  publish: (key: string, value: unknown) => {
+    published.set(key, value as TaskRecord);
+    return Promise.resolve();
+  },
+  withdraw: (key: string) => {
+    published.delete(key);
+    return Promise.resolve();
+  },
+  records: (prefix: string) =>
+    [...published].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => ({ key, value })),
+} as unknown as RecordExchange;
+
+async function open(): Promise<Tasks> {
+  const log = silentLog;
+  const tasks = new Tasks(
+    {
+      clock: realClock,
+      log,
+      store: new TaskStore({ journal, log }),
+      publisher: new TaskPublisher({ exchange, clock: realClock, log }, { node }),
+      containerizers: [native],
+      socketIn: () => -1,
+    },
+    {
+      root,
+      agentIp: () => '10.0.0.11',
+      refuseTakenPorts: () => (taken === undefined ? Promise.resolve() : Promise.reject(taken)),
+    },
+  );
+  opened.push(tasks);
+  await tasks.open();
+  return tasks;
+}
+
+const told = (id: string): TaskRecord | undefined => published.get(`node/${node}/task/${id}`);
+const becomes = (id: string, state: string): Promise<void> =>
+  expect.poll(() => told(id)?.state, { timeout: 20_000 }).toBe(state);
+let revision = 0;
+const assign = (tasks: Tasks, ...launches: readonly TaskLaunch[]): Promise<void> =>
+  tasks.assign(String(++revision), launches);
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'plb-tasks-'));
+  journal = memoryJournal();
+  native = new FakeContainerizer();
+  published = new Map();
+  taken = undefined;
+});
+
+afterEach(async () => {
+  for (const tasks of opened) await tasks.close();
+  opened = [];
+  await rm(root, { recursive: true, force: true });
+});
+
+describe('what masters want', () => {
+  it('is launched, told, killed and forgotten, with its sandbox', async () => {
+    const tasks = await open();
+    const launch = launchOf('t1');
+    await assign(tasks, launch);
+    await becomes('t1', 'TASK_RUNNING');
+    expect(await readdir(root)).toEqual([containerIdOf('t1')]);
+    await assign(tasks, { ...launch, goal: 'killed' });
+    await becomes('t1', 'TASK_KILLED');
+    await assign(tasks);
+    await expect.poll(() => told('t1'), { timeout: 20_000 }).toBeUndefined();
+    expect(native.calls).toEqual(['launch t1', 'SIGTERM t1', 'release t1', 'remove t1']);
+    expect(await readdir(root)).toEqual([]);
+    expect([...journal.entries('task/')]).toEqual([]);
+  });
+
+  it('has the address of the host where it is in its network', async () => {
+    const tasks = await open();
+    await assign(tasks, launchOf('t1', { networks: [{ mode: 'host' }] }));
+    await becomes('t1', 'TASK_RUNNING');
+    expect(told('t1')?.networks).toEqual([{ mode: 'host', addresses: ['10.0.0.11'] }]);
+  });
+
+  it('is killed for good when its grace period is over', async () => {
+    native.stubborn = true;
+    const tasks = await open();
+    const launch = launchOf('t1', { kill_grace_s: 0.05 });
+    await assign(tasks, launch);
+    await becomes('t1', 'TASK_RUNNING');
+    await assign(tasks, { ...launch, goal: 'killed' });
+    await becomes('t1', 'TASK_KILLED');
+    expect(native.calls).toEqual(['launch t1', 'SIGTERM t1', 'SIGKILL t1', 'release t1']);
+  });
+
+  it('comes to nothing with a reason: a refusal, a port, a file, a runtime that is not there', async () => {
+    const tasks = await open();
+    native.refusal = new PortolanError('invalid', 'Cannot start it: "nosuch" not found');
+    const t1 = launchOf('t1');
+    await assign(tasks, t1);
+    await becomes('t1', 'TASK_FAILED');
+    taken = new PortolanError('conflict', 'Cannot map host port 80/tcp: process 12 "nginx" listens on it');
+    const t2 = launchOf('t2');
+    await assign(tasks, t1, t2);
+    await becomes('t2', 'TASK_FAILED');
+    taken = undefined;
+    const fetch = [{ uri: 'file:///nosuch.tgz', extract: true, executable: false, cache: false }];
+    const t3 = launchOf('t3', { fetch });
+    const t4 = launchOf('t4', { runtime: 'docker' });
+    await assign(tasks, t1, t2, t3, t4);
+    for (const id of ['t3', 't4']) await becomes(id, 'TASK_FAILED');
+    expect(['t1', 't2', 't3', 't4'].map((id) => told(id)?.message)).toEqual([
+      'Cannot start it: "nosuch" not found',
+      'Cannot map host port 80/tcp: process 12 "nginx" listens on it',
+      'Cannot fetch "file:///nosuch.tgz": there is no such file on this host',
+      'Cannot run the task: this host has no runtime for "docker": set docker.enabled to true and start dockerd',
+    ]);
+    expect(native.containers.size).toBe(0);
+  });
+
+  it('is stopped in the middle of its launch', async () => {
+    let go = (): void => undefined;
+    native.hold = new Promise((resolve) => (go = resolve));
+    const tasks = await open();
+    const launch = launchOf('t1');
+    await assign(tasks, launch);
+    await becomes('t1', 'TASK_STARTING');
+    await assign(tasks, { ...launch, goal: 'killed' });
+    go();
+    await becomes('t1', 'TASK_KILLED');
+    expect(native.containers.size).toBe(0);
+  });
+});
+
+describe('an agent that starts again', () => {
+  it('goes on with what runs, tells what ended meanwhile, launches what it had not begun', async () => {
+    const first = await open();
+    await assign(first, launchOf('t1'), launchOf('t2'));
+    await becomes('t1', 'TASK_RUNNING');
+    await becomes('t2', 'TASK_RUNNING');
+    native.hold = new Promise(() => undefined);
+    void assign(first, launchOf('t1'), launchOf('t2'), launchOf('t3'));
+    await becomes('t3', 'TASK_STARTING');
+    // It is killed: nothing of its memory is left, and nothing of it goes on.
+    opened = [];
+    native.calls.length = 0;
+    native.hold = undefined;
+    native.end(containerIdOf('t2'), 7);
+    await open();
+    await becomes('t2', 'TASK_FAILED');
+    expect(told('t2')).toMatchObject({ exit_code: 7 });
+    await becomes('t3', 'TASK_RUNNING');
+    expect(told('t1')?.state).toBe('TASK_RUNNING');
+    expect(native.calls).toEqual(['release t2', 'launch t3']);
+  });
+
+  it('removes containers of tasks that it does not know', async () => {
+    const first = await open();
+    await assign(first, launchOf('t1'));
+    await becomes('t1', 'TASK_RUNNING');
+    await first.close();
+    journal = memoryJournal();
+    await open();
+    expect(native.containers.size).toBe(0);
+    await expect.poll(() => told('t1'), { timeout: 20_000 }).toBeUndefined();
+  });
+
+  it('waits for a runtime that does not answer before it judges', async () => {
+    const first = await open();
+    await assign(first, launchOf('t1'));
+    await becomes('t1', 'TASK_RUNNING');
+    await first.close();
+    native.down = true;
+    const second = await open();
+    await second.lookAtAll();
+    expect(second.list()[0]?.state).toBe('TASK_RUNNING');
+    native.down = false;
+    native.end(containerIdOf('t1'), 0);
+    await becomes('t1', 'TASK_FINISHED');
+  });
+
+  it('ends what runs when its node was removed, and clears up with the next', async () => {
+    const first = await open();
+    await assign(first, launchOf('t1'));
+    await becomes('t1', 'TASK_RUNNING');
+    await first.close();
+    await first.forgetAll();
+    const second = await open();
+    await expect.poll(() => second.list(), { timeout: 20_000 }).toEqual([]);
+    expect(native.containers.size).toBe(0);
+    expect(new TaskStore({ journal, log: silentLog }).revision).toBeUndefined();
+  });
+});

@@ -1,0 +1,425 @@
+/**
+ * The tasks of this agent: what the masters want to run here, brought about by containerizers.
+ *
+ * Purpose: the shell around the machine of each task (apps/task-core.ts): effects become calls, calls become events.
+ * Invariants: a launch is on disk before anything of it is made, so that a restarted agent finds or removes all of it;
+ * without a master the tasks of the last list go on; closing changes nothing for running tasks; a task's id names its
+ * container and its sandbox, nothing else has to be remembered to find them.
+ * Review notes: events of one task are handled one at a time, in the order they come; an effect that fails is logged and
+ * tried again by the next look at the containers.
+ */
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  stagedTask,
+  TaskMachine,
+  type TaskEffect,
+  type TaskEvent,
+  type TaskMemory,
+} from '../../apps/task-core.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { PortolanError, describeError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import { isTerminal, type TaskLaunch, type TaskRecord } from '../../model/task.ts';
+import type { Containerizer, TaskContainer } from '../../runtime/containerizer.ts';
+import { emptySandbox, fetchUri } from '../../runtime/fetch.ts';
+import type { ProbeComponents } from './probes.ts';
+import { Slots } from './slots.ts';
+import { TaskChecks } from './task-checks.ts';
+import type { TaskPublisher } from './task-publisher.ts';
+import type { TaskStore } from './task-store.ts';
+
+/** Launches at once: more make none of them quicker, since most of it is work of this host. */
+const LAUNCHES = 8;
+/** Of the state of running containers. */
+const LOOK_MS = 500;
+
+export interface TasksComponents extends ProbeComponents {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: TaskStore;
+  readonly publisher: TaskPublisher;
+  readonly containerizers: readonly Containerizer[];
+}
+
+export interface TasksInit {
+  /** Holds a directory for each task, with its sandbox. */
+  readonly root: string;
+  agentIp(): string;
+  /** Rejects when a port of the host that the task is to have is taken. */
+  refuseTakenPorts(launch: TaskLaunch, container: string): Promise<void>;
+}
+
+/** A container's id, from its task's. */
+export function containerIdOf(task: string): string {
+  return createHash('sha256').update(task).digest('hex').slice(0, 32);
+}
+
+interface Task {
+  readonly id: string;
+  readonly container: string;
+  readonly machine: TaskMachine;
+  /** The launch under way. */
+  launch: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
+  /** Its container could not be looked at since the start of this agent. */
+  recovering: boolean;
+  /** The last failure that was logged: one that lasts must not fill the log. */
+  said: string;
+  grace: Timer | undefined;
+  checks: TaskChecks | undefined;
+  /** The effects under way; the next event waits for them. */
+  turn: Promise<void>;
+  /** An effect has failed and is to be tried again. */
+  owed: TaskEffect | undefined;
+}
+
+export class Tasks {
+  readonly #components: TasksComponents;
+  readonly #init: TasksInit;
+  readonly #tasks = new Map<string, Task>();
+  readonly #slots = new Slots(LAUNCHES);
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(components: TasksComponents, init: TasksInit) {
+    this.#components = components;
+    this.#init = init;
+  }
+
+  /** Finds what former agents left, and goes on with it. */
+  async open(): Promise<void> {
+    const { store, publisher } = this.#components;
+    const memories = store.load();
+    publisher.begin(new Set(memories.map(({ launch }) => launch.id)));
+    for (const memory of memories) this.#adopt(memory);
+    await this.#removeStrangers();
+    for (const task of this.#tasks.values()) {
+      task.recovering = true;
+      await this.#look(task);
+    }
+    this.#lookLater();
+  }
+
+  /** The list of what shall run here, as of `revision`; resolves when it is on disk. */
+  async assign(revision: string, launches: readonly TaskLaunch[]): Promise<void> {
+    const { store, clock } = this.#components;
+    const wanted = new Map(launches.map((launch) => [launch.id, launch]));
+    const nowMs = clock.wallMs();
+    const fresh = launches
+      .filter(({ id }) => !this.#tasks.has(id))
+      .map((launch) => stagedTask(launch, nowMs));
+    const changed = [...this.#tasks.values()].flatMap(({ id, machine }): TaskMemory[] => {
+      const { memory } = machine;
+      const launch = wanted.get(id);
+      if (launch === undefined) return memory.dropped ? [] : [{ ...memory, dropped: true }];
+      return launch.goal === memory.launch.goal ? [] : [{ ...memory, launch }];
+    });
+    await store.keepList(revision, [...fresh, ...changed]);
+    for (const memory of fresh) this.#begin(this.#adopt(memory));
+    for (const { launch, dropped } of changed) {
+      const task = this.#tasks.get(launch.id);
+      if (task !== undefined) this.#handle(task, dropped ? { type: 'dropped' } : { type: 'wanted', launch });
+    }
+  }
+
+  list(): readonly TaskRecord[] {
+    return [...this.#tasks.values()].map((task) => this.#recordOf(task));
+  }
+
+  /** By id, or the beginning of an id that only one has. */
+  find(reference: string): {
+    readonly record: TaskRecord;
+    readonly container: string;
+    readonly containerizer: Containerizer;
+  } {
+    const all = [...this.#tasks.values()];
+    const begins = all.filter(({ id }) => reference !== '' && id.startsWith(reference));
+    const found = this.#tasks.get(reference) ?? (begins.length === 1 ? begins[0] : undefined);
+    if (found === undefined)
+      throw new PortolanError('not-found', `Cannot find task "${reference}" on this host`, {
+        field: 'task',
+        remedy: 'see "portolan task ls"',
+      });
+    return {
+      record: this.#recordOf(found),
+      container: found.container,
+      containerizer: this.#containerizer(found),
+    };
+  }
+
+  #recordOf({ machine }: Task): TaskRecord {
+    return withHostAddress(machine.record, this.#init.agentIp());
+  }
+
+  /** Ends everything at once, after `close`: this node has no place in the cluster any more. The next agent clears up. */
+  async forgetAll(): Promise<void> {
+    const memories: TaskMemory[] = [];
+    for (const task of this.#tasks.values()) {
+      await this.#containerizer(task)
+        .signal(task.container, 'SIGKILL')
+        .catch((error: unknown) => this.#failed(task, 'kill', error));
+      memories.push({ ...task.machine.memory, dropped: true });
+    }
+    await this.#components.store.keepList(undefined, memories);
+  }
+
+  /** Launches under way are undone, and left to the next agent; what runs is let be. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    for (const task of this.#tasks.values()) {
+      task.grace?.cancel();
+      task.checks?.stop();
+      task.launch?.abort.abort(new Error('the agent is ending'));
+    }
+    await Promise.all([...this.#tasks.values()].map(({ launch }) => launch?.done ?? Promise.resolve()));
+  }
+
+  #adopt(memory: TaskMemory): Task {
+    const { id } = memory.launch;
+    const task: Task = {
+      id,
+      container: containerIdOf(id),
+      machine: new TaskMachine(memory),
+      launch: undefined,
+      recovering: false,
+      said: '',
+      grace: undefined,
+      checks: undefined,
+      turn: Promise.resolve(),
+      owed: undefined,
+    };
+    this.#tasks.set(id, task);
+    return task;
+  }
+
+  #begin(task: Task): void {
+    this.#perform(task, task.machine.begin(this.#components.clock.wallMs()));
+  }
+
+  /** Containers of tasks that nothing is known of: their agent lost its memory. */
+  async #removeStrangers(): Promise<void> {
+    const known = new Set([...this.#tasks.values()].map(({ container }) => container));
+    for (const containerizer of this.#components.containerizers) {
+      const containers = await containerizer.list().catch(() => []);
+      for (const { id, task } of containers.filter((each) => !known.has(each.id))) {
+        this.#components.log.warn('Removing the container of a task that is not known', {
+          task,
+          container: id,
+        });
+        await containerizer.remove(id).catch((error: unknown) => {
+          const fields = { task, container: id, error };
+          this.#components.log.warn('Cannot remove it; the next start tries again', fields);
+        });
+      }
+    }
+  }
+
+  #containerizer(task: Task): Containerizer {
+    const { runtime } = task.machine.memory.launch;
+    const found = this.#components.containerizers.find((each) => each.runtime === runtime);
+    if (found !== undefined) return found;
+    throw new PortolanError('unavailable', `Cannot run the task: this host has no runtime for "${runtime}"`, {
+      remedy:
+        runtime === 'docker' ? 'set docker.enabled to true and start dockerd' : 'install runc and conmon',
+    });
+  }
+
+  #handle(task: Task, event: TaskEvent): void {
+    if (this.#tasks.get(task.id) !== task) return;
+    const before = task.machine.record.state;
+    const effects = task.machine.step(event, this.#components.clock.wallMs());
+    const { state, message } = task.machine.record;
+    if (state !== before)
+      this.#components.log.info('Task changed', {
+        task: task.id,
+        state,
+        ...(message === '' ? {} : { message }),
+      });
+    this.#perform(task, effects);
+  }
+
+  #perform(task: Task, effects: readonly TaskEffect[]): void {
+    for (const effect of effects)
+      if (effect.do === 'cancel') task.launch?.abort.abort(new Error('the task was killed'));
+      else task.turn = task.turn.then(() => this.#try(task, effect));
+  }
+
+  async #try(task: Task, effect: TaskEffect): Promise<void> {
+    try {
+      await this.#bringAbout(task, effect);
+    } catch (error) {
+      this.#failed(task, effect.do, error);
+      task.owed = effect;
+    }
+  }
+
+  #failed(task: Task, what: string, error: unknown): void {
+    const saying = `${what}: ${describeError(error)}`;
+    if (task.said === saying) return;
+    task.said = saying;
+    this.#components.log.warn('Something of a task has failed and will be tried again', {
+      task: task.id,
+      what,
+      error,
+    });
+  }
+
+  async #bringAbout(task: Task, effect: TaskEffect): Promise<void> {
+    const { publisher, store, clock } = this.#components;
+    switch (effect.do) {
+      case 'launch':
+        // Not waited for: what comes meanwhile may stop it.
+        this.#launch(task);
+        return;
+      case 'cancel':
+        return;
+      case 'signal':
+        return this.#containerizer(task).signal(task.container, effect.signal);
+      case 'arm-grace':
+        task.grace?.cancel();
+        task.grace = clock.after(effect.delayMs, () => this.#handle(task, { type: 'grace-over' }));
+        return;
+      case 'watch':
+        return this.#watch(task);
+      case 'unwatch':
+        task.checks?.stop();
+        task.checks = undefined;
+        return;
+      case 'release':
+        task.grace?.cancel();
+        return this.#release(task);
+      case 'remove':
+        task.grace?.cancel();
+        return this.#remove(task);
+      case 'tell':
+        // A disk that is full must not keep the others from hearing of it.
+        if (effect.durable)
+          await store.keep(task.machine.memory).catch((error: unknown) => this.#failed(task, 'keep', error));
+        else store.keepLazily(task.machine.memory);
+        publisher.task(this.#recordOf(task));
+        return;
+      case 'forget':
+        store.forget(task.id);
+        publisher.withdrawTask(task.id);
+        this.#tasks.delete(task.id);
+    }
+  }
+
+  #launch(task: Task): void {
+    const abort = new AbortController();
+    const done = this.#slots
+      .run(() => this.#launchNow(task, abort.signal))
+      .then(
+        (container): TaskEvent => ({ type: 'started', container }),
+        (error: unknown): TaskEvent => {
+          const message = describeError(error);
+          return { type: 'refused', reason: 'REASON_CONTAINER_LAUNCH_FAILED', message };
+        },
+      )
+      .then((event) => {
+        task.launch = undefined;
+        // The next agent finds it as it was left.
+        if (!this.#closed) this.#handle(task, event);
+      });
+    task.launch = { abort, done };
+  }
+
+  async #launchNow(task: Task, signal: AbortSignal): Promise<TaskContainer> {
+    signal.throwIfAborted();
+    const { launch } = task.machine.memory;
+    const containerizer = this.#containerizer(task);
+    const problem = await containerizer.problem();
+    if (problem !== undefined)
+      throw new PortolanError(
+        'unavailable',
+        `Cannot run the task: ${launch.runtime} does not work on this host: ${problem}`,
+      );
+    await this.#init.refuseTakenPorts(launch, task.container);
+    const sandbox = join(this.#directory(task), 'sandbox');
+    await emptySandbox(sandbox);
+    for (const wish of launch.fetch) await fetchUri(wish, sandbox, { signal });
+    return containerizer.launch(
+      { id: task.container, launch, sandbox },
+      { signal, starting: (runtimeId) => this.#handle(task, { type: 'starting', runtimeId }) },
+    );
+  }
+
+  #directory(task: Task): string {
+    return join(this.#init.root, task.container);
+  }
+
+  async #watch(task: Task): Promise<void> {
+    const containerizer = this.#containerizer(task);
+    const container = await containerizer.find(task.container);
+    if (container === undefined || task.checks !== undefined) return;
+    const { launch } = task.machine.memory;
+    if (launch.health_checks.length + launch.readiness_checks.length === 0) return;
+    task.checks = new TaskChecks(this.#components, {
+      launch,
+      containerizer,
+      container,
+      agentIp: () => this.#init.agentIp(),
+      record: () => task.machine.record,
+      onHealth: (health, kill) => this.#handle(task, { type: 'health', health, kill }),
+      onReadiness: (ready) => this.#handle(task, { type: 'readiness', ready }),
+    });
+    task.checks.start();
+  }
+
+  /** A task whose runtime is gone from this host has nothing there. */
+  async #release(task: Task): Promise<void> {
+    const { launch } = task.machine.memory;
+    if (!this.#components.containerizers.some(({ runtime }) => runtime === launch.runtime)) return;
+    await this.#containerizer(task).release(task.container);
+  }
+
+  async #remove(task: Task): Promise<void> {
+    const { launch } = task.machine.memory;
+    if (this.#components.containerizers.some(({ runtime }) => runtime === launch.runtime))
+      await this.#containerizer(task).remove(task.container);
+    await rm(this.#directory(task), { recursive: true, force: true });
+    this.#handle(task, { type: 'removed' });
+  }
+
+  #lookLater(): void {
+    if (this.#closed) return;
+    this.#timer = this.#components.clock.after(LOOK_MS, () => {
+      void this.lookAtAll().finally(() => this.#lookLater());
+    });
+  }
+
+  /** At every container, and again at what could not be done. */
+  async lookAtAll(): Promise<void> {
+    for (const task of this.#tasks.values()) {
+      const { owed } = task;
+      task.owed = undefined;
+      if (owed === undefined) await this.#look(task);
+      else this.#perform(task, [owed]);
+    }
+  }
+
+  async #look(task: Task): Promise<void> {
+    const { state } = task.machine.record;
+    const runs = state === 'TASK_RUNNING' || state === 'TASK_KILLING';
+    if (this.#closed || !(runs || task.recovering)) return;
+    try {
+      // An ended task needs nothing of its runtime, which may be gone.
+      const container = isTerminal(state) ? undefined : await this.#containerizer(task).find(task.container);
+      const type = task.recovering ? 'recovered' : 'seen';
+      task.recovering = false;
+      this.#handle(task, { type, container });
+    } catch (error) {
+      this.#failed(task, 'look', error);
+    }
+  }
+}
+
+/** A task in the host's network has the host's address. */
+function withHostAddress(record: TaskRecord, agentIp: string): TaskRecord {
+  const networks = record.networks.map((network) =>
+    network.mode === 'host' ? { ...network, addresses: [agentIp] } : network,
+  );
+  return { ...record, networks };
+}
