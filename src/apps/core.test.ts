@@ -1,0 +1,344 @@
+import { describe, expect, it } from 'vitest';
+import { seededRandom, randomBelow } from '../base/random.ts';
+import { testAgents, testApp, TestWorld } from './fake.ts';
+import { isHealthy, isOccupying } from './instance.ts';
+import { capacityOf } from './upgrade.ts';
+
+const versionsOf = (world: TestWorld, app: string): string[] =>
+  world.tasks(app).map(({ launch }) => launch.shell ?? '');
+
+describe('a deployment', () => {
+  it('starts apps in the order of their dependencies, each layer when the one before runs', () => {
+    const world = new TestWorld(testAgents(3));
+    world.deploy([
+      testApp({ id: '/db', instances: 2 }),
+      testApp({ id: '/web', instances: 3, dependencies: ['/db'] }),
+    ]);
+    expect(world.tasks('/db')).toHaveLength(2);
+    expect(world.tasks('/web')).toHaveLength(0);
+    expect(world.core.deployments()[0]).toMatchObject({ currentStep: 2, totalSteps: 3 });
+    world.settle();
+    expect(world.tasks('/web')).toHaveLength(3);
+    expect(world.core.deployments()).toEqual([]);
+    const told = world.events.map(({ eventType }) => eventType);
+    expect(told.filter((each) => each === 'deployment_step_success')).toHaveLength(3);
+    expect(told.at(-1)).toBe('deployment_success');
+  });
+
+  it('refuses a second one of the same app, and takes over by force', () => {
+    const world = new TestWorld(testAgents(1));
+    const first = world.deploy([testApp({ id: '/web' })]);
+    expect(() => world.deploy([testApp({ id: '/web', instances: 2 })])).toThrow(
+      expect.objectContaining({ code: 'conflict', details: { deployments: [{ id: first }] } }),
+    );
+    expect(world.core.root.apps[0]?.instances).toBe(1);
+    world.deploy([testApp({ id: '/web', instances: 2 })], { force: true });
+    expect(world.events.find(({ eventType }) => eventType === 'deployment_failed')).toMatchObject({
+      id: first,
+    });
+    world.settle();
+    expect(world.tasks('/web')).toHaveLength(2);
+  });
+
+  it('upgrades with one more while the old ones serve, drains them, and kills them after the grace period', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web', instances: 2, cmd: 'one' })]);
+    world.settle();
+    const old = world.tasks('/web').map(({ taskId }) => taskId);
+    world.deploy([testApp({ id: '/web', instances: 2, cmd: 'two' })]);
+    expect(versionsOf(world, '/web').sort()).toEqual(['one', 'one', 'two', 'two']);
+    for (const { taskId, launch } of world.tasks('/web'))
+      if (launch.shell === 'two') world.set(taskId, 'TASK_RUNNING');
+    expect(old.map((task) => world.core.instance(task)?.stored.launch.goal)).toEqual([
+      'draining',
+      'draining',
+    ]);
+    world.step({ kind: 'withdrawn', tasks: old });
+    world.clock.advance(999);
+    world.step({ kind: 'tick' });
+    expect(world.core.instance(old[0] ?? '')?.stored.launch.goal).toBe('draining');
+    world.clock.advance(1);
+    world.step({ kind: 'tick' });
+    expect(world.core.instance(old[0] ?? '')?.stored.launch.goal).toBe('killed');
+    world.settle();
+    expect(versionsOf(world, '/web')).toEqual(['two', 'two']);
+    expect(world.core.deployments()).toEqual([]);
+  });
+
+  it('goes on under another master, from the store alone', () => {
+    const world = new TestWorld(testAgents(3));
+    world.deploy([testApp({ id: '/web', instances: 4, cmd: 'one' })]);
+    world.restart();
+    world.settle();
+    world.deploy([testApp({ id: '/web', instances: 4, cmd: 'two' })]);
+    for (let i = 0; i < 40; i++) {
+      for (const { taskId } of world.tasks().slice(0, 2)) world.work(taskId);
+      world.clock.advance(300);
+      world.step({ kind: 'tick' });
+      world.restart();
+    }
+    world.settle();
+    expect(versionsOf(world, '/web')).toEqual(['two', 'two', 'two', 'two']);
+    expect(world.core.deployments()).toEqual([]);
+  });
+
+  it('restarts an app whose definition is the same, and stops one that is gone', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web', instances: 2 }), testApp({ id: '/gone' })]);
+    world.settle();
+    const before = world.tasks('/web').map(({ taskId }) => taskId);
+    world.deploy([], { restart: ['/web'], remove: ['/gone'] });
+    world.settle();
+    expect(world.tasks('/web').some(({ taskId }) => before.includes(taskId))).toBe(false);
+    expect(world.tasks()).toHaveLength(2);
+    expect(world.events.filter(({ eventType }) => eventType === 'app_terminated_event')).toHaveLength(1);
+  });
+
+  it('keeps those that fit when it goes back to a configuration before', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web', instances: 2, cmd: 'one' })]);
+    world.settle();
+    const good = world.tasks('/web').map(({ taskId }) => taskId);
+    world.deploy([testApp({ id: '/web', instances: 2, cmd: 'broken' })]);
+    world.deploy([testApp({ id: '/web', instances: 2, cmd: 'one' })], { force: true });
+    world.settle();
+    expect(world.tasks('/web').map(({ taskId }) => taskId)).toEqual(good);
+  });
+
+  it('moves an app from one network mode to another', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web', instances: 3, networks: [{ mode: 'host' }], portDefinitions: [] })]);
+    world.settle();
+    world.deploy([testApp({ id: '/web', instances: 3 })]);
+    world.settle();
+    expect(world.tasks('/web').map(({ launch }) => launch.networks[0]?.mode)).toEqual(
+      Array(3).fill('container'),
+    );
+  });
+});
+
+describe('tasks that end', () => {
+  it('are replaced after a delay that grows, and the last failure is told', () => {
+    const world = new TestWorld(testAgents(1));
+    world.deploy([testApp({ id: '/web', backoffSeconds: 2, backoffFactor: 3, maxLaunchDelaySeconds: 10 })]);
+    const delays = [2, 6, 10, 10].map(() => {
+      world.set(world.tasks('/web')[0]?.taskId ?? '', 'TASK_FAILED', { message: 'exit 1' });
+      expect(world.tasks('/web')).toHaveLength(0);
+      const [waiting] = world.core.queue(world.clock.nowMs());
+      const seconds = waiting?.delay.timeLeftSeconds ?? 0;
+      world.clock.advance(seconds * 1000 - 1);
+      world.step({ kind: 'tick' });
+      expect(world.tasks('/web')).toHaveLength(0);
+      world.clock.advance(1);
+      world.step({ kind: 'tick' });
+      expect(world.tasks('/web')).toHaveLength(1);
+      return seconds;
+    });
+    expect(delays).toEqual([2, 6, 10, 10]);
+    expect(world.core.lastFailure('/web')).toMatchObject({ state: 'TASK_FAILED', message: 'exit 1' });
+  });
+
+  it('are replaced at once when somebody killed them, and when the delay is reset', () => {
+    const world = new TestWorld(testAgents(1));
+    world.deploy([testApp({ id: '/web', backoffSeconds: 100 })]);
+    world.settle();
+    const first = world.tasks('/web')[0]?.taskId ?? '';
+    world.step({ kind: 'kill', tasks: [first], wipe: false });
+    expect(world.tasks('/web')).toHaveLength(2);
+    world.settle();
+    const second = world.tasks('/web')[0]?.taskId ?? '';
+    expect(second).not.toBe(first);
+    world.set(second, 'TASK_FINISHED');
+    expect(world.tasks('/web')).toHaveLength(0);
+    expect(world.core.waits('/web')).toBe(true);
+    world.step({ kind: 'reset-delay', app: '/web' });
+    expect(world.tasks('/web')).toHaveLength(1);
+  });
+
+  it('are killed and replaced when too many health checks in a row have failed', () => {
+    const check = {
+      ...{
+        protocol: 'COMMAND' as const,
+        command: { value: 'false' },
+        gracePeriodSeconds: 1,
+        intervalSeconds: 1,
+      },
+      ...{ timeoutSeconds: 1, maxConsecutiveFailures: 3, delaySeconds: 0, ipProtocol: 'IPv4' as const },
+    };
+    const world = new TestWorld(testAgents(1));
+    world.deploy([testApp({ id: '/web', healthChecks: [check] })]);
+    const task = world.tasks('/web')[0]?.taskId ?? '';
+    const fail = (count: number) =>
+      world.set(task, 'TASK_RUNNING', {
+        ...{ checked: true, healthy: false },
+        health: [{ index: 0, alive: false, consecutive_failures: count, last_failure_cause: 'exit 1' }],
+      });
+    fail(2);
+    expect(world.core.instance(task)?.stored.launch.goal).toBe('running');
+    fail(3);
+    expect(world.core.instance(task)?.stored.launch.goal).toBe('killed');
+    expect(world.tasks('/web')).toHaveLength(2);
+    const told = world.events.filter(({ eventType }) => eventType.includes('health'));
+    expect(told.map(({ eventType }) => eventType)).toEqual([
+      'add_health_check_event',
+      'instance_health_changed_event',
+      'health_status_changed_event',
+      'failed_health_check_event',
+      'failed_health_check_event',
+      'unhealthy_instance_kill_event',
+    ]);
+  });
+});
+
+describe('agents', () => {
+  it('that are lost have their tasks replaced by the strategy of each app, and the surplus ends when they return', () => {
+    const world = new TestWorld(testAgents(2));
+    const slow = { inactiveAfterSeconds: 30, expungeAfterSeconds: 60 };
+    world.deploy([
+      testApp({ id: '/fast', instances: 2 }),
+      testApp({ id: '/slow', instances: 2, unreachableStrategy: slow }),
+      testApp({ id: '/stays', instances: 2, unreachableStrategy: 'disabled' }),
+    ]);
+    world.settle();
+    const [lost] = world.agents;
+    world.setReachable(lost!.node, false);
+    const seconds = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        world.clock.advance(1000);
+        world.step({ kind: 'tick' });
+        for (const { taskId } of world.tasks()) world.work(taskId);
+      }
+    };
+    const running = (app: string) => world.core.instances(app).filter((each) => isHealthy(each)).length;
+    seconds(8);
+    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([1, 1, 1]);
+    seconds(5);
+    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([2, 1, 1]);
+    seconds(30);
+    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([2, 2, 1]);
+    world.restart();
+    world.setReachable(lost!.node, true);
+    world.settle();
+    for (const app of ['/fast', '/slow', '/stays']) expect(world.tasks(app)).toHaveLength(2);
+  });
+
+  it('that are removed take their tasks with them', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web', instances: 2 })]);
+    world.settle();
+    world.removeAgent(world.agents[0]!.node);
+    world.settle();
+    expect(world.tasks('/web').map(({ host }) => host)).toEqual(['agent2', 'agent2']);
+    expect(world.events).toContainEqual(expect.objectContaining({ taskStatus: 'TASK_GONE_BY_OPERATOR' }));
+  });
+
+  it('that are drained get no tasks, and lose theirs one by one as an upgrade would take them', () => {
+    const world = new TestWorld(testAgents(3));
+    world.deploy([testApp({ id: '/web', instances: 3 })]);
+    world.settle();
+    const { node } = world.agents[0]!;
+    world.step({ kind: 'drain-agent', node, drained: true });
+    expect(world.tasks('/web')).toHaveLength(4);
+    world.settle();
+    world.restart();
+    world.settle();
+    const hosts = world.tasks('/web').map(({ host }) => host);
+    expect(hosts).toHaveLength(3);
+    expect(hosts).not.toContain('agent1');
+    world.step({ kind: 'drain-agent', node, drained: false });
+    world.deploy([testApp({ id: '/web', instances: 5 })]);
+    world.settle();
+    expect(world.tasks('/web').filter((each) => each.node === node)).not.toEqual([]);
+  });
+
+  it('that have no free address make tasks wait, until one comes free', () => {
+    const world = new TestWorld(testAgents(2, () => ({ free_addresses: { dcos: { mesos: 1, docker: 9 } } })));
+    world.deploy([testApp({ id: '/web', instances: 3 })]);
+    expect(world.tasks('/web')).toHaveLength(2);
+    const [waiting] = world.core.queue(world.clock.nowMs());
+    expect(waiting).toMatchObject({
+      count: 1,
+      reasons: [
+        { reason: 'InsufficientAddresses', message: 'agent1 has no free address in dcos' },
+        { message: 'agent2 has no free address in dcos' },
+      ],
+    });
+    world.agents = testAgents(2);
+    world.step({ kind: 'agents', agents: world.agents, removed: new Set() });
+    world.settle();
+    expect(world.tasks('/web')).toHaveLength(3);
+    expect(world.events.some((each) => 'taskStatus' in each && each.taskStatus === 'TASK_FAILED')).toBe(
+      false,
+    );
+  });
+});
+
+describe('volumes', () => {
+  it('stay with the instance: its next task comes to the same agent and has them again', () => {
+    const volume = { containerPath: 'data', mode: 'RW' as const };
+    const persistent = { size: 10, type: 'root' as const, constraints: [] };
+    const world = new TestWorld(testAgents(3));
+    const app = testApp({
+      id: '/db',
+      residency: { relaunchEscalationTimeoutSeconds: 3600, taskLostBehavior: 'WAIT_FOREVER' },
+      unreachableStrategy: 'disabled',
+      upgradeStrategy: { minimumHealthCapacity: 1, maximumOverCapacity: 0 },
+      container: { type: 'MESOS', volumes: [{ ...volume, persistent }] },
+      instances: 2,
+    });
+    world.deploy([app]);
+    world.settle();
+    const before = world.tasks('/db').map(({ node, volumes, instanceId }) => ({ node, volumes, instanceId }));
+    world.deploy([{ ...app, cmd: 'other' }]);
+    world.settle();
+    const after = world.tasks('/db');
+    expect(after.map(({ launch }) => launch.shell)).toEqual(['other', 'other']);
+    expect(after.map(({ node, volumes, instanceId }) => ({ node, volumes, instanceId }))).toEqual(
+      expect.arrayContaining(before),
+    );
+    expect(after.every(({ taskId }) => taskId.endsWith('._app.2'))).toBe(true);
+  });
+});
+
+describe('under random failures', () => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'launches nothing beyond the capacity and gets there in the end (seed %i)',
+    (seed) => {
+      const random = seededRandom(seed);
+      const world = new TestWorld(testAgents(4));
+      const minimum = [0, 0.5, 0.75, 1][randomBelow(random, 4)] ?? 1;
+      const over = [0, 0.25, 1][randomBelow(random, 3)] ?? 1;
+      const app = (cmd: string) =>
+        testApp({
+          ...{ id: '/web', instances: 4, cmd, backoffSeconds: 0.1, maxLaunchDelaySeconds: 1 },
+          upgradeStrategy: { minimumHealthCapacity: minimum, maximumOverCapacity: over },
+          unreachableStrategy: { inactiveAfterSeconds: 2, expungeAfterSeconds: 5 },
+        });
+      world.deploy([app('v0')]);
+      world.settle();
+      const most = capacityOf(app('x'), 4).maxCapacity;
+      // Those that were given up and come back, or were left by a deployment that was overtaken.
+      let held = 4;
+      for (let round = 0; round < 150; round++) {
+        if (round % 50 === 10) world.deploy([app(`v${round}`)], { force: true });
+        const tasks = world.tasks();
+        const victim = tasks[randomBelow(random, Math.max(1, tasks.length))]?.taskId ?? '';
+        const dice = random.next();
+        if (dice < 0.05) world.set(victim, 'TASK_FAILED');
+        else if (dice < 0.08)
+          world.setReachable(world.agents[randomBelow(random, 4)]!.node, random.next() < 0.7);
+        else if (dice < 0.12) world.restart();
+        else world.work(victim);
+        world.clock.advance(randomBelow(random, 700));
+        world.step({ kind: 'tick' });
+        const holding = world.core.instances().filter((each) => isOccupying(each));
+        expect(holding.length).toBeLessThanOrEqual(Math.max(held, most));
+        held = holding.length;
+      }
+      for (const { node } of world.agents) world.setReachable(node, true);
+      world.settle();
+      expect(versionsOf(world, '/web')).toEqual(Array(4).fill('v110'));
+      expect(world.core.deployments()).toEqual([]);
+    },
+  );
+});
