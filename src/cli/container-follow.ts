@@ -1,7 +1,8 @@
 /** Following a container: its output as it comes, until it ends, as with `docker run` and `docker logs -f`. */
 import { sleep } from '../base/clock.ts';
-import { CONTAINERS_PATH, containerInfo, containerLogs, type ContainerInfo } from '../model/container.ts';
+import { CONTAINERS_PATH, containerInfo, type ContainerInfo } from '../model/container.ts';
 import type { CliContext } from './context.ts';
+import { printLogAt } from './follow-log.ts';
 
 const POLL_MS = 100;
 /** A container whose first process has ended is "lost" until its supervisor has written the exit status. */
@@ -17,15 +18,8 @@ export async function inspectContainer(context: CliContext, reference: string): 
 }
 
 /** Prints what is in the log from byte `from` on, each stream to its own; resolves to where to go on. */
-export async function printLog(context: CliContext, reference: string, from: number): Promise<number> {
-  const api = await context.agentApi();
-  for (let next = from; ;) {
-    const path = `${containerPath(reference)}/logs?from=${next}`;
-    const piece = containerLogs.parse(await context.call(api, { method: 'GET', path }));
-    for (const { stream, text } of piece.entries) process[stream].write(text);
-    if (piece.next === next) return next;
-    next = piece.next;
-  }
+export function printLog(context: CliContext, reference: string, from: number): Promise<number> {
+  return printLogAt(context, `${containerPath(reference)}/logs`, from);
 }
 
 /** Prints until the container has ended; resolves to what is known of it then. */

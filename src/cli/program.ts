@@ -43,6 +43,11 @@ const verbs: readonly Verb[] = [
     load: () => import('./commands/container.ts'),
   },
   {
+    name: 'task',
+    summary: 'list and end tasks, run commands in them, read what they write',
+    load: () => import('./commands/task.ts'),
+  },
+  {
     name: 'trace',
     summary: 'where a packet from A to B:port goes, and why it does not arrive',
     load: () => import('./commands/trace.ts'),

@@ -1,6 +1,5 @@
 /** `portolan container`: native containers on this agent, with the words of `docker`. */
 import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { PortolanError } from '../../base/errors.ts';
@@ -10,6 +9,7 @@ import { containerPath, followContainer, inspectContainer, printLog } from '../c
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
+import { commandOf, runAttached } from '../run-attached.ts';
 
 const columns = ['id', 'name', 'network', 'addresses', 'state', 'ports', 'command'] as const;
 const RUN_TIMEOUT_MS = 60_000;
@@ -32,11 +32,6 @@ interface RunOptions {
   readonly detach: boolean;
   readonly rm: boolean;
   readonly output: OutputFormat;
-}
-
-/** What follows is the command's, also what looks like an option; a `--` before it is only a mark. */
-function commandOf(words: readonly string[]): readonly string[] {
-  return words[0] === '--' ? words.slice(1) : words;
 }
 
 function run(context: CliContext): Command {
@@ -143,18 +138,6 @@ function exec(context: CliContext): Command {
       const argv = commandOf(words);
       process.exitCode = await runAttached(['runc', '--root', root, 'exec', ...terminal, info.id, ...argv]);
     });
-}
-
-function runAttached(words: readonly string[]): Promise<number> {
-  const [program = '', ...args] = words;
-  process.on('SIGINT', () => undefined); // It is the command's to obey.
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: 'inherit' });
-    child.once('error', reject);
-    child.once('close', (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
 }
 
 function logs(context: CliContext): Command {
