@@ -1,4 +1,4 @@
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FakeView } from '../../../test/support/fake-view.ts';
 import { running } from '../../../test/support/marathon-bed.ts';
