@@ -10,7 +10,7 @@ import Table from 'cli-table3';
 import { stringify } from 'yaml';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { parseTarget, request, type HttpTarget, type RequestInit } from '../http/client.ts';
-import type { ErrorBody } from '../http/errors.ts';
+import { answerError } from './answer-error.ts';
 
 export type OutputFormat = 'table' | 'json' | 'yaml';
 /** Any object; its own properties are the columns. */
@@ -87,12 +87,7 @@ async function call(
     throw 'socketPath' in target ? withRemedy(error) : error;
   });
   if (answer.status < 400) return answer.body;
-  const body = (typeof answer.body === 'object' ? answer.body : undefined) as
-    Partial<ErrorBody> | null | undefined;
-  throw new PortolanError(body?.code ?? 'internal', body?.message ?? `The API answered ${answer.status}`, {
-    ...(body?.field === undefined ? {} : { field: body.field }),
-    ...(body?.remedy === undefined ? {} : { remedy: body.remedy }),
-  });
+  throw answerError(answer);
 }
 
 /** A socket that nobody listens on: the daemon does not run, or the user is not on the host that they mean. */

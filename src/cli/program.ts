@@ -38,6 +38,16 @@ const verbs: readonly Verb[] = [
   { name: 'node', summary: 'list, inspect and remove nodes', load: () => import('./commands/node.ts') },
   { name: 'network', summary: 'list, add and remove overlays', load: () => import('./commands/network.ts') },
   {
+    name: 'app',
+    summary: 'run apps: apply, list, inspect, scale, restart and remove them',
+    load: () => import('./commands/app.ts'),
+  },
+  {
+    name: 'deployment',
+    summary: 'changes of apps that are going on',
+    load: () => import('./commands/deployment.ts'),
+  },
+  {
     name: 'container',
     summary: 'run containers on this agent',
     load: () => import('./commands/container.ts'),

@@ -21,7 +21,7 @@ async function bed() {
   };
   const state = new ClusterState(
     { view, orchestrator, isReachable: () => true, clock: realClock },
-    { version: '0.1.0', cluster: 'c1', address: '10.0.0.1', port: () => 5050 },
+    { cluster: 'c1', address: '10.0.0.1', port: () => 5050 },
   );
   const api = new MesosApi({ state, clock: realClock, log: silentLog });
   const app: Hono = createApp({ log: silentLog });

@@ -22,7 +22,6 @@ export interface ClusterStateComponents {
 }
 
 export interface ClusterStateInit {
-  readonly version: string;
   readonly cluster: string;
   readonly address: string;
   /** Known when the master listens. */
@@ -54,9 +53,8 @@ export class ClusterState {
   }
 
   facts(): ClusterFacts {
-    const { version, cluster, address, port } = this.#init;
+    const { cluster, address, port } = this.#init;
     return {
-      version,
       id: cluster,
       master: { address, port: port(), startedMs: this.#startedMs },
       agents: this.#agents(),

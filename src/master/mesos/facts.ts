@@ -20,7 +20,6 @@ export interface TaskFacts extends ViewedTask {
 }
 
 export interface ClusterFacts {
-  readonly version: string;
   /** Of the cluster. */
   readonly id: string;
   readonly master: {

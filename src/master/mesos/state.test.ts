@@ -54,7 +54,6 @@ function task(n: number, change: Partial<TaskRecord> = {}, more: Partial<TaskFac
 
 function facts(more: Partial<ClusterFacts> = {}): ClusterFacts {
   return {
-    version: '0.1.0',
     id: 'c1',
     master: { address: '10.0.0.1', port: 5050, startedMs: 1_465_278_954_690 },
     agents: [agent(1), agent(2)],

@@ -53,7 +53,7 @@ function masterInfo(facts: ClusterFacts): object {
     leader: pid,
     leader_info: { id: facts.id, pid, port, hostname: address },
     cluster: facts.id,
-    flags: { port: String(port), quorum: '1', portolan_version: facts.version },
+    flags: { port: String(port), quorum: '1' },
   };
 }
 

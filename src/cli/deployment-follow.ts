@@ -1,0 +1,71 @@
+/** Following a deployment until it is done, or until it is plain that it is stuck. */
+import { sleep } from '../base/clock.ts';
+import { PortolanError } from '../base/errors.ts';
+import type { CliContext } from './context.ts';
+import { progressLines, standing, stuckReasons, type Progress } from './deployment-progress.ts';
+import { apps, callMarathon, deployments, queue } from './marathon.ts';
+
+const POLL_MS = 500;
+
+export interface FollowInit {
+  readonly deploymentId: string;
+  /** Absolute ids of the apps that the deployment is about. */
+  readonly apps: readonly string[];
+  /** Without any change for so long it counts as stuck. */
+  readonly patienceMs: number;
+}
+
+/** Tells each change in a line; rejects with what it waits for when it is stuck, or was cancelled. */
+export async function followDeployment(context: CliContext, init: FollowInit): Promise<void> {
+  const told = new Set<string>();
+  let last = '';
+  let sinceMs = performance.now();
+  for (;;) {
+    const progress = await look(context, init);
+    for (const line of progressLines(progress)) {
+      if (told.has(line)) continue;
+      told.add(line);
+      context.say(line);
+    }
+    if (progress.deployment === undefined) {
+      mustBeDone(progress, init);
+      return;
+    }
+    const now = standing(progress);
+    if (now !== last) [last, sinceMs] = [now, performance.now()];
+    if (performance.now() - sinceMs > init.patienceMs) throw stuck(progress, init);
+    await sleep(POLL_MS);
+  }
+}
+
+async function look(context: CliContext, init: FollowInit): Promise<Progress> {
+  // The deployment first: what is told of its apps after its end is how it ended.
+  const running = await callMarathon(context, deployments, { method: 'GET', path: '/v2/deployments' });
+  const embed = 'embed=apps.tasks&embed=apps.lastTaskFailure';
+  const all = await callMarathon(context, apps, { method: 'GET', path: `/v2/apps?${embed}` });
+  const waits = await callMarathon(context, queue, { method: 'GET', path: '/v2/queue' });
+  return {
+    deployment: running.find((deployment) => deployment.id === init.deploymentId),
+    apps: all.apps.filter((app) => init.apps.includes(app.id)),
+    queue: waits.queue,
+  };
+}
+
+function stuck(progress: Progress, { deploymentId, patienceMs }: FollowInit): PortolanError {
+  const reasons = stuckReasons(progress);
+  const why = reasons.length === 0 ? 'nobody tells why' : reasons.join('; ');
+  const standstill = `nothing has changed for ${Math.round(patienceMs / 1000)} s`;
+  return new PortolanError('unavailable', `Deployment ${deploymentId} is stuck: ${standstill}: ${why}`, {
+    remedy: `it goes on by itself when that is mended; "portolan deployment cancel ${deploymentId}" takes it back`,
+  });
+}
+
+/** A deployment that another one took the place of, or that was cancelled, is over without being done. */
+function mustBeDone(progress: Progress, { deploymentId }: FollowInit): void {
+  const short = progress.apps.filter((app) => app.tasksRunning < app.instances);
+  if (short.length === 0) return;
+  const list = short.map((app) => `${app.id} has ${app.tasksRunning} of ${app.instances}`).join(', ');
+  throw new PortolanError('conflict', `Deployment ${deploymentId} has ended before it was done: ${list}`, {
+    remedy: 'it was cancelled, or another deployment took its place: see "portolan deployment ls"',
+  });
+}

@@ -1,0 +1,87 @@
+/** What a deployment is doing, in lines for people, and whether it is getting anywhere. No I/O, no clock. */
+import type { AppStatus, DeploymentStatus, Waiting } from './marathon.ts';
+
+export interface Progress {
+  /** Absent = the deployment is over. */
+  readonly deployment: DeploymentStatus | undefined;
+  /** The apps it is about, as far as they are still there. */
+  readonly apps: readonly AppStatus[];
+  readonly queue: readonly Waiting[];
+}
+
+const MAX_REASONS = 3;
+
+/** One line for each app, and one for the step. */
+export function progressLines({ deployment, apps, queue }: Progress): readonly string[] {
+  const lines = apps.map((app) => appLine(app, queue));
+  if (deployment === undefined) return lines;
+  const actions = deployment.currentActions.map(({ action, app }) => `${verb(action)} ${app}`).join(', ');
+  const step = `step ${Math.min(deployment.currentStep, deployment.totalSteps)} of ${deployment.totalSteps}`;
+  return [actions === '' ? step : `${step}: ${actions}`, ...lines];
+}
+
+function verb(action: string): string {
+  const verbs: Readonly<Record<string, string>> = {
+    StartApplication: 'starts',
+    StopApplication: 'stops',
+    ScaleApplication: 'scales',
+    RestartApplication: 'replaces',
+  };
+  return verbs[action] ?? action;
+}
+
+function appLine(app: AppStatus, queue: readonly Waiting[]): string {
+  const { current, old } = generations(app);
+  const parts = [`${app.id}: ${current} of ${app.instances} run`];
+  if (app.tasksHealthy + app.tasksUnhealthy > 0) parts.push(`${app.tasksHealthy} healthy`);
+  if (app.tasksUnhealthy > 0) parts.push(`${app.tasksUnhealthy} unhealthy`);
+  if (app.tasksStaged > 0) parts.push(`${app.tasksStaged} starting`);
+  if (old > 0) parts.push(`${old} of the old version left`);
+  const waits = queue.find((item) => item.app.id === app.id);
+  if (waits !== undefined) parts.push(waitingText(waits));
+  return parts.join(', ');
+}
+
+/** Tasks of the app as it is now, and of what it was before. */
+function generations(app: AppStatus): { readonly current: number; readonly old: number } {
+  const running = (app.tasks ?? []).filter((task) => task.state === 'TASK_RUNNING');
+  const current = running.filter((task) => task.version >= app.versionInfo.lastConfigChangeAt).length;
+  return { current, old: running.length - current };
+}
+
+function waitingText({ count, delay, reasons }: Waiting): string {
+  const shown = [...new Set(reasons.map((reason) => reason.message))];
+  const more = shown.length > MAX_REASONS ? ` and ${shown.length - MAX_REASONS} more` : '';
+  const why = shown.slice(0, MAX_REASONS).join('; ');
+  const delayed =
+    delay.timeLeftSeconds > 0 ? ` for ${Math.ceil(delay.timeLeftSeconds)} s after failures` : '';
+  return `${count} waiting${delayed}${why === '' ? '' : `: ${why}${more}`}`;
+}
+
+/** What must stay the same for the deployment to count as standing still: not the seconds of a delay. */
+export function standing({ deployment, apps, queue }: Progress): string {
+  const counts = apps.map((app) => [
+    app.id,
+    generations(app),
+    app.tasksHealthy,
+    app.tasksUnhealthy,
+    app.tasksStaged,
+  ]);
+  const waits = queue.map((item) => [item.app.id, item.count, item.reasons]);
+  return JSON.stringify([deployment?.currentStep, deployment?.currentActions, counts, waits]);
+}
+
+/** Why nothing moves any more, as far as anybody can tell. */
+export function stuckReasons({ apps, queue }: Progress): readonly string[] {
+  const reasons: string[] = [];
+  for (const app of apps) {
+    const waits = queue.find((item) => item.app.id === app.id);
+    if (waits !== undefined) reasons.push(`${app.id}: ${waitingText(waits)}`);
+    const failure = app.lastTaskFailure;
+    if (failure !== undefined && failure.version >= app.versionInfo.lastConfigChangeAt)
+      reasons.push(`${app.id}: the last task ended with ${failure.state}: ${failure.message}`);
+    if (app.tasksUnhealthy > 0)
+      reasons.push(`${app.id}: ${app.tasksUnhealthy} do not pass their health checks`);
+  }
+  return reasons;
+}
