@@ -7,6 +7,7 @@ import { CniError, cniCodes } from '../cni/errors.ts';
 import { createApp, listenTcp, listenUnix } from '../http/server.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { addAppliedRoutes } from '../node/applied-api.ts';
+import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
 import { addAgentRoutes } from './api.ts';
 import type { Attachments } from './attachments.ts';
 import type { CniVerbs } from './cni-answer.ts';
@@ -20,6 +21,9 @@ import type { OnClose, Parts, SessionComponents } from './session.ts';
 import { openTasks } from './tasks/open.ts';
 import { addLocalTaskRoutes, addTaskRoutes } from './tasks/tasks-api.ts';
 import type { Tasks } from './tasks/tasks.ts';
+import { serveLocalApi } from './local-api.ts';
+import { VipMetrics } from './vip-metrics.ts';
+import type { Vips } from './vips.ts';
 import { addTraceRoutes, createTracer } from './trace/api.ts';
 import { listenHost } from './underlay.ts';
 
@@ -51,6 +55,8 @@ async function serveApis(
   const { log, metrics, clock, random } = components;
   const view = agentView(parts, { clock });
   const tracer = createTracer(components.kernel, parts);
+  const counted = new VipMetrics({ ...parts, metrics }, { node: parts.node });
+  const addVips = (made: Hono): void => addVipRoutes(made, vipApi(parts.vips));
   const containers = await openContainers(
     { log: log.child('containers'), clock, random },
     {
@@ -65,6 +71,11 @@ async function serveApis(
   const tasks = await openTasks(components, { config, parts, containers }, onClose);
   const app = (): Hono => {
     const made = createApp({ log });
+    made.use('/metrics', async (_context, next) => {
+      await counted.refresh();
+      await next();
+    });
+    addVips(made);
     addAgentRoutes(made, { metrics, view });
     addAppliedRoutes(made, parts);
     addTraceRoutes(made, tracer);
@@ -80,7 +91,21 @@ async function serveApis(
   const host = listenHost(config.address, parts.underlay.current());
   const tcp = await listenTcp(app(), { host, port: config.http_port });
   onClose(() => tcp.close());
+  await serveLocalApi({ log }, addVips, onClose);
   return tasks;
+}
+
+/** With what this host's kernel has. */
+function vipApi(vips: Vips): VipApiComponents {
+  return {
+    view: vips.view,
+    more: async (listed) => {
+      const connections = await vips.connections();
+      const { applied } = vips.status();
+      return new Map(listed.map(({ id }) => [id, { connections: connections.get(id) ?? 0, applied }]));
+    },
+    status: () => vips.status(),
+  };
 }
 
 /** Before the first grant a runtime is told to come back, not that its network does not exist. */

@@ -9,7 +9,7 @@
  * Review notes: a task that changes costs work for its VIPs alone, done in the turn in which its record came when nothing
  * else is being written.
  */
-import { parsePrefix, type Prefix } from '../base/ip.ts';
+import { parsePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -20,8 +20,9 @@ import type { NodeId } from '../model/names.ts';
 import type { RecordView } from '../node/record-view.ts';
 import { VipView } from '../node/vip-view.ts';
 import type { Journal } from '../store/types.ts';
+import type { Protocol, VipBackend } from '../vip/claims.ts';
 import { ElementChanges, ElementTable } from '../vip/elements.ts';
-import { protocolNumber, renderVip, usableBackends } from '../vip/render.ts';
+import { countedKey, protocolNumber, renderVip, usableBackends } from '../vip/render.ts';
 import { outermost, VIP_TABLE } from '../vip/ruleset.ts';
 import type { Reserved, Vip } from '../vip/table.ts';
 import { HostNetworks } from './host-networks.ts';
@@ -57,8 +58,6 @@ export interface VipsInit {
   surroundings(): VipSurroundings;
   /** The addresses that must be routed to this host's own rules are others. */
   onRoutes(): void;
-  /** Named VIPs have come, gone or moved. */
-  onNames?(): void;
 }
 
 export interface VipsStatus {
@@ -102,10 +101,8 @@ export class Vips {
     this.#init = init;
     this.#tables = new VipTables({ nft: kernel.nft, journal, log });
     this.#networks = new HostNetworks({ kernel });
-    this.view = new VipView(
-      { records, log },
-      { config: init.config, self: init.node, onChange: (changed) => this.#onVips(changed) },
-    );
+    this.view = new VipView({ records, log }, { config: init.config, self: init.node });
+    this.view.subscribe((changed) => this.#onVips(changed));
     this.#rounds = new Rounds({ clock }, { sweepMs: SWEEP_MS, run: (reason) => this.#round(reason) });
     this.#metrics = {
       repairs: metrics.counter(
@@ -156,19 +153,44 @@ export class Vips {
     return this.#isWanted() ? this.#prefixes() : [];
   }
 
+  /** Where the kernel may lead a new connection; `undefined` = the address is no VIP's. */
+  backendsAt(
+    address: IpAddress,
+    protocol: Protocol,
+    port: number,
+  ): readonly Pick<VipBackend, 'address' | 'port' | 'weight'>[] | undefined {
+    if (!this.routes().some((prefix) => prefix.contains(address))) return undefined;
+    const vip = this.view
+      .vips()
+      .find(
+        (each) =>
+          each.protocol === protocol &&
+          each.port === port &&
+          each.addresses.some((own) => own.equals(address)),
+      );
+    return usableBackends(vip?.backends ?? []).filter((each) => each.address.family === address.family);
+  }
+
   status(): VipsStatus {
     return {
       enabled: this.#init.config.enabled,
-      applied: this.#applied,
+      applied: this.#applied && this.#dirty.size === 0,
       elements: this.#elements.size,
       corrections: this.#corrections,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
     };
   }
 
-  /** New connections by VIP, by the packed key of its address, protocol and port. */
-  async counts(): Promise<ReadonlyMap<string, number>> {
-    return this.#installed ? this.#tables.counts() : new Map();
+  /** New connections since the VIP is in the kernel, by its id. */
+  async connections(): Promise<ReadonlyMap<string, number>> {
+    const counts = this.#installed ? await this.#tables.counts() : new Map<string, number>();
+    const connections = new Map<string, number>();
+    for (const vip of this.view.vips())
+      for (const address of vip.addresses) {
+        const count = counts.get(countedKey(vip, address));
+        if (count !== undefined) connections.set(vip.id, (connections.get(vip.id) ?? 0) + count);
+      }
+    return connections;
   }
 
   /** Leaves the kernel as it is. */
@@ -191,7 +213,6 @@ export class Vips {
 
   #onVips(changed: ReadonlySet<string>): void {
     for (const id of changed) this.#dirty.add(id);
-    this.#init.onNames?.();
     if (!this.#loaded || !this.#installed) return;
     if (this.view.table.takeGiven()) this.#rounds.now('addresses of VIPs changed');
     this.#writing ??= this.#write();

@@ -37,6 +37,7 @@ const verbs: readonly Verb[] = [
   { name: 'status', summary: 'the cluster at a glance', load: () => import('./commands/status.ts') },
   { name: 'node', summary: 'list, inspect and remove nodes', load: () => import('./commands/node.ts') },
   { name: 'network', summary: 'list, add and remove overlays', load: () => import('./commands/network.ts') },
+  { name: 'vip', summary: 'list and inspect virtual IPs', load: () => import('./commands/vip.ts') },
   {
     name: 'app',
     summary: 'run apps: apply, list, inspect, scale, restart and remove them',

@@ -18,6 +18,10 @@ import { validateNetwork, type HostNetwork } from '../model/network-validation.t
 import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
 import type { RecordExchange } from '../node/exchange.ts';
 import { readMemberMetrics } from '../node/member-metrics.ts';
+import { RecordView } from '../node/record-view.ts';
+import { hostAddresses, overlaySpaces } from '../node/vip-reserved.ts';
+import { VipView } from '../node/vip-view.ts';
+import { drain } from '../overlay/slice.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import type { Credentials } from '../trust/credentials.ts';
 import { Authority } from './authority.ts';
@@ -112,7 +116,14 @@ async function start(
   const applied = new AppliedView({ exchange, clock, metrics: components.metrics });
   onClose(() => Promise.resolve(applied.close()));
   readMemberMetrics({ metrics: components.metrics, exchange, applied });
-  const served = { ...components, metrics, store, exchange, registry, authority, applied };
+  const records = new RecordView({ exchange, log }, { onChange: () => reserve() });
+  onClose(() => Promise.resolve(records.close()));
+  const vips = new VipView({ records, log }, { config: config.vips });
+  onClose(() => Promise.resolve(vips.close()));
+  const reserve = (): void => vips.reserve([...overlaySpaces(records), ...hostAddresses(records)]);
+  drain(vips.load());
+  reserve();
+  const served = { ...components, metrics, store, exchange, registry, authority, applied, vips };
   const port = await serveMaster(served, config, onClose);
   log.info('The master serves', { cluster, address, port, nodes: nodes.length });
   return { cluster, port };

@@ -12,6 +12,8 @@ import { listenUnix, type HttpListener } from '../http/server.ts';
 import { listenTls, type TlsServerComponents, type TlsServerInit } from '../http/tls-server.ts';
 import type { MasterConfig } from '../model/config.ts';
 import type { AppliedView } from '../node/applied-view.ts';
+import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
+import type { VipView } from '../node/vip-view.ts';
 import type { Store } from '../store/types.ts';
 import { createMasterApi } from './api.ts';
 import { addTrustApi } from './api-trust.ts';
@@ -21,6 +23,7 @@ import type { MasterMetrics } from './metrics.ts';
 import type { Registry } from './registry.ts';
 import { mustSpeakFor, type Door } from './senders.ts';
 import { Tokens } from './tokens.ts';
+import { vipHosts } from './vip-hosts.ts';
 
 export interface ServeComponents {
   readonly store: Store;
@@ -32,6 +35,7 @@ export interface ServeComponents {
   readonly registry: Registry;
   readonly authority: Authority;
   readonly applied: AppliedView;
+  readonly vips: VipView;
 }
 
 /** Resolves to the TCP port, when both listen. */
@@ -49,6 +53,7 @@ export async function serveMaster(
       mustSpeakFor: (context, node) => mustSpeakFor(door, context, node),
     });
     addTrustApi(app, { ...components, tokens }, door);
+    addVipRoutes(app, vipApi(components));
     return app;
   };
   const tcp = await listenEverywhere(components, config, {
@@ -61,6 +66,15 @@ export async function serveMaster(
   const local = await listenUnix(appFor('local'), join(config.run_dir, 'api.sock'));
   onClose(() => local.close());
   return tcp.port ?? config.http_port;
+}
+
+/** With what the agents say of their kernels, where one VIP is looked at. */
+function vipApi({ vips, registry }: ServeComponents): VipApiComponents {
+  return {
+    view: vips,
+    more: async (listed, details) =>
+      details === 'list' ? new Map() : vipHosts(listed, registry.ledger.nodes()),
+  };
 }
 
 /** On the configured address, else on all: `::` takes IPv4 too, except where the host has IPv6 off. */

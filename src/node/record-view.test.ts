@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { silentLog } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
 import { FakeExchange } from './exchange-fake.ts';
-import type { RecordExchange } from './exchange.ts';
 import { RecordView, type TaskChanges } from './record-view.ts';
 
 const A = `n${'a'.repeat(25)}` as NodeId;
@@ -21,10 +20,7 @@ const endpoint = (container: string) => ({
 
 function world(): { exchange: FakeExchange; view: RecordView; changes: TaskChanges[] } {
   const exchange = new FakeExchange();
-  const view = new RecordView(
-    { exchange: exchange as unknown as RecordExchange, log: silentLog },
-    { onChange: () => undefined },
-  );
+  const view = new RecordView({ exchange, log: silentLog }, { onChange: () => undefined });
   const changes: TaskChanges[] = [];
   view.subscribeTasks((each) => changes.push(each));
   return { exchange, view, changes };

@@ -61,7 +61,10 @@ export class RecordView {
 
   /** `onChange` is called after changes that matter to the kernel: overlays and removals. */
   constructor(
-    components: { readonly exchange: RecordExchange; readonly log: Log },
+    components: {
+      readonly exchange: Pick<RecordExchange, 'records' | 'subscribe' | 'subscribeMembers' | 'isReachable'>;
+      readonly log: Log;
+    },
     init: { readonly onChange: () => void },
   ) {
     this.#log = components.log;

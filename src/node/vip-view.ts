@@ -20,8 +20,6 @@ export interface VipViewInit {
   readonly config: VipsConfig;
   /** Whose kernel it is for; absent on masters. */
   readonly self?: NodeId;
-  /** Called after the VIPs with these ids have come, gone or changed. */
-  onChange?(changed: ReadonlySet<string>): void;
 }
 
 /** As `GET /v1/vips` of DC/OS has it. */
@@ -35,7 +33,7 @@ export class VipView {
   readonly table: VipTable;
   readonly #log: Log;
   readonly #records: RecordView;
-  readonly #onChange: (changed: ReadonlySet<string>) => void;
+  readonly #listeners = new Set<(changed: ReadonlySet<string>) => void>();
   readonly #unsubscribe: () => void;
   /** Issues that the log has, as text. */
   #told: ReadonlySet<string> = new Set();
@@ -44,7 +42,6 @@ export class VipView {
     const { records } = components;
     this.#log = components.log;
     this.#records = records;
-    this.#onChange = (changed) => init.onChange?.(changed);
     const range4 = rangeOf(init.config.range);
     const range6 = rangeOf(init.config.range6);
     this.table = new VipTable({
@@ -58,7 +55,13 @@ export class VipView {
     });
   }
 
-  /** Takes what is known already, in slices; `onChange` follows. */
+  /** Calls back after the VIPs with these ids have come, gone or changed. Returns the way to stop. */
+  subscribe(listener: (changed: ReadonlySet<string>) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Takes what is known already, in slices; listeners are told. */
   *load(): Generator<undefined, void> {
     let count = 0;
     for (const view of this.#records.tasks()) {
@@ -97,6 +100,12 @@ export class VipView {
     return { vips, etag: `"${digest.slice(0, 27)}"` };
   }
 
+  /** By id, by what the list shows, or by address and port; all protocols of it. */
+  find(ref: string): readonly Vip[] {
+    const wanted = ref.toLowerCase();
+    return this.vips().filter((vip) => namesOf(vip).includes(wanted));
+  }
+
   issues(): readonly VipIssue[] {
     return this.table.issues();
   }
@@ -104,6 +113,14 @@ export class VipView {
   /** Addresses of named VIPs, by name: `myservice.marathon`. */
   names(): ReadonlyMap<string, readonly IpAddress[]> {
     return this.table.names();
+  }
+
+  /** Of a named VIP by its name in DNS. */
+  addressOf(name: string): string | undefined {
+    if (!name.endsWith(`.${VIP_DOMAIN}`)) return undefined;
+    return this.names()
+      .get(name.slice(0, -VIP_DOMAIN.length - 1))?.[0]
+      ?.toString();
   }
 
   #tell(): void {
@@ -116,7 +133,7 @@ export class VipView {
     }
     this.#told = now;
     const changed = this.table.takeChanges();
-    if (changed.size > 0) this.#onChange(changed);
+    if (changed.size > 0) for (const listener of this.#listeners) listener(changed);
   }
 }
 
@@ -136,8 +153,42 @@ export function vipText({ name, address, port }: Vip): string {
   return address?.family === 6 ? `[${String(address)}]:${port}` : `${String(address)}:${port}`;
 }
 
+/** `tcp/myservice.marathon:6666`, the same without protocol or framework, with the domain, or by address. */
+function namesOf(vip: Vip): readonly string[] {
+  const { id, name, port, addresses } = vip;
+  const short =
+    name === undefined ? [] : [`${name}:${port}`, `${name.slice(0, name.lastIndexOf('.'))}:${port}`];
+  const byAddress = addresses.map((each) =>
+    each.family === 6 ? `[${String(each)}]:${port}` : `${String(each)}:${port}`,
+  );
+  return [id, vipText(vip), ...short, ...byAddress];
+}
+
+/**
+ * Equal exactly when two nodes lead new connections to the same tasks. Addresses are left out: the host of a task has
+ * another one than the others.
+ */
+export function vipRevision(vip: Vip): string {
+  const chosen = usableBackends(vip.backends).filter(({ weight }) => weight > 0);
+  const text = JSON.stringify([
+    vip.id,
+    vip.affinity,
+    chosen.map(({ node, task }) => `${node} ${task}`).sort(),
+  ]);
+  return createHash('sha256').update(text).digest('base64url').slice(0, 12);
+}
+
+export type VipDetail = ReturnType<typeof vipDetail>;
+
 /** One VIP for people. */
-export function vipDetail(vip: Vip): object {
+export function vipDetail(vip: Vip): {
+  readonly id: string;
+  readonly vip: string;
+  readonly addresses: readonly string[];
+  readonly revision: string;
+  readonly backends: readonly object[];
+  readonly [more: string]: unknown;
+} {
   const usable = new Set(usableBackends(vip.backends));
   return {
     id: vip.id,
@@ -146,6 +197,7 @@ export function vipDetail(vip: Vip): object {
     port: vip.port,
     addresses: vip.addresses.map(String),
     affinity: vip.affinity,
+    revision: vipRevision(vip),
     ...(vip.problem === undefined ? {} : { problem: vip.problem }),
     backends: vip.backends.map((backend) => backendDetail(backend, usable.has(backend))),
   };

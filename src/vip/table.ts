@@ -60,6 +60,8 @@ export class VipTable {
   /** How many claims of a name have a backend of the family: `4 myservice.marathon`. */
   readonly #uses = new Map<string, number>();
   readonly #changed = new Set<string>();
+  /** As last asked for. */
+  readonly #compiled = new Map<string, Vip>();
   /** Addresses that labels give, with the number of VIPs that have them. */
   readonly #given = new Map<string, { readonly address: IpAddress; count: number }>();
   #givenChanged = false;
@@ -90,7 +92,7 @@ export class VipTable {
   reserve(reserved: readonly Reserved[]): void {
     this.#reserved = reserved;
     this.#givenChanged ||= this.#given.size > 0;
-    for (const [id, { identity }] of this.#vips) if (identity.address !== undefined) this.#changed.add(id);
+    for (const [id, { identity }] of this.#vips) if (identity.address !== undefined) this.#touch(id);
   }
 
   /** Ids of the VIPs that have come, gone or changed since the last call. */
@@ -121,6 +123,21 @@ export class VipTable {
   get(id: string): Vip | undefined {
     const held = this.#vips.get(id);
     if (held === undefined) return undefined;
+    const compiled = this.#compiled.get(id) ?? this.#compile(id, held);
+    this.#compiled.set(id, compiled);
+    return compiled;
+  }
+
+  issues(): readonly VipIssue[] {
+    return Array.from(this.#tasks.values()).flatMap(({ issues }) => issues);
+  }
+
+  /** Addresses of named VIPs, by name. */
+  names(): ReadonlyMap<string, readonly IpAddress[]> {
+    return new Map(Array.from(this.#named.keys(), (name) => [name, this.#namedAddresses(name)]));
+  }
+
+  #compile(id: string, held: Held): Vip {
     const claims = Array.from(held.claims.values()).flat();
     const backends = claims.map(({ backend }) => backend).sort(compareBackends);
     const affinity = claims.some((claim) => claim.affinity === 'client') ? 'client' : 'none';
@@ -133,15 +150,6 @@ export class VipTable {
       backends,
       ...(problem === undefined ? {} : { problem }),
     };
-  }
-
-  issues(): readonly VipIssue[] {
-    return Array.from(this.#tasks.values()).flatMap(({ issues }) => issues);
-  }
-
-  /** Addresses of named VIPs, by name. */
-  names(): ReadonlyMap<string, readonly IpAddress[]> {
-    return new Map(Array.from(this.#named.keys(), (name) => [name, this.#namedAddresses(name)]));
   }
 
   #addresses(
@@ -190,7 +198,7 @@ export class VipTable {
       const held = this.#vips.get(id) ?? { identity, claims: new Map<string, readonly VipClaim[]>() };
       this.#vips.set(id, held);
       held.claims.set(task, claims);
-      this.#changed.add(id);
+      this.#touch(id);
       if (identity.name !== undefined) this.#name(identity.name).add(id);
     }
   }
@@ -198,7 +206,7 @@ export class VipTable {
   #drop(task: string, id: string): void {
     const held = this.#vips.get(id);
     if (held?.claims.delete(task) !== true) return;
-    this.#changed.add(id);
+    this.#touch(id);
     if (held.claims.size > 0) return;
     this.#vips.delete(id);
     const { name, address } = held.identity;
@@ -206,6 +214,11 @@ export class VipTable {
     if (name === undefined) return;
     this.#name(name).delete(id);
     if (this.#name(name).size === 0) this.#named.delete(name);
+  }
+
+  #touch(id: string): void {
+    this.#changed.add(id);
+    this.#compiled.delete(id);
   }
 
   #give(address: IpAddress, by: 1 | -1): void {
@@ -235,7 +248,7 @@ export class VipTable {
     if (before > 0 && now > 0) return;
     const book = this.#books[family];
     const moved = now > 0 ? book?.add(vip.name) : book?.remove(vip.name);
-    for (const name of moved ?? []) for (const id of this.#named.get(name) ?? []) this.#changed.add(id);
+    for (const name of moved ?? []) for (const id of this.#named.get(name) ?? []) this.#touch(id);
   }
 }
 

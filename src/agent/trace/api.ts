@@ -26,7 +26,7 @@ export function addTraceRoutes(app: Hono, tracer: Tracer): void {
 }
 
 export function createTracer(kernel: Kernel, parts: Parts): Tracer {
-  const { records, attachments, states, node, name } = parts;
+  const { records, attachments, states, node, name, vips } = parts;
   const bridgeOf = (overlay: string): string | undefined =>
     states.overlays().find(({ info }) => info.name === overlay)?.docker_bridge?.name;
   return new Tracer(
@@ -44,10 +44,10 @@ export function createTracer(kernel: Kernel, parts: Parts): Tracer {
               const bridge = bridgeOf(endpoint.network);
               return bridge === undefined ? [] : [{ endpoint, bridge }];
             }),
-          vip: () => undefined,
+          vip: (address, protocol, port) => vips.backendsAt(address, protocol, port),
           concerned,
         }),
-      resolve: () => undefined,
+      resolve: (text) => vips.view.addressOf(text),
     },
   );
 }
