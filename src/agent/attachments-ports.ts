@@ -90,7 +90,7 @@ export class PortClaims {
 
 /** Refuses a host port on which a process listens that is not the container's own supervisor. */
 export async function refuseOccupiedPorts(
-  kernel: Kernel,
+  kernel: Pick<Kernel, 'portPerhapsInUse'>,
   mappings: readonly PortMapping[],
   container: string,
 ): Promise<void> {

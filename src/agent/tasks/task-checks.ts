@@ -143,13 +143,15 @@ export class TaskChecks {
   /** Where clients of the task go: a host port is on the agent's address, a container port on the task's own. */
   #outside(port: number, family: HealthCheck['ip_protocol']): ProbeTarget {
     const { launch } = this.#init;
-    const isContainerPort = launch.ports.some(({ container_port }) => container_port === port);
+    const mapping = launch.ports.find(({ container_port }) => container_port === port);
     const isHostPort = launch.ports.some(({ host_port }) => host_port === port);
     const addresses = this.#init
       .record()
-      .networks.flatMap(({ mode, addresses: own }) => (mode === 'host' ? [] : own));
+      .networks.flatMap(({ mode, name = '', addresses: each }) =>
+        mode === 'host' || mapping?.networks?.includes(name) === false ? [] : each,
+      );
     const own = addresses.find((address) => address.includes(':') === (family === 'IPv6'));
-    const direct = own !== undefined && (isContainerPort || !isHostPort);
+    const direct = own !== undefined && (mapping !== undefined || !isHostPort);
     return { host: direct ? own : this.#init.agentIp(), port };
   }
 
