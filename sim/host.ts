@@ -14,6 +14,7 @@ import type { Cluster } from './cluster.ts';
 import { Disk, type DiskImage } from './disk.ts';
 import { ownRecords } from './preload.ts';
 import type { NodeProgram } from './protocol.ts';
+import { simulatedSignatures } from './signatures.ts';
 
 /** Connecting and being heard of takes a program this long. */
 const STARTING_MS = 2_000;
@@ -81,6 +82,7 @@ export class Host {
         metrics: noMetrics,
         transport: this.#transport(),
         journal: this.disk.journal(),
+        authenticator: simulatedSignatures,
         ...this.#known(),
       },
       {

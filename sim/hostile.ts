@@ -1,8 +1,12 @@
 /**
- * A peer that speaks the protocol only by repeating what it has overheard: messages twice, out of order, of another
- * node, of long ago. Mutual TLS keeps such a peer out; what it says must do no harm where there is none.
+ * A peer that speaks the protocol by repeating what it has overheard: messages twice, out of order, of another node, of
+ * long ago; and that makes up records of others. Mutual TLS keeps such a peer out; what it says must do no harm where
+ * there is none.
  */
 import { randomBelow, type Random } from '../src/base/random.ts';
+import { encodeRecords } from '../src/gossip/codec.ts';
+import type { NodeId } from '../src/model/names.ts';
+import { keys } from '../src/model/record.ts';
 import type { MemoryNetwork } from '../src/peer/memory.ts';
 import type { PeerConnection } from '../src/peer/types.ts';
 import { PORT } from './address.ts';
@@ -12,16 +16,36 @@ const ADDRESS = '10.99.0.1';
 const MAX_HEARD = 5_000;
 const FRAMES_PER_CALL = 100;
 
+/** What no node has ever said: whoever holds it has believed a stranger. */
+export const LIE = 'a lie';
+
+/** Newer than anything there is. */
+function lie(key: string): Uint8Array {
+  const record = { key, version: { epoch: 1_000_000, sequence: 0 }, value: LIE };
+  return encodeRecords([JSON.stringify(record)], { repair: false });
+}
+
 export class HostilePeer {
   readonly #network: MemoryNetwork;
   readonly #random: Random;
   readonly #heard: Uint8Array[] = [];
   /** First messages of connections: without one of these nobody listens. */
   readonly #greetings: Uint8Array[] = [];
+  /** Whose records it makes up. */
+  readonly #keys: readonly string[];
 
-  constructor(components: { readonly network: MemoryNetwork; readonly random: Random }) {
+  constructor(components: {
+    readonly network: MemoryNetwork;
+    readonly random: Random;
+    readonly hosts: readonly { readonly node: NodeId }[];
+  }) {
     this.#network = components.network;
     this.#random = components.random;
+    const cluster = [keys.masters, keys.network];
+    this.#keys = [
+      ...cluster,
+      ...components.hosts.flatMap(({ node }) => [keys.node(node), keys.removed(node)]),
+    ];
   }
 
   /** What others send, so that it can be said again. */
@@ -43,6 +67,7 @@ export class HostilePeer {
     connection.onClose(() => undefined);
     this.#say(connection, this.#greetings);
     for (let i = 0; i < FRAMES_PER_CALL; i++) this.#say(connection, this.#heard);
+    for (const key of this.#keys) connection.send(lie(key));
   }
 
   #say(connection: PeerConnection, from: readonly Uint8Array[]): void {

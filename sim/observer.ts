@@ -8,6 +8,7 @@ import { compareVersions, recordNode, type GossipRecord, type RecordVersion } fr
 import type { NodeId } from '../src/model/names.ts';
 import type { Cluster } from './cluster.ts';
 import type { Host } from './host.ts';
+import { LIE } from './hostile.ts';
 import type { MemberChange, NodeProgram } from './protocol.ts';
 
 const MAX_VIOLATIONS = 20;
@@ -177,6 +178,7 @@ export class Observer {
       this.violation(`host ${host.index} went back from ${text(before)} to ${text(version)} of "${key}"`);
     viewer.seen.set(key, version);
     this.#checkRemoved(host, viewer, record);
+    if (value === LIE) this.violation(`host ${host.index} believes a lie about "${key}"`);
     const id = (value as { change?: number } | null)?.change;
     if (id === undefined) return;
     for (const change of this.#active.get(key) ?? []) if (change.id <= id) this.#arrived(change, host);

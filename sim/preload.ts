@@ -1,8 +1,9 @@
 /** What the simulated nodes have to say: records of the shapes and sizes that agents publish. */
-import { RecordStore } from '../src/gossip/records.ts';
+import { recordText, RecordStore } from '../src/gossip/records.ts';
 import type { ClusterId, NodeId } from '../src/model/names.ts';
 import { keys, type GossipRecord, type RecordValue } from '../src/model/record.ts';
 import { hostAddress, PORT } from './address.ts';
+import { simulatedSignature } from './signatures.ts';
 
 const RECORD = 'record/';
 
@@ -40,8 +41,11 @@ export function baseOf(
     ['gossip/epoch', 1],
   ]);
   for (const own of records)
-    for (const [i, [key, value]] of own.entries())
-      base.set(RECORD + key, { version: { epoch: 1, sequence: i + 1 }, value });
+    for (const [i, [key, value]] of own.entries()) {
+      const record = { key, version: { epoch: 1, sequence: i + 1 }, value };
+      const signature = simulatedSignature(recordText(record) ?? '');
+      base.set(RECORD + key, { version: record.version, value, signature });
+    }
   return base;
 }
 

@@ -8,11 +8,15 @@ import { PortolanError } from '../base/errors.ts';
 import { IDENTITY_KEY } from '../node/identity.ts';
 import type { Journal } from '../store/types.ts';
 import { openCredentials, type Credentials } from '../trust/credentials.ts';
+import { newPrivateKey } from '../trust/keys.ts';
 import { GrantKeeper } from './grant-keeper.ts';
 
 const CREDENTIALS_KEY = 'trust/credentials';
 /** A private key that is not certified yet. */
 export const PENDING_KEY = 'trust/pending';
+
+/** What the node's records are signed with: it stays while the node has its identity. */
+const RECORD_KEY = 'trust/record-key';
 
 const stored = z.object({
   key: z.string(),
@@ -56,7 +60,16 @@ export async function storeCredentials(
 
 /** The cluster has removed this node: id and certificate are void. */
 export async function dropCredentials(journal: Journal): Promise<void> {
-  await journal.write({ [CREDENTIALS_KEY]: undefined, [PENDING_KEY]: undefined, [IDENTITY_KEY]: undefined });
+  const names = [CREDENTIALS_KEY, PENDING_KEY, RECORD_KEY, IDENTITY_KEY];
+  await journal.write(Object.fromEntries(names.map((name) => [name, undefined])));
+}
+
+/** The private key of the node's records, PEM; made at the first call. */
+export async function ensureRecordKey(journal: Journal): Promise<string> {
+  const found = z.string().optional().parse(journal.get(RECORD_KEY));
+  const key = found ?? newPrivateKey();
+  if (found === undefined) await journal.write({ [RECORD_KEY]: key });
+  return key;
 }
 
 function opened(texts: StoredCredentials): MemberCredentials {

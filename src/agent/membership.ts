@@ -54,7 +54,10 @@ export async function openMembership(
   );
   onClose(() => underlay.close());
   const exchange = await openExchange(
-    { clock, random, log: log.child('exchange'), metrics, transport: trust.transport, journal },
+    {
+      ...{ clock, random, log: log.child('exchange'), metrics, journal },
+      ...{ transport: trust.transport, authenticator: trust.records },
+    },
     {
       cluster: () => grants.cluster(),
       node,

@@ -23,12 +23,21 @@ import type { PeerTransport } from '../peer/types.ts';
 import type { Journal } from '../store/types.ts';
 import { renewalTime, type Credentials } from '../trust/credentials.ts';
 import { newPrivateKey, proveKey, publicKeyOf } from '../trust/keys.ts';
-import { isExpired, loadCredentials, storeCredentials, type MemberCredentials } from './credentials.ts';
+import { RecordSignatures } from '../trust/record-signatures.ts';
+import {
+  ensureRecordKey,
+  isExpired,
+  loadCredentials,
+  storeCredentials,
+  type MemberCredentials,
+} from './credentials.ts';
 import { hasLocalMaster, joinLocally, joinWithToken, mustBeMaster } from './joining.ts';
 
 export interface NodeTrust {
   /** Connections to other nodes. */
   readonly transport: PeerTransport;
+  /** Signs and verifies records. */
+  readonly records: RecordSignatures;
   /** Requests to masters. */
   readonly request: (target: HttpTarget, init: RequestInit) => Promise<Answer>;
   /** `host:port` of the masters' API, as known since joining; further ones are told by records. */
@@ -64,10 +73,16 @@ export async function openTrust(
   init: { readonly config: AgentConfig; readonly signal: AbortSignal },
 ): Promise<NodeTrust> {
   const { journal, clock, log } = components;
+  const trusting = async (membership: MemberCredentials): Promise<NodeTrust> =>
+    new Trust(components, {
+      membership,
+      recordKey: await ensureRecordKey(journal),
+      acceptsUnsigned: init.config.accept_unsigned_records,
+    });
   const stored = loadCredentials(journal);
-  if (stored === undefined) return new Trust(components, await becomeMember(components, init));
+  if (stored === undefined) return trusting(await becomeMember(components, init));
   const { credentials } = stored;
-  if (!isExpired(credentials, clock.wallMs())) return new Trust(components, stored);
+  if (!isExpired(credentials, clock.wallMs())) return trusting(stored);
   log.error('The certificate of this node has expired', {
     expired: new Date(credentials.validity.notAfter).toISOString(),
     remedy: 'give it another token: portolan join TOKEN@HOST:PORT; until then it works on alone',
@@ -76,7 +91,7 @@ export async function openTrust(
     log.warn('Cannot join again', { error: describeError(error) });
     return undefined;
   });
-  return new Trust(components, again ?? stored);
+  return trusting(again ?? stored);
 }
 
 /** Waits for masters that do not answer, as long as it takes. */
@@ -136,6 +151,7 @@ async function tryTokens(
 
 class Trust implements NodeTrust {
   readonly transport: PeerTransport;
+  readonly records: RecordSignatures;
   readonly #components: TrustComponents;
   readonly #abort = new AbortController();
   #membership: MemberCredentials;
@@ -143,11 +159,27 @@ class Trust implements NodeTrust {
   #timer: Timer | undefined;
   #trouble: string | undefined;
 
-  constructor(components: TrustComponents, membership: MemberCredentials) {
+  constructor(
+    components: TrustComponents,
+    init: {
+      readonly membership: MemberCredentials;
+      readonly recordKey: string;
+      readonly acceptsUnsigned: boolean;
+    },
+  ) {
+    const { membership, recordKey, acceptsUnsigned } = init;
+    const { cluster, node } = membership.credentials.name;
     this.#components = components;
     this.#membership = membership;
     this.#agent = agentFor(membership.credentials);
-    this.transport = createTlsTransport(components, { credentials: () => this.#membership.credentials });
+    const credentials = (): Credentials => this.#membership.credentials;
+    this.transport = createTlsTransport(components, { credentials });
+    this.records = new RecordSignatures({
+      cluster,
+      authority: () => credentials().authority,
+      own: { node, key: recordKey, credentials },
+      acceptsUnsigned,
+    });
   }
 
   readonly request = (target: HttpTarget, init: RequestInit): Promise<Answer> =>

@@ -10,8 +10,11 @@ import type { GossipRecord } from '../model/record.ts';
 import { readForm } from './forms.ts';
 import type { Row } from './nodes.ts';
 
-/** What this program speaks, and the oldest it still understands. Both ends of a connection use the lower newest. */
-export const PROTOCOL_VERSION = 1;
+/**
+ * What this program speaks, and the oldest it still understands. Both ends of a connection use the lower newest.
+ * 2: records carry signatures; 1 leaves them out, also of records that it passes on.
+ */
+export const PROTOCOL_VERSION = 2;
 export const OLDEST_PROTOCOL = 1;
 
 /** First on every connection, both ways. */

@@ -98,6 +98,6 @@ function withinBudget(records: readonly StoredRecord[]): {
   readonly isCut: boolean;
 } {
   let characters = 0;
-  const end = records.findIndex((stored) => (characters += stored.wire.length) > MAX_ANSWER_CHARACTERS);
+  const end = records.findIndex((stored) => (characters += stored.text.length) > MAX_ANSWER_CHARACTERS);
   return end < 0 ? { kept: records, isCut: false } : { kept: records.slice(0, end), isCut: true };
 }

@@ -10,6 +10,7 @@
 import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
+import type { Authenticator } from '../trust/authenticity.ts';
 import { announcedAddress, formatPeerAddress, introducedNode, parsePeerAddress } from './addresses.ts';
 import { AwakeTime } from './awake.ts';
 import {
@@ -82,8 +83,16 @@ export class GossipCore {
   #hasStarted = false;
 
   /** `store` holds what was known at the last stop. */
-  constructor(components: { readonly random: Random; readonly store: RecordStore }, init: GossipInit) {
-    const { random, store } = components;
+  constructor(
+    components: {
+      readonly random: Random;
+      readonly store: RecordStore;
+      /** Absent where nothing is signed. */
+      readonly authenticator?: Authenticator | undefined;
+    },
+    init: GossipInit,
+  ) {
+    const { random, store, authenticator } = components;
     const [links, table, outbox, awake] = [this.links, this.table, this.#outbox, this.#awake];
     this.store = store;
     this.#init = init;
@@ -104,6 +113,7 @@ export class GossipCore {
     this.#replication = new Replication(
       {
         store,
+        authenticator,
         outbox,
         table,
         spread,
@@ -206,6 +216,7 @@ export class GossipCore {
   #join(cluster: ClusterId, isOther: boolean, now: number): void {
     this.#cluster = cluster;
     this.#membership.dueAt = now;
+    this.#replication.signAll(now);
     if (!isOther) return;
     const dropped = this.store.clearExcept(this.#init.node);
     this.#membership.passive.clear();

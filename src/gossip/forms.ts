@@ -5,7 +5,7 @@
  * one agent that shall idle, notice the difference.
  */
 import { z } from 'zod';
-import type { GossipRecord } from '../model/record.ts';
+import { MAX_SIGNATURE_CHARACTERS, type GossipRecord } from '../model/record.ts';
 import type { Digest, Done, Have, Message, Records, Rows, Signal, VersionRow, Want } from './codec.ts';
 import { BUCKETS } from './hash.ts';
 import { isHandle, splitHandles, type Row } from './nodes.ts';
@@ -149,10 +149,16 @@ function isRecord(value: unknown): value is GossipRecord {
   const { key, version } = value as { key?: unknown; version?: unknown };
   if (!isText(key) || key === '' || typeof version !== 'object' || version === null) return false;
   const { epoch, sequence } = version as { epoch?: unknown; sequence?: unknown };
-  return isCount(epoch) && isCount(sequence);
+  return isCount(epoch) && isCount(sequence) && isSignature((value as { signature?: unknown }).signature);
+}
+
+function isSignature(value: unknown): boolean {
+  return value === undefined || (typeof value === 'string' && value.length <= MAX_SIGNATURE_CHARACTERS);
 }
 
 /** Members that a later version added are dropped. */
-function plainRecord({ key, version: { epoch, sequence }, value }: GossipRecord): GossipRecord {
-  return { key, version: { epoch, sequence }, value };
+function plainRecord(record: GossipRecord): GossipRecord {
+  const { key, version, value, signature } = record;
+  const { epoch, sequence } = version;
+  return { key, version: { epoch, sequence }, value, ...(signature !== undefined && { signature }) };
 }

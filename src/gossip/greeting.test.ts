@@ -31,7 +31,7 @@ describe('a hello', () => {
     const later = hello({ protocol: PROTOCOL_VERSION + 2, oldest: PROTOCOL_VERSION + 1 });
     expect(judgeHello(later, own)).toMatchObject({
       is: 'stranger',
-      reason: expect.stringContaining('versions 2 to 3'),
+      reason: expect.stringContaining(`versions ${PROTOCOL_VERSION + 1} to ${PROTOCOL_VERSION + 2}`),
     });
     const older = hello({ protocol: OLDEST_PROTOCOL - 1, oldest: 0 });
     expect(judgeHello(older, own)).toMatchObject({ is: 'stranger' });

@@ -2,7 +2,7 @@
  * Hashes of records, and of sets of them.
  *
  * 64 bits in two halves, as bitwise operators work on 32. The hash of a set is the exclusive-or of its members', so
- * that adding and removing one is a single step. Not a defence against forgery: nodes of one cluster trust each other.
+ * that adding and removing one is a single step. Not a defence against forgery: that is what signatures are for.
  */
 
 export interface Hash {

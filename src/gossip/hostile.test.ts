@@ -159,7 +159,7 @@ describe('a neighbour', () => {
     const long = 'x'.repeat(15_000);
     for (const frame of records(1_000, (i) => ({ key: `node/${third}/k${i}`, value: long })))
       victim.hear(frame);
-    const characters = victim.core.store.ofWriter(third).reduce((sum, { wire }) => sum + wire.length, 0);
+    const characters = victim.core.store.ofWriter(third).reduce((sum, stored) => sum + stored.text.length, 0);
     expect(characters).toBeLessThanOrEqual(MAX_NODE_CHARACTERS);
     expect(victim.isConnected).toBe(true);
   });

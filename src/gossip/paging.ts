@@ -1,7 +1,7 @@
 /** Cutting what is to be said into messages of moderate size: far below a frame, so that a slow link stays usable. */
 import { encodeMessage, encodeRecords, type VersionRow } from './codec.ts';
 import type { NodeTable } from './nodes.ts';
-import type { RecordStore, StoredRecord, WriterSummary } from './records.ts';
+import { wireText, type RecordStore, type StoredRecord, type WriterSummary } from './records.ts';
 
 /** What a receiver reads and stores in a few milliseconds of its event loop. */
 const PAGE_CHARACTERS = 64 * 1024;
@@ -30,11 +30,8 @@ export function recordFrames(
   options: { readonly repair: boolean },
 ): Uint8Array[] {
   if (records.length === 0) return [];
-  return pages(records, (stored) => stored.wire.length).map((page) =>
-    encodeRecords(
-      page.map((stored) => stored.wire),
-      options,
-    ),
+  return pages(records, (stored) => stored.text.length).map((page) =>
+    encodeRecords(page.map(wireText), options),
   );
 }
 

@@ -4,6 +4,7 @@
  * Invariants: the content is a function of the set of records ever offered, not of their order: the newer version
  * stays, a removed node has none, what is older than its writer's horizon is void. Per writer and over all, a hash says
  * at a glance whether two nodes hold the same. Sizes and counts are bounded per writer; what exceeds them is refused.
+ * What is signed is hashed without its signature, so that nodes of versions that sign and that do not agree.
  * Review notes: a tombstone is a record like any other (it must win against older values that still go about); the
  * horizon is what lets a writer forget its tombstones (writer.ts).
  */
@@ -15,11 +16,12 @@ import {
   type GossipRecord,
   type RecordVersion,
 } from '../model/record.ts';
+import type { Authenticator } from '../trust/authenticity.ts';
 import { bucketOf, BUCKETS, combine, emptyHash, hashHex, hashText, type Hash } from './hash.ts';
 
 export const MAX_VALUE_BYTES = 16 * 1024;
 export const MAX_NODE_RECORDS = 4_096;
-/** Of all records of one node as they go over the wire. */
+/** Of all records of one node as JSON. */
 export const MAX_NODE_CHARACTERS = 8 * 1024 * 1024;
 /** Nodes that have records. Ten times the largest cluster there is: more are inventions. */
 export const MAX_WRITERS = 16_384;
@@ -33,8 +35,9 @@ export type Writer = NodeId | typeof CLUSTER;
 
 export interface StoredRecord {
   readonly record: GossipRecord;
-  /** Its JSON, as it goes over the wire. */
-  readonly wire: string;
+  /** Its JSON without its signature, which says nothing new. */
+  readonly text: string;
+  /** Of the text. */
   readonly hash: Hash;
 }
 
@@ -47,12 +50,14 @@ export type PutOutcome =
   | { readonly put: 'known' }
   /** We hold something newer, or know that it is void. */
   | { readonly put: 'older' }
-  | { readonly put: 'refused'; readonly reason: string };
+  | { readonly put: 'refused'; readonly reason: string }
+  /** Who wrote it cannot be told before the record of key `needs` is held. */
+  | { readonly put: 'unknown'; readonly needs: string };
 
 interface WriterRecords {
   readonly bucket: number;
   readonly records: Map<string, StoredRecord>;
-  /** Of all records' wire forms. */
+  /** Of all records' texts. */
   characters: number;
   hash: Hash;
   newest: RecordVersion;
@@ -146,7 +151,8 @@ export class RecordStore {
     return found.sort((a, b) => (a.writer < b.writer ? -1 : 1));
   }
 
-  put(record: GossipRecord): PutOutcome {
+  /** `authenticator`: what is news must be from its writer; absent for what was judged before. */
+  put(record: GossipRecord, authenticator?: Authenticator): PutOutcome {
     const writer = recordWriter(record.key);
     if (writer === undefined) return { put: 'refused', reason: 'its key names no writer' };
     if (this.#removed.has(writer)) return { put: 'older' };
@@ -157,9 +163,14 @@ export class RecordStore {
     if (place !== undefined && isVoid(place, record)) return { put: 'older' };
     const value = valueText(record);
     if (value === undefined) return { put: 'refused', reason: 'its value nests too deeply' };
-    const stored = storedRecord(record, value);
+    const text = canonicalText(record, value);
+    const stored = storedRecord(record, text);
+    if (before !== undefined && isSame(before, stored)) return { put: 'known' };
     const reason = refusal(writer, record, value) ?? this.#lackOfRoom(writer, place, before, stored);
     if (reason !== undefined) return { put: 'refused', reason };
+    const authenticity = authenticator?.judge(record, text, (key) => this.get(key));
+    if (authenticity?.is === 'unknown') return { put: 'unknown', needs: authenticity.needs };
+    if (authenticity?.is === 'forged') return { put: 'refused', reason: authenticity.reason };
     return this.#replace(writer, before, stored);
   }
 
@@ -174,7 +185,7 @@ export class RecordStore {
     const limit = writer === CLUSTER ? MAX_CLUSTER_RECORDS : MAX_NODE_RECORDS;
     if (before === undefined && place.records.size >= limit)
       return `its writer has ${place.records.size} records, at most ${limit} are allowed`;
-    const more = stored.wire.length - (before?.wire.length ?? 0);
+    const more = stored.text.length - (before?.text.length ?? 0);
     return writer !== CLUSTER && more > 0 && place.characters + more > MAX_NODE_CHARACTERS
       ? `its writer's records would have more than ${MAX_NODE_CHARACTERS} characters`
       : undefined;
@@ -193,11 +204,11 @@ export class RecordStore {
   }
 
   #replace(writer: Writer, before: StoredRecord | undefined, stored: StoredRecord): PutOutcome {
-    if (before?.wire === stored.wire) return { put: 'known' };
     // One version with two values: a writer whose disk was set back. Any rule will do that everyone applies alike.
     const sameVersion =
       before !== undefined && compareVersions(before.record.version, stored.record.version) === 0;
-    if (sameVersion && before.wire > stored.wire) return { put: 'older' };
+    const isWorse = sameVersion && !isSigning(before, stored) && before.text > stored.text;
+    if (isWorse) return { put: 'older' };
     const place = this.#place(writer);
     this.#forget(place, before);
     this.#remember(place, stored);
@@ -223,7 +234,7 @@ export class RecordStore {
   #remember(place: WriterRecords, stored: StoredRecord): void {
     const { key, version } = stored.record;
     place.records.set(key, stored);
-    place.characters += stored.wire.length;
+    place.characters += stored.text.length;
     place.hash = combine(place.hash, stored.hash);
     if (compareVersions(version, place.newest) > 0) place.newest = version;
     this.#toggle(place, stored.hash);
@@ -238,7 +249,7 @@ export class RecordStore {
   #forget(place: WriterRecords, stored: StoredRecord | undefined): void {
     if (stored === undefined) return;
     place.records.delete(stored.record.key);
-    place.characters -= stored.wire.length;
+    place.characters -= stored.text.length;
     place.hash = combine(place.hash, stored.hash);
     this.#toggle(place, stored.hash);
     this.#size--;
@@ -281,10 +292,38 @@ function valueText(record: GossipRecord): string | undefined {
   }
 }
 
-function storedRecord(record: GossipRecord, value: string): StoredRecord {
-  const { epoch, sequence } = record.version;
-  const wire = `{"key":${JSON.stringify(record.key)},"version":{"epoch":${epoch},"sequence":${sequence}},"value":${value}}`;
-  return { record, wire, hash: hashText(wire) };
+/** All of a record but its signature, as it is signed and hashed; `undefined` where it nests too deeply. */
+export function recordText(record: GossipRecord): string | undefined {
+  const value = valueText(record);
+  return value === undefined ? undefined : canonicalText(record, value);
+}
+
+function canonicalText({ key, version: { epoch, sequence } }: GossipRecord, value: string): string {
+  return `{"key":${JSON.stringify(key)},"version":{"epoch":${epoch},"sequence":${sequence}},"value":${value}}`;
+}
+
+/** As it goes over the wire; put together when it is sent, since a store of many records would feel it. */
+export function wireText({ record: { signature }, text }: StoredRecord): string {
+  return signature === undefined ? text : `${text.slice(0, -1)},"signature":${JSON.stringify(signature)}}`;
+}
+
+function storedRecord(record: GossipRecord, text: string): StoredRecord {
+  return { record, text, hash: hashText(text) };
+}
+
+/** The same content, with a signature that was missing. */
+function isSigning(before: StoredRecord, stored: StoredRecord): boolean {
+  return before.record.signature === undefined && before.text === stored.text;
+}
+
+/** Nothing is new about it, unless a signature that was missing. */
+function isSame(before: StoredRecord, stored: StoredRecord): boolean {
+  return (
+    compareVersions(before.record.version, stored.record.version) === 0 &&
+    before.hash.high === stored.hash.high &&
+    before.hash.low === stored.hash.low &&
+    (before.record.signature !== undefined || stored.record.signature === undefined)
+  );
 }
 
 function isVoid(place: WriterRecords, record: GossipRecord): boolean {

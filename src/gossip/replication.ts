@@ -3,18 +3,21 @@
  *
  * Purpose: every node learns every record soon (news is spread from neighbour to neighbour) and certainly (stores are
  * compared with a random neighbour every DIGEST_MS and after every link-up, both sides sending what the other lacks).
- * Invariants: own records are written here only; a record's version, not its messenger, decides.
+ * Invariants: own records are written here only; a record's version, not its messenger, decides; what is not signed by its
+ * writer is not taken, whoever passes it on.
  */
 import { PortolanError } from '../base/errors.ts';
 import type { NodeId } from '../model/names.ts';
 import { compareVersions, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
+import type { Authenticator } from '../trust/authenticity.ts';
 import type { Have, Message, Records, Want } from './codec.ts';
 import { answerDigest, answerSummaries, answerVersions, answerWant, openRound } from './compare.ts';
 import type { Link } from './links.ts';
 import type { Liveness } from './liveness.ts';
 import type { NodeTable } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
-import type { RecordStore } from './records.ts';
+import { wantFrames } from './paging.ts';
+import { recordText, type RecordStore } from './records.ts';
 import type { Rounds } from './rounds.ts';
 import type { Spread } from './spread.ts';
 import type { OwnWriter } from './writer.ts';
@@ -30,6 +33,8 @@ export interface ReplicationComponents {
   readonly rounds: Rounds;
   readonly writer: OwnWriter;
   readonly liveness: Liveness;
+  /** Absent where nothing is signed. */
+  readonly authenticator: Authenticator | undefined;
   /** Records that are held now, and such as are no longer held. */
   readonly onChanged: (held: readonly GossipRecord[], gone: readonly GossipRecord[]) => void;
 }
@@ -108,8 +113,21 @@ export class Replication {
       throw new PortolanError('invalid', `Cannot publish "${key}": masters write below "cluster/" only`, {
         field: 'key',
       });
-    if (isSameValue(this.#components.store.get(key), value)) return;
+    const held = this.#components.store.get(key);
+    if (isSameValue(held, value) && !this.#lacksSignature(held)) return;
     this.#store({ key, version: { epoch: revision, sequence: 0 }, value }, now, true);
+  }
+
+  /** Own records of before there were signatures. */
+  signAll(now: number): void {
+    for (const { record } of this.#components.store.ofWriter(this.#node))
+      if (this.#lacksSignature(record)) this.#store(record, now, false);
+  }
+
+  #lacksSignature(record: GossipRecord | undefined): boolean {
+    return (
+      this.#components.authenticator !== undefined && record !== undefined && record.signature === undefined
+    );
   }
 
   forgetTombstones(now: number): void {
@@ -159,10 +177,12 @@ export class Replication {
     const stored: GossipRecord[] = [];
     const dropped: GossipRecord[] = [];
     let isKnown = message.records.length > 0;
+    const unknown: GossipRecord[] = [];
     for (const record of message.records) {
-      if (recordNode(record.key) === this.#node) this.#takeOwn(record, now);
-      else if (!this.#takeOne(link, record, stored, dropped)) isKnown = false;
+      if (recordNode(record.key) === this.#node) this.#takeOwn(link, record, now);
+      else if (!this.#takeOne(link, record, stored, dropped, unknown)) isKnown = false;
     }
+    this.#takeUnknown(link, unknown, stored, dropped);
     if (isKnown && !message.repair) this.#components.spread.duplicate(link);
     if (stored.length === 0) return;
     this.changed(stored, dropped, false);
@@ -173,9 +193,31 @@ export class Replication {
       this.#components.rounds.repaired(link.connection, now);
   }
 
+  /** Their writers' signer may have come behind them; else it is asked for, and they again. */
+  #takeUnknown(link: Link, unknown: GossipRecord[], stored: GossipRecord[], dropped: GossipRecord[]): void {
+    if (unknown.length === 0) return;
+    const { store, authenticator, outbox } = this.#components;
+    const wanted = new Set<string>();
+    const again: string[] = [];
+    for (const record of unknown) {
+      const outcome = store.put(record, authenticator);
+      if (outcome.put === 'unknown') {
+        wanted.add(outcome.needs);
+        again.push(record.key);
+      } else this.#takeOne(link, record, stored, dropped, [], outcome);
+    }
+    outbox.frames(link, wantFrames([...wanted, ...again]));
+  }
+
   /** True when it was held already, or something newer. */
-  #takeOne(link: Link, record: GossipRecord, stored: GossipRecord[], dropped: GossipRecord[]): boolean {
-    const outcome = this.#components.store.put(record);
+  #takeOne(
+    link: Link,
+    record: GossipRecord,
+    stored: GossipRecord[],
+    dropped: GossipRecord[],
+    unknown: GossipRecord[],
+    outcome = this.#components.store.put(record, this.#components.authenticator),
+  ): boolean {
     switch (outcome.put) {
       case 'stored':
         stored.push(record);
@@ -186,6 +228,9 @@ export class Replication {
         return true;
       case 'older':
         return true;
+      case 'unknown':
+        unknown.push(record);
+        return false;
       case 'refused':
         this.#countRefusal(link, record, outcome.reason);
         return false;
@@ -194,21 +239,25 @@ export class Replication {
 
   #countRefusal(link: Link, record: GossipRecord, reason: string): void {
     this.refused++;
-    const name = `${record.key} ${reason}`;
+    const name = `${link.node ?? ''} ${reason}`;
     if (this.#loggedRefusals.has(name) || this.#loggedRefusals.size >= MAX_LOGGED_REFUSALS) return;
     this.#loggedRefusals.add(name);
     this.#components.outbox.log('warn', 'refused a record', { key: record.key, reason, from: link.node });
   }
 
   /** Someone holds a record under our name. */
-  #takeOwn(record: GossipRecord, now: number): void {
-    const { store, writer, outbox, liveness } = this.#components;
+  #takeOwn(link: Link, record: GossipRecord, now: number): void {
+    const { store, writer, outbox, liveness, authenticator } = this.#components;
     if (store.isVoid(record)) return;
     const ours = store.get(record.key);
     if (ours !== undefined) {
       const newer = compareVersions(record.version, ours.version);
       if (newer < 0 || (newer === 0 && isSameValue(ours, record.value))) return;
     }
+    const text = recordText(record);
+    const authenticity = authenticator?.judge(record, text ?? '', (key) => store.get(key));
+    if (text === undefined || (authenticity !== undefined && authenticity.is !== 'genuine'))
+      return this.#countRefusal(link, record, 'this node has not written it');
     const epochBefore = writer.epoch;
     const claim = writer.reclaim(record, ours);
     if (claim === undefined) return;
@@ -221,8 +270,11 @@ export class Replication {
   }
 
   /** Stores what was written here and tells everyone. */
-  #store(record: GossipRecord, now: number, durable: boolean): GossipRecord {
-    const { store, writer, spread } = this.#components;
+  #store(written: GossipRecord, now: number, durable: boolean): GossipRecord {
+    const { store, writer, spread, authenticator } = this.#components;
+    const text = recordText(written);
+    const signature = text === undefined ? undefined : authenticator?.sign(written, text);
+    const record = signature === undefined ? written : { ...written, signature };
     const outcome = store.put(record);
     if (outcome.put === 'refused') this.#refuseOwn(record, outcome.reason, durable);
     if (outcome.put !== 'stored') return record;

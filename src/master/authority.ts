@@ -26,6 +26,7 @@ import {
 } from '../trust/certificate.ts';
 import { openCredentials, renewalTime, type Credentials } from '../trust/credentials.ts';
 import { isProven, newPrivateKey, parsePublicKey, publicKeyOf } from '../trust/keys.ts';
+import { RecordSignatures } from '../trust/record-signatures.ts';
 import { isSecret } from '../trust/token.ts';
 import { decodeStored } from './stored.ts';
 import { commitTrust, storedAuthority, storedToken, trustKeys, type StoredToken } from './stored-trust.ts';
@@ -101,6 +102,13 @@ export class Authority {
     const publicKey = parsePublicKey(request.public_key);
     if (!isProven(publicKey, renewPurpose(node), request.proof)) throw unproven();
     return publicKey;
+  }
+
+  /** Signs what masters tell everybody, and verifies what nodes tell. */
+  records(init: { readonly acceptsUnsigned: boolean }): RecordSignatures {
+    const { cluster, certificate } = this;
+    const authorityKey = this.#issuer.key;
+    return new RecordSignatures({ cluster, authority: () => certificate, authorityKey, ...init });
   }
 
   /** A master's own credentials: its key is new with every start and leaves this process never. */

@@ -23,7 +23,7 @@ export function openMasterExchange(
   components: MasterExchangeComponents,
   init: { readonly path: string },
 ): MasterComponents['openExchange'] {
-  return async ({ cluster, address, port, credentialsOf }) => {
+  return async ({ cluster, address, port, credentialsOf, authenticator }) => {
     const journal = await openJournal(components, {
       path: init.path,
       what: "the master's copy of the cluster's records",
@@ -33,7 +33,7 @@ export function openMasterExchange(
       const node = await openIdentity({ journal, random: components.random });
       const credentials = credentialsOf(node);
       const exchange = await openExchange(
-        { ...components, journal, transport: components.openTransport(credentials) },
+        { ...components, journal, authenticator, transport: components.openTransport(credentials) },
         { cluster, node, listen: { host: address ?? '0.0.0.0', port }, contacts: [] },
       );
       return {

@@ -24,6 +24,7 @@ import { VipView } from '../node/vip-view.ts';
 import { drain } from '../overlay/slice.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import type { Credentials } from '../trust/credentials.ts';
+import type { RecordSignatures } from '../trust/record-signatures.ts';
 import { Authority } from './authority.ts';
 import { hostPort } from './contacts.ts';
 import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
@@ -50,6 +51,7 @@ export interface MasterComponents {
     readonly port: number;
     /** Certifies a node of this process as a master. */
     readonly credentialsOf: (node: NodeId) => () => Credentials;
+    readonly authenticator: RecordSignatures;
   }) => Promise<MasterExchange>;
   /** Absent: looked up on this host. */
   readonly hostNetworks?: readonly HostNetwork[];
@@ -95,6 +97,7 @@ async function start(
   const exchange = await components.openExchange({
     cluster,
     credentialsOf: (node) => authority.ownCredentials(node),
+    authenticator: authority.records({ acceptsUnsigned: config.accept_unsigned_records }),
     address: config.address,
     port: config.gossip_port,
   });

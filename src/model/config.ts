@@ -51,6 +51,8 @@ export const agentConfig = z.strictObject({
   cni_bin_dir: z.string().default('/opt/cni/bin'),
   http_port: port.default(AGENT_PORT),
   gossip_port: port.default(GOSSIP_PORT),
+  /** Only while agents of a version that did not sign its records are being replaced. */
+  accept_unsigned_records: z.boolean().default(false),
   network_config: agentNetworkConfig.prefault({}),
   max_configuration_attempts: z.int().min(0).max(10).default(4),
   /** The same on every host: containers in the mode `container/bridge` are reached by ports of their host only. */
@@ -107,6 +109,8 @@ export const masterConfig = z.strictObject({
   run_dir: z.string().default('/run/portolan'),
   http_port: port.default(MASTER_PORT),
   gossip_port: port.default(MASTER_GOSSIP_PORT),
+  /** Only while agents of a version that did not sign its records are being replaced. */
+  accept_unsigned_records: z.boolean().default(false),
   store: z.enum(['embedded']).default('embedded'),
   network: networkConfig.prefault(defaultNetwork),
   vips: vipsConfig,

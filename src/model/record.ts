@@ -15,11 +15,16 @@ export const recordVersion = z.strictObject({
 });
 export type RecordVersion = z.infer<typeof recordVersion>;
 
+/** Room for other kinds of signatures than there are. */
+export const MAX_SIGNATURE_CHARACTERS = 128;
+
 export const gossipRecord = z.strictObject({
   key: z.string().min(1).max(512),
   version: recordVersion,
   /** JSON; `null` is a tombstone: the writer has withdrawn it. */
   value: z.json(),
+  /** Of its writer, over all the above: base64url. Absent where nothing is signed. */
+  signature: z.string().max(MAX_SIGNATURE_CHARACTERS).optional(),
 });
 export type GossipRecord = z.infer<typeof gossipRecord>;
 export type RecordValue = GossipRecord['value'];
@@ -96,7 +101,23 @@ export const unreachableRecord = z.object({
   count: z.int().positive(),
 });
 
+/**
+ * By what a node's records are verified. Key `node/<id>/signer`; it vouches for itself.
+ *
+ * Later versions may say more: unknown members are left out, not refused.
+ */
+export const signerRecord = z.object({
+  /** The node's certificate as of the proof, DER in base64. */
+  certificate: z.string().max(4_096),
+  /** The public key of its records: DER (SPKI) in base64. It outlives certificates. */
+  key: z.string().max(512),
+  /** Signature by the certificate's key, base64url: whoever holds it names `key`. */
+  proof: z.string().max(256),
+});
+export type SignerRecord = z.infer<typeof signerRecord>;
+
 export const keys = {
+  signer: (id: NodeId) => `node/${id}/signer`,
   node: (id: NodeId) => `node/${id}/node`,
   applied: (id: NodeId) => `node/${id}/applied`,
   unreachable: (id: NodeId) => `node/${id}/unreachable`,

@@ -19,9 +19,10 @@ import type { GossipEffect, GossipEvent } from '../gossip/events.ts';
 import type { Reach, ReachState } from '../gossip/reach.ts';
 import { RecordStore } from '../gossip/records.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
-import { gossipRecord, type GossipRecord, type RecordValue } from '../model/record.ts';
+import { gossipRecord, keys, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { PeerAddress, PeerConnection, PeerListener, PeerTransport } from '../peer/types.ts';
 import type { Journal } from '../store/types.ts';
+import type { Authenticator } from '../trust/authenticity.ts';
 import { readExchangeMetrics } from './exchange-metrics.ts';
 
 const RECORD_PREFIX = 'record/';
@@ -113,6 +114,12 @@ interface Subscription {
   readonly listener: (changes: readonly GossipRecord[]) => void;
 }
 
+/** Who signs with a key that others have to be told. */
+export interface Introducing {
+  /** What the node's signer record has to be; `undefined` when `held` does. */
+  introduction(held: GossipRecord | undefined): RecordValue | undefined;
+}
+
 export interface ExchangeComponents {
   readonly clock: Clock;
   readonly random: Random;
@@ -120,6 +127,8 @@ export interface ExchangeComponents {
   readonly metrics: Metrics;
   readonly transport: PeerTransport;
   readonly journal: Journal;
+  /** Absent where nothing is signed. */
+  readonly authenticator?: (Authenticator & Introducing) | undefined;
   /** What the journal holds, for who opens many nodes in one process; read from the journal otherwise. */
   readonly known?: RecordStore;
 }
@@ -139,20 +148,29 @@ export async function openExchange(
   const { journal } = components;
   const epoch = Number(journal.get(EPOCH_KEY) ?? 0) + 1;
   await journal.write({ [EPOCH_KEY]: epoch });
-  const exchange = new Exchange(components, init, components.known?.copy() ?? loadRecords(components), epoch);
+  const exchange = new Exchange(
+    components,
+    init,
+    components.known?.copy() ?? loadRecords(components, init.node),
+    epoch,
+  );
   await exchange.start();
   return exchange;
 }
 
-function loadRecords({ journal, log }: ExchangeComponents): RecordStore {
+function loadRecords({ journal, log, authenticator }: ExchangeComponents, node: NodeId): RecordStore {
   const store = new RecordStore();
+  // What has a signature was judged when it came; own records without one are signed now.
+  const doubting = ({ key, signature }: GossipRecord): Authenticator | undefined =>
+    signature === undefined && recordNode(key) !== node ? authenticator : undefined;
   for (const [key, stored] of journal.entries(RECORD_PREFIX)) {
     const record = gossipRecord.safeParse({
       key: key.slice(RECORD_PREFIX.length),
       ...(stored as object),
     });
-    const outcome = record.success ? store.put(record.data).put : 'refused';
-    if (outcome === 'refused') log.warn('forgot a stored record that is not valid any more', { key });
+    const outcome = record.success ? store.put(record.data, doubting(record.data)).put : 'refused';
+    if (outcome === 'refused' || outcome === 'unknown')
+      log.warn('forgot a stored record that is not valid any more', { key });
     if (outcome !== 'stored') journal.writeLazily({ [key]: undefined });
   }
   return store;
@@ -183,7 +201,7 @@ class Exchange implements RecordExchange {
     this.#log = components.log.child('gossip');
     const peers = peerRows.safeParse(components.journal.get(PEERS_KEY));
     this.#core = new GossipCore(
-      { random: components.random, store },
+      { random: components.random, store, authenticator: components.authenticator },
       { node: init.node, epoch, peers: peers.success ? peers.data : [] },
     );
     this.#startedAt = components.clock.nowMs();
@@ -192,6 +210,9 @@ class Exchange implements RecordExchange {
 
   async start(): Promise<void> {
     this.addContacts(this.#init.contacts);
+    const introduction = this.#introduction();
+    // Before all other records: they are verified by it.
+    if (introduction !== undefined) await this.publish(keys.signer(this.#init.node), introduction);
     const cluster = this.#cluster();
     if (cluster === undefined) this.#waitForCluster();
     else await this.#join(cluster);
@@ -289,6 +310,10 @@ class Exchange implements RecordExchange {
     await this.#listener?.close();
   }
 
+  #introduction(): RecordValue | undefined {
+    return this.#components.authenticator?.introduction(this.get(keys.signer(this.#init.node)));
+  }
+
   #cluster(): ClusterId | undefined {
     const { cluster } = this.#init;
     return typeof cluster === 'function' ? cluster() : cluster;
@@ -372,7 +397,7 @@ class Exchange implements RecordExchange {
 
   #persist(effect: Extract<GossipEffect, { do: 'persist' }>): Promise<void> | undefined {
     const changes: Record<string, unknown> = {};
-    for (const { key, version, value } of effect.records) changes[RECORD_PREFIX + key] = { version, value };
+    for (const { key, ...rest } of effect.records) changes[RECORD_PREFIX + key] = rest;
     for (const key of effect.dropped) changes[RECORD_PREFIX + key] = undefined;
     const { journal } = this.#components;
     if (effect.durable) return journal.write(changes);

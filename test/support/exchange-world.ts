@@ -5,7 +5,12 @@ import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { seededRandom, type Random } from '../../src/base/random.ts';
 import { newClusterId, newNodeId, type ClusterId, type NodeId } from '../../src/model/names.ts';
 import { keys } from '../../src/model/record.ts';
-import { openExchange, type ExchangeInit, type RecordExchange } from '../../src/node/exchange.ts';
+import {
+  openExchange,
+  type ExchangeComponents,
+  type ExchangeInit,
+  type RecordExchange,
+} from '../../src/node/exchange.ts';
 import { MemoryNetwork } from '../../src/peer/memory.ts';
 import { memoryJournal } from '../../src/store/memory-journal.ts';
 
@@ -44,7 +49,11 @@ export class ExchangeWorld {
     return made;
   }
 
-  open(at: Omit<TestNode, 'exchange'>, init: Partial<ExchangeInit> = {}): Promise<RecordExchange> {
+  open(
+    at: Omit<TestNode, 'exchange'>,
+    init: Partial<ExchangeInit> = {},
+    components: Partial<ExchangeComponents> = {},
+  ): Promise<RecordExchange> {
     const { clock, random } = this;
     return openExchange(
       {
@@ -54,6 +63,7 @@ export class ExchangeWorld {
         metrics: at.metrics,
         transport: this.network.transport(at.host),
         journal: memoryJournal(at.disk),
+        ...components,
       },
       {
         cluster: this.cluster,
