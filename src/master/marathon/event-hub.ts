@@ -94,7 +94,8 @@ export class EventHub {
 
   #send(client: Client, bytes: Buffer): void {
     const { response, remote } = client;
-    if (response.writableLength + bytes.length <= MAX_QUEUED_BYTES) {
+    // One event may be larger than that: the plan of a deployment holds whole trees.
+    if (response.writableLength <= MAX_QUEUED_BYTES) {
       response.write(bytes);
       return;
     }

@@ -84,7 +84,7 @@ export class Subscriptions {
 
   #send(bytes: Buffer): void {
     for (const [response, remote] of this.#subscribers) {
-      if (response.writableLength + bytes.length <= MAX_QUEUED_BYTES) response.write(bytes);
+      if (response.writableLength <= MAX_QUEUED_BYTES) response.write(bytes);
       else {
         this.#log.info('A subscriber of the operator API is too slow and is dropped', { remote });
         response.destroy();
