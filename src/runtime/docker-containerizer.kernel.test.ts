@@ -140,6 +140,21 @@ describe('containers of Docker', () => {
     }
   });
 
+  it('that an agent created and did not come to start are not there, and are in nobody’s way', async () => {
+    const id = randomBytes(16).toString('hex');
+    const words = ['--name', `portolan-${id}`, '--label', 'portolan.task=t1', BUSYBOX_IMAGE, 'true'];
+    await docker('create', ...words);
+    expect(await current().find(id)).toBeUndefined();
+    const launch = launchOf('t1', {
+      runtime: 'docker',
+      image: { name: BUSYBOX_IMAGE, force_pull: false },
+      networks: [{ mode: 'host' }],
+    });
+    const container = await current().launch({ id, launch, sandbox: volumes }, never);
+    expect(container.state).toBe('running');
+    await current().remove(id);
+  });
+
   it('are seen to have ended by an event, and are seen again when the daemon was away', async () => {
     await start({ networks: [{ mode: 'host' }] }, async ({ id, runtimeId }) => {
       expect((await current().find(id))?.state).toBe('running');

@@ -54,7 +54,7 @@ export async function openTasks(
     {
       node: parts.node,
       masters: () => parts.masters(),
-      revision: () => store.revision,
+      revision: () => tasks.revision,
       onList: (revision, launches) => tasks.assign(revision, launches),
     },
   );

@@ -141,6 +141,22 @@ describe('what masters want', () => {
     expect(native.containers.size).toBe(0);
   });
 
+  it('is asked for again when its list could not be kept', async () => {
+    const full = memoryJournal();
+    journal = { ...full, entries: (prefix) => full.entries(prefix), get: (key) => full.get(key) };
+    journal.write = (changes) => {
+      full.writeLazily(changes);
+      return Promise.reject(new PortolanError('unavailable', 'no space left on device'));
+    };
+    const tasks = await open();
+    await expect(assign(tasks, launchOf('t1'))).rejects.toThrow('no space left');
+    expect(tasks.revision).toBeUndefined();
+    journal.write = (changes) => full.write(changes);
+    await assign(tasks, launchOf('t1'));
+    expect(tasks.revision).toBe(String(revision));
+    await becomes('t1', 'TASK_RUNNING');
+  });
+
   it('is stopped in the middle of its launch', async () => {
     let go = (): void => undefined;
     native.hold = new Promise((resolve) => (go = resolve));

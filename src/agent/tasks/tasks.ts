@@ -79,6 +79,8 @@ export class Tasks {
   readonly #init: TasksInit;
   readonly #tasks = new Map<string, Task>();
   readonly #slots = new Slots(LAUNCHES);
+  /** Of the list that is taken: one that could not be kept on disk is asked for again. */
+  #revision: string | undefined;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -90,6 +92,7 @@ export class Tasks {
   /** Finds what former agents left, and goes on with it. */
   async open(): Promise<void> {
     const { store, publisher } = this.#components;
+    this.#revision = store.revision;
     const memories = store.load();
     publisher.begin(new Set(memories.map(({ launch }) => launch.id)));
     for (const memory of memories) this.#adopt(memory);
@@ -99,6 +102,11 @@ export class Tasks {
       await this.#look(task);
     }
     this.#lookLater();
+  }
+
+  /** Of the last list; `undefined` = there was none. */
+  get revision(): string | undefined {
+    return this.#revision;
   }
 
   /** The list of what shall run here, as of `revision`; resolves when it is on disk. */
@@ -116,6 +124,7 @@ export class Tasks {
       return launch.goal === memory.launch.goal ? [] : [{ ...memory, launch }];
     });
     await store.keepList(revision, [...fresh, ...changed]);
+    this.#revision = revision;
     for (const memory of fresh) this.#begin(this.#adopt(memory));
     for (const { launch, dropped } of changed) {
       const task = this.#tasks.get(launch.id);
