@@ -1,0 +1,213 @@
+/** VIPs from records to the kernel and the connections through it, in a namespace of its own. */
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { realClock } from '../base/clock.ts';
+import { interfaceAddress, prefix } from '../base/ip.ts';
+import { memoryLog, type Log, type LogLine } from '../base/log.ts';
+import { createMetrics } from '../base/metrics.ts';
+import * as libc from '../kernel/libc.ts';
+import { openKernel } from '../kernel/real.ts';
+import type { Kernel } from '../kernel/types.ts';
+import { agentConfig } from '../model/config.ts';
+import type { RecordValue } from '../model/record.ts';
+import { FakeExchange } from '../node/exchange-fake.ts';
+import { RecordView } from '../node/record-view.ts';
+import { memoryJournal } from '../store/memory-journal.ts';
+import { fakeNode, fakeTask } from '../vip/fake.ts';
+import { Vips } from './vips.ts';
+
+const NAMESPACE = `portolan-vips-${process.pid}`;
+const VIP = '11.213.148.254';
+const GIVEN = '11.184.98.6';
+
+function enter(path: string): void {
+  const fd = openSync(path, 'r');
+  expect(libc.setns(fd, libc.CLONE_NEWNET)).toBe(0);
+  closeSync(fd);
+}
+
+describe('VIPs in the kernel', () => {
+  const home = `/proc/${process.pid}/ns/net`;
+  let homeFd: number;
+  let kernel: Kernel;
+  let exchange: FakeExchange;
+  let log: Log & { readonly lines: LogLine[] };
+  let vips: Vips;
+  const journal = memoryJournal();
+  const servers: Server[] = [];
+  const listeners: UdpSocket[] = [];
+
+  /** Task `index` serves on 9.0.<index>.2. */
+  const put = (index: number, over: Parameters<typeof fakeTask>[2] = {}): void => {
+    const view = fakeTask(index, {}, over);
+    const ports = [
+      { protocol: 'tcp', container_port: 8080, labels: { VIP_0: 'myservice:6666' } },
+      { protocol: 'udp', container_port: 8080, labels: { VIP_0: 'udpsvc:53' } },
+    ];
+    exchange.put(`node/${fakeNode(index)}/task/t${index}`, { ...view.task, ports } as unknown as RecordValue);
+  };
+  const open = async (): Promise<void> => {
+    const records = new RecordView({ exchange, log }, { onChange: () => undefined });
+    vips = new Vips(
+      { kernel, journal, clock: realClock, log, metrics: createMetrics(), records },
+      {
+        node: fakeNode(9),
+        config: agentConfig.parse({}).vips,
+        surroundings: () => ({ overlays: [prefix('9.0.0.0/8')], reserved: [] }),
+        onRoutes: () => undefined,
+      },
+    );
+    await vips.start();
+    await vips.settle();
+  };
+  const dial = async (): Promise<{ readonly name: string; readonly socket: Socket }> => {
+    const socket = connect({ host: VIP, port: 6666 });
+    const [data] = (await once(socket, 'data')) as [Buffer];
+    return { name: data.toString(), socket };
+  };
+  const name = async (): Promise<string> => {
+    try {
+      const { name: answer, socket } = await dial();
+      socket.destroy();
+      return answer;
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code ?? 'failed';
+    }
+  };
+  const names = async (count = 30): Promise<ReadonlySet<string>> => {
+    const seen = new Set<string>();
+    for (let i = 0; i < count; i++) seen.add(await name());
+    return seen;
+  };
+
+  beforeAll(async () => {
+    execFileSync('ip', ['netns', 'add', NAMESPACE]);
+    homeFd = openSync(home, 'r');
+    enter(`/run/netns/${NAMESPACE}`);
+    kernel = await openKernel({ log: memoryLog() });
+    const route = { table: 254, protocol: 4, metric: 0, gateway: undefined, link: 'lo', onlink: false };
+    await kernel.apply([
+      { do: 'link-set', name: 'lo', settings: { up: true } },
+      ...[1, 2, 3].map((index) => ({
+        do: 'address-replace' as const,
+        address: { link: 'lo', address: interfaceAddress(`9.0.${index}.2/32`) },
+      })),
+      { do: 'route-replace', route: { ...route, destination: prefix('11.0.0.0/8') } },
+    ]);
+    for (const index of [1, 2, 3]) {
+      const server = createServer((socket) => socket.on('error', () => undefined).write(`web${index}`));
+      server.listen(8080, `9.0.${index}.2`);
+      await once(server, 'listening');
+      servers.push(server);
+      const udp = createSocket('udp4');
+      udp.on('message', (_data, from) => udp.send(`web${index}`, from.port, from.address));
+      udp.bind(8080, `9.0.${index}.2`);
+      await once(udp, 'listening');
+      listeners.push(udp);
+    }
+  });
+  beforeEach(async () => {
+    exchange = new FakeExchange();
+    log = memoryLog();
+    for (const index of [1, 2, 3]) {
+      const record = {
+        name: `h${index}`,
+        address: `10.0.0.${index}`,
+        gossip_port: 1,
+        api_port: 2,
+        role: 'agent',
+      };
+      exchange.put(`node/${fakeNode(index)}/node`, record);
+      put(index);
+    }
+    await open();
+  });
+  afterEach(() => vips.close());
+  afterAll(() => {
+    for (const server of servers) server.close();
+    for (const udp of listeners) udp.close();
+    kernel.close();
+    expect(libc.setns(homeFd, libc.CLONE_NEWNET)).toBe(0);
+    closeSync(homeFd);
+    execFileSync('ip', ['netns', 'delete', NAMESPACE]);
+  });
+
+  it('lead to the healthy, drain those that are not, and forget those that ended', async () => {
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+    let kept = await dial();
+    while (kept.name !== 'web1') {
+      kept.socket.destroy();
+      kept = await dial();
+    }
+    put(1, { task: { checked: true, healthy: false } });
+    put(2, { task: { state: 'TASK_KILLING' } });
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web3']));
+    kept.socket.write('still there');
+    await new Promise<void>((resolve, reject) => {
+      kept.socket.once('error', reject);
+      kept.socket.end(resolve);
+    });
+    put(3, { task: { state: 'TASK_FINISHED' } });
+    await vips.settle();
+    expect(await names(3)).toEqual(new Set(['ECONNREFUSED']));
+    put(1, { task: { checked: true, healthy: true } });
+    await vips.settle();
+    expect(await names(3)).toEqual(new Set(['web1']));
+  });
+
+  it('leave out the unreachable, unless all are', async () => {
+    exchange.setReachable(fakeNode(1), false);
+    exchange.setReachable(fakeNode(2), false);
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web3']));
+    exchange.setReachable(fakeNode(3), false);
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+  });
+
+  it('cut the UDP connections of a backend that is gone, and no others', async () => {
+    const sockets = Array.from({ length: 12 }, () => createSocket('udp4'));
+    const ask = async (socket: UdpSocket): Promise<string> => {
+      const answer = once(socket, 'message') as Promise<[Buffer]>;
+      socket.send('x', 53, GIVEN);
+      return (await answer)[0].toString();
+    };
+    const before: string[] = [];
+    for (const socket of sockets) before.push(await ask(socket));
+    expect(new Set(before).size).toBeGreaterThan(1);
+    const gone = Number(before[0]?.slice(3));
+    put(gone, { task: { state: 'TASK_FAILED' } });
+    await vips.settle();
+    for (const [i, socket] of sockets.entries()) {
+      const answer = await ask(socket);
+      if (before[i] === `web${gone}`) expect(answer).not.toBe(before[i]);
+      else expect(answer).toBe(before[i]);
+      socket.close();
+    }
+  });
+
+  it('are not interrupted by a restart, which finds everything as it was left', async () => {
+    await vips.close();
+    const before = await kernel.nft.generation();
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+    await open();
+    expect(await kernel.nft.generation()).toBe(before);
+    exchange.put(`node/${fakeNode(1)}/task/t1`, null);
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web2', 'web3']));
+  });
+
+  it('come to be as they should when the kernel was changed while nobody looked', async () => {
+    await vips.close();
+    await kernel.nft.run('delete table inet portolan_vip');
+    exchange.put(`node/${fakeNode(3)}/task/t3`, null);
+    await open();
+    expect(await names()).toEqual(new Set(['web1', 'web2']));
+    expect(vips.status()).toMatchObject({ enabled: true, applied: true });
+  });
+});
