@@ -275,7 +275,7 @@ export function sendmmsgAsync(fd: number, headers: Uint8Array, count: number, fl
 /** Where the bytes are in memory, for structures that point to others. They must be kept as long as those are used. */
 export function addressOf(bytes: Uint8Array): bigint {
   // koffi tells the address of a pointer that it was given; copying nothing gives it one.
-  return BigInt(koffi.address(native.memcpy(bytes, bytes, 0)));
+  return koffi.address(native.memcpy(bytes, bytes, 0));
 }
 
 export function close(fd: number): number {

@@ -67,10 +67,11 @@ await tasks.open();
 await tasks.assign(String(Date.now()), JSON.parse(readFileSync(join(directory, 'launches.json'), 'utf8')));
 tell('assigned', true);
 
-process.once('SIGTERM', async () => {
+async function stop() {
   await tasks.close();
   await containers.close();
   await journal.close();
   process.exit(0);
-});
+}
+process.once('SIGTERM', () => void stop());
 setInterval(() => undefined, 60_000);

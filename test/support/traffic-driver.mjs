@@ -75,12 +75,13 @@ function askUdp(to, port, timeoutMs) {
   });
 }
 
-process.on('message', async ({ id, action, options }) => {
+async function perform({ id, action, options }) {
   try {
     process.send({ id, answer: await actions[action](options) });
   } catch (error) {
     process.send({ id, error: error.message });
   }
-});
+}
+process.on('message', (request) => void perform(request));
 process.on('disconnect', () => process.exit(0));
 process.send({ id: 0, answer: 'ready' });
