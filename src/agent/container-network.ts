@@ -66,17 +66,36 @@ export class ContainerNetwork {
     });
   }
 
-  /** As of now: the file may have been written anew since the container was made. */
-  async renew(each: ContainerInterface): Promise<void> {
-    each.conflist = (await this.#conflist(each.network)) as ContainerInterface['conflist'];
+  /** Notes in the record what each ADD gave, and saves that before the next. */
+  async attach(
+    record: ContainerRecord,
+    interfaces: readonly ContainerInterface[],
+    save: () => Promise<void>,
+  ): Promise<void> {
+    for (const each of interfaces) {
+      const attachment = attachmentOf(record, each);
+      const result = await cniAdd(each.conflist as Conflist, attachment, this.#init.cni);
+      each.result = result as ContainerInterface['result'];
+      each.addresses = result.ips.map((ip) => ip.address);
+      await save();
+    }
   }
 
-  /** Notes in the record what ADD gave; writing it down is the caller's. */
-  async attach(record: ContainerRecord, each: ContainerInterface): Promise<void> {
-    const attachment = attachmentOf(record, each);
-    const result = await cniAdd(each.conflist as Conflist, attachment, this.#init.cni);
-    each.result = result as ContainerInterface['result'];
-    each.addresses = result.ips.map((ip) => ip.address);
+  /** Interfaces that the host has forgotten, by configurations as of now: the files may have been written anew. */
+  async attachAgain(
+    record: ContainerRecord,
+    lost: readonly ContainerInterface[],
+    save: () => Promise<void>,
+  ): Promise<void> {
+    for (const each of lost) {
+      delete each.result;
+      each.addresses = [];
+    }
+    await save();
+    for (const each of lost) {
+      each.conflist = (await this.#conflist(each.network)) as ContainerInterface['conflist'];
+      await this.attach(record, [each], save);
+    }
   }
 
   /** DEL is idempotent, so it also follows an ADD that nobody saw the end of. */

@@ -7,26 +7,17 @@
  * outlives the agent, not the host's boot.
  * Review notes: a new thing made in `create` is undone in `destroy`, which must be harmless when the thing is not there.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { ContainerInfo, ContainerLogs, ContainerRequest } from '../model/container.ts';
-import { containerCgroup } from '../runtime/cgroup.ts';
 import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
 import { readLog } from '../runtime/container-log.ts';
-import { ociConfig } from '../runtime/oci.ts';
 import { isRunning } from '../runtime/process.ts';
-import {
-  createNetns,
-  mountRootfs,
-  removeNetns,
-  rewriteHosts,
-  rootfsPaths,
-  unmountRootfs,
-} from '../runtime/rootfs.ts';
+import { createNetns, removeNetns, rewriteHosts, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
 import {
   containerPaths,
   isSupervised,
@@ -36,6 +27,7 @@ import {
   type ContainerPaths,
 } from '../runtime/runc.ts';
 import { containersRoot, currentBoot, destroyContainer, netnsPath, runcRoot } from './container-removal.ts';
+import { writeBundle } from './container-bundle.ts';
 import { addressesOf, bareAddresses, ContainerNetwork, type NetworkWish } from './container-network.ts';
 import {
   listDirectories,
@@ -221,7 +213,8 @@ class NativeContainers implements Containers {
 
   async release(id: string): Promise<void> {
     const record = this.#records.get(id);
-    if (record !== undefined) await this.#alone(id, () => this.#ended(record));
+    if (record === undefined || (await this.#view(record)).state === 'running') return;
+    await this.#alone(id, () => this.#ended(record));
   }
 
   images(): ReadonlySet<string> {
@@ -298,43 +291,13 @@ class NativeContainers implements Containers {
     await mkdir(directory, { mode: 0o700 });
     await writeRecord(directory, record);
     if (record.netns !== undefined) await createNetns(record.netns);
-    await this.#attachAll(record);
+    const save = (): Promise<void> => writeRecord(directory, record);
+    await this.#network.attach(record, record.interfaces, save);
     signal?.throwIfAborted();
-    await mountRootfs(rootfsPaths(directory), {
-      hostname: record.hostname,
-      addresses: bareAddresses(record),
-      lower: record.program.lower,
-      hostNames: record.netns === undefined,
-    });
-    await this.#writeBundle(directory, record);
+    await writeBundle(record, { directory, hidden: [this.#init.stateDir, '/etc/portolan'] });
     signal?.throwIfAborted();
     record.process = await startContainer(this.#paths(record.id), { terminal: record.program.tty });
     await writeRecord(directory, record);
-  }
-
-  async #attachAll(record: ContainerRecord): Promise<void> {
-    for (const each of record.interfaces) {
-      await this.#network.attach(record, each);
-      await writeRecord(join(this.#root, record.id), record);
-    }
-  }
-
-  async #writeBundle(directory: string, record: ContainerRecord): Promise<void> {
-    const { argv, env, cwd, user, limits, mounts, tty } = record.program;
-    const config = ociConfig({
-      argv,
-      env,
-      cwd,
-      user,
-      mounts,
-      terminal: tty,
-      ...(limits === undefined ? {} : { limits }),
-      ...(record.netns === undefined ? {} : { netns: record.netns, hostname: record.hostname }),
-      rootfs: rootfsPaths(directory).merged,
-      cgroup: containerCgroup(record.id),
-      hidden: [this.#init.stateDir, '/etc/portolan'],
-    });
-    await writeFile(join(directory, 'config.json'), JSON.stringify(config));
   }
 
   #paths(id: string): ContainerPaths {
@@ -468,16 +431,8 @@ class NativeContainers implements Containers {
 
   async #attachAgain(record: ContainerRecord, lost: readonly ContainerInterface[]): Promise<void> {
     const directory = join(this.#root, record.id);
-    for (const each of lost) {
-      delete each.result;
-      each.addresses = [];
-    }
-    await writeRecord(directory, record);
-    for (const each of lost) {
-      await this.#network.renew(each);
-      await this.#network.attach(record, each);
-      await writeRecord(directory, record);
-    }
+    const save = (): Promise<void> => writeRecord(directory, record);
+    await this.#network.attachAgain(record, lost, save);
     const files = { hostname: record.hostname, addresses: bareAddresses(record) };
     await rewriteHosts(rootfsPaths(directory), files);
   }

@@ -166,6 +166,13 @@ export function containerizerContract(name: string, subject: () => Containerizer
       expect(await second.find(runs.id)).toBeUndefined();
     });
 
+    test('a task has a terminal where it asks for one', async () => {
+      const each = order('test -t 0 && test -t 1 && echo yes', { tty: true });
+      await start(each);
+      expect(await ends(each.id)).toMatchObject({ exitCode: 0 });
+      await expect.poll(() => said(each.id), WAIT).toContain('yes');
+    });
+
     test('a launch that is stopped leaves nothing', async () => {
       const abort = new AbortController();
       const each = order('sleep 1000');

@@ -67,11 +67,11 @@ await tasks.open();
 await tasks.assign(String(Date.now()), JSON.parse(readFileSync(join(directory, 'launches.json'), 'utf8')));
 tell('assigned', true);
 
-async function stop() {
+const end = async () => {
   await tasks.close();
   await containers.close();
   await journal.close();
   process.exit(0);
-}
-process.once('SIGTERM', () => void stop());
+};
+process.once('SIGTERM', () => void end());
 setInterval(() => undefined, 60_000);
