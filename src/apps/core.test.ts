@@ -25,6 +25,14 @@ describe('a deployment', () => {
     expect(told.at(-1)).toBe('deployment_success');
   });
 
+  it('that changes nothing is over at once, also while another one goes on', () => {
+    const world = new TestWorld(testAgents(1));
+    const first = world.deploy([testApp({ id: '/web' })]);
+    const same = world.deploy([testApp({ id: '/web' })]);
+    expect(world.core.deployments().map(({ id }) => id)).toEqual([first]);
+    expect(world.events.at(-1)).toMatchObject({ eventType: 'deployment_success', id: same });
+  });
+
   it('refuses a second one of the same app, and takes over by force', () => {
     const world = new TestWorld(testAgents(1));
     const first = world.deploy([testApp({ id: '/web' })]);

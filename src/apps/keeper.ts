@@ -30,10 +30,11 @@ export class Keeper {
     instances.killWithdrawn(effects);
     const lost = instances.judgeLost((app) => deployments.root.get(app), effects);
     let todo = new Set([...touched, ...lost]);
-    while (todo.size > 0) {
+    // At least once: a deployment that changes nothing is over at once, although it touches no app.
+    do {
       for (const app of todo) this.#evaluate(app, effects);
       todo = deployments.advance(effects);
-    }
+    } while (todo.size > 0);
     this.#place(effects);
   }
 
