@@ -56,6 +56,7 @@ function desired(nodes: number): DesiredState {
     attachments: [],
     vips: [],
     network: agentNetworkConfig.parse({}),
+    dns: { addresses: [], port: 53 },
   });
 }
 

@@ -26,6 +26,7 @@ export interface AgentStatus {
   readonly applied: boolean;
   readonly reconciler: unknown;
   readonly docker: unknown;
+  readonly dns: unknown;
   readonly certificate: { /** ISO 8601 */ readonly expires: string };
   readonly peers: unknown;
   readonly memory_rss: number;

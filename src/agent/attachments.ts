@@ -9,6 +9,8 @@
  * Review notes: a new kernel object of an attachment needs its place in `#make` and `#undo`, its row in
  * docs/OWNERSHIP.md, its check in `findFaults` and its point in the fault-injection test.
  */
+import type { IpAddress } from '../base/ip.ts';
+import { RESOLVER_OPTIONS } from '../model/dns.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -64,6 +66,8 @@ export interface AttachmentsInit {
   /** `undefined` = this host has no such overlay. */
   network(name: string): NetworkView | undefined;
   networks(): readonly string[];
+  /** The DNS servers for a container with these addresses, where its network's configuration names none. */
+  dnsServers(addresses: readonly IpAddress[]): readonly string[];
   /** What `desired` or `list` gives has changed; a round of the reconciler is not needed for it. */
   onChange(): void;
   /** Runs a round of the reconciler now and resolves when it has ended: makes a missing bridge or nft table. */
@@ -268,7 +272,15 @@ export class Attachments {
     // Containers before processes: who publishes a port often listens on it as well, to reserve it.
     await this.refuseTakenPorts(config.ports, request.container);
     const record = await this.#makeOrUndo(this.#plan(request, view, inode));
-    return appendResult(config.prevResult ?? emptyResult, resultOf(record, view, config.dns));
+    const previous = config.prevResult ?? emptyResult;
+    return appendResult(previous, resultOf(record, view, this.#dns(config, previous, record)));
+  }
+
+  /** What the operator configured, else what an earlier plug-in of the chain found, else this host's own server. */
+  #dns(config: CniRequest['config'], previous: CniResult, record: AttachmentRecord): CniResult['dns'] {
+    if ([config.dns, previous.dns].some((dns) => Object.keys(dns).length > 0)) return config.dns;
+    const nameservers = this.#init.dnsServers(addressesOf(record).map(({ address }) => address));
+    return nameservers.length === 0 ? {} : { nameservers: [...nameservers], options: [...RESOLVER_OPTIONS] };
   }
 
   /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */

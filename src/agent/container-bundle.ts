@@ -12,15 +12,23 @@ export interface BundleInit {
   readonly directory: string;
   /** Directories of the host that the container must not see. */
   readonly hidden: readonly string[];
+  /** None = the host's own. */
+  readonly nameservers: readonly string[];
 }
 
 /** Once its addresses are known: they are in its `/etc/hosts`. */
 export async function writeBundle(record: ContainerRecord, init: BundleInit): Promise<void> {
-  const { directory, hidden } = init;
+  const { directory, hidden, nameservers } = init;
   const { argv, env, cwd, user, limits, mounts, tty, lower } = record.program;
   const paths = rootfsPaths(directory);
   const hostNames = record.netns === undefined;
-  await mountRootfs(paths, { hostname: record.hostname, addresses: bareAddresses(record), lower, hostNames });
+  await mountRootfs(paths, {
+    hostname: record.hostname,
+    addresses: bareAddresses(record),
+    lower,
+    hostNames,
+    nameservers,
+  });
   const config = ociConfig({
     argv,
     env,

@@ -38,6 +38,7 @@ const open = async (): Promise<Containers> => {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      dnsServers: () => ['198.51.100.1'],
       overlays: () => ['gone', 'net', 'a-net'],
       attached: ({ container }) => !forgotten.delete(container),
     },
@@ -238,7 +239,8 @@ describe('what a crash left', () => {
     if (upTo('namespace')) await createNetns(netns);
     if (upTo('addresses'))
       await writeRecord(own, { ...record, interfaces: [{ ...place, result: { ips: [] } }] });
-    if (upTo('root')) await mountRootfs(rootfsPaths(own), { hostname: 'half', addresses: [] });
+    if (upTo('root'))
+      await mountRootfs(rootfsPaths(own), { hostname: 'half', addresses: [], nameservers: [] });
     const containers = await open();
     expect(await containers.list()).toEqual([]);
     expect(await remains()).toEqual([]);

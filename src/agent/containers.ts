@@ -9,6 +9,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseIp, type IpAddress } from '../base/ip.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -59,6 +60,8 @@ export interface ContainersInit {
   readonly pluginDirectories?: readonly string[];
   /** Those of this host, in the order of the cluster's configuration: the first is the default. */
   overlays(): readonly string[];
+  /** The DNS servers of a container with these addresses; none = those of the host. */
+  dnsServers(addresses: readonly IpAddress[]): readonly string[];
   /** False = the host has forgotten the attachment, as a node does that gave up its block. */
   attached(interfaceOf: { readonly container: string; readonly ifname: string }): boolean;
 }
@@ -294,7 +297,11 @@ class NativeContainers implements Containers {
     const save = (): Promise<void> => writeRecord(directory, record);
     await this.#network.attach(record, record.interfaces, save);
     signal?.throwIfAborted();
-    await writeBundle(record, { directory, hidden: [this.#init.stateDir, '/etc/portolan'] });
+    await writeBundle(record, {
+      directory,
+      hidden: [this.#init.stateDir, '/etc/portolan'],
+      nameservers: this.#init.dnsServers(bareAddresses(record).flatMap((text) => parseIp(text) ?? [])),
+    });
     signal?.throwIfAborted();
     record.process = await startContainer(this.#paths(record.id), { terminal: record.program.tty });
     await writeRecord(directory, record);

@@ -9,6 +9,7 @@ import { readBootId } from './attachments-boot.ts';
 import { Attachments } from './attachments.ts';
 import { DesiredStateCache } from './desired-state.ts';
 import type { DockerNetworkStatus } from './docker-network.ts';
+import { dnsListen, serversFor } from './dns-config.ts';
 import type { Membership } from './membership.ts';
 import { OverlayStates } from './overlay-states.ts';
 import { createReconciler, type Reconciler } from './reconciler.ts';
@@ -55,6 +56,7 @@ export async function openDataplane(
       bootId: await readBootId({ random }, config.run_dir),
       network: (overlay) => states.network(overlay),
       networks: () => states.cniNetworks(),
+      dnsServers: (addresses) => serversFor(dnsListen(config), addresses),
       onChange: () => {
         desired.invalidate();
         init.onAttachments();
@@ -67,6 +69,7 @@ export async function openDataplane(
     {
       node,
       network: config.network_config,
+      dns: dnsListen(config),
       grant: () => grants.current(),
       records: () => records.overlays(),
       removed: () => records.removed(),

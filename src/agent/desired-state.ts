@@ -11,6 +11,7 @@ import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig } from '../model/overlay.ts';
 import { compileSliced } from '../overlay/compile.ts';
 import type { Attachment, CompileInput, DesiredState, Grant, NodeOverlayRecord } from '../overlay/desired.ts';
+import type { DnsListen } from '../overlay/dns-interface.ts';
 import { RecordParser } from '../overlay/record-parser.ts';
 import { inSlices } from './slices.ts';
 import type { Underlay } from './underlay.ts';
@@ -26,6 +27,7 @@ export interface DesiredStateInit {
   attachments(): readonly Attachment[];
   vips(): readonly Prefix[];
   readonly localBridge?: Prefix;
+  readonly dns: DnsListen;
 }
 
 export class DesiredStateCache {
@@ -57,7 +59,7 @@ export class DesiredStateCache {
   }
 
   #input(underlay: Underlay): CompileInput {
-    const { node, network, localBridge } = this.#init;
+    const { node, network, localBridge, dns } = this.#init;
     return {
       ...(localBridge === undefined ? {} : { localBridge }),
       node,
@@ -68,6 +70,7 @@ export class DesiredStateCache {
       attachments: this.#init.attachments(),
       vips: this.#init.vips(),
       network,
+      dns,
     };
   }
 }

@@ -1,29 +1,27 @@
 /**
- * The REST API of DC/OS's node daemon, on 127.0.0.1:62080 as programs on a host expect it.
+ * The API on 127.0.0.1:62080, where the node daemon of DC/OS had its own (reference "VIPs and DNS", section 7).
  *
- * For this host's own processes only. Whoever has the port already keeps it: the same paths are on the agent's other
- * doors.
+ * It is a convenience: where its port is taken, the agent says so and goes on; everything is on the agent's other doors.
  */
 import type { Hono } from 'hono';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import { createApp, listenTcp } from '../http/server.ts';
+import { listenTcp } from '../http/server.ts';
 import type { OnClose } from './session.ts';
 
-const HOST = '127.0.0.1';
-const PORT = 62_080;
-
 export async function serveLocalApi(
-  { log }: { readonly log: Log },
-  addRoutes: (app: Hono) => void,
+  components: { readonly log: Log },
+  init: { readonly app: Hono; readonly port: number },
   onClose: OnClose,
 ): Promise<void> {
-  const app = createApp({ log });
-  addRoutes(app);
+  if (init.port === 0) return;
   try {
-    const listener = await listenTcp(app, { host: HOST, port: PORT });
+    const listener = await listenTcp(init.app, { host: '127.0.0.1', port: init.port });
     onClose(() => listener.close());
   } catch (error) {
-    log.warn('The local API has no port of its own', { host: HOST, port: PORT, error: describeError(error) });
+    components.log.warn('No API on 127.0.0.1', {
+      error: describeError(error),
+      remedy: 'set local_port to a free port, or to 0',
+    });
   }
 }

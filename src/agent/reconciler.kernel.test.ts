@@ -226,6 +226,8 @@ describe('reconciler', () => {
       'fdb',
     ],
     ['ip link del vtep1024', 'ip link del vtep1024', 'link'],
+    ['ip link del p-dns', 'ip link del p-dns', 'link'],
+    ['an address of the DNS server deleted', 'ip address del 198.51.100.1/32 dev p-dns', 'address'],
     ['a renamed tunnel', 'ip link set vtep1024 down; ip link set vtep1024 name stolen', 'link'],
     ['a renamed bridge', 'ip link set m-dcos down; ip link set m-dcos name stolen', 'link'],
     ['ip link set mtu', 'ip link set vtep1024 mtu 1300', 'link'],
@@ -384,7 +386,7 @@ describe('reconciler', () => {
       '-c',
       'ip -o link show; ip rule show; ip route show table all; nft list tables',
     );
-    expect(rest).not.toMatch(/vtep1024|m-dcos|m-extra|proto 225|lookup 42|inet portolan/);
+    expect(rest).not.toMatch(/vtep1024|p-dns|m-dcos|m-extra|proto 225|lookup 42|inet portolan/);
     expect(rest).toMatch(/foreign/);
     expect(inHost(1, 'ip', 'route', 'show', '9.9.0.0/16')).toContain('dev foreign');
   });

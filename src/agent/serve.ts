@@ -6,22 +6,26 @@ import type { Hono } from 'hono';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import { createApp, listenTcp, listenUnix } from '../http/server.ts';
 import type { AgentConfig } from '../model/config.ts';
+import { version } from '../base/version.ts';
 import { addAppliedRoutes } from '../node/applied-api.ts';
 import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
 import { addAgentRoutes } from './api.ts';
 import type { Attachments } from './attachments.ts';
 import type { CniVerbs } from './cni-answer.ts';
+import { addDnsRoutes, type DnsApiInit } from '../node/dns-api.ts';
 import { installPlugin } from './cni-config.ts';
 import { serveCni } from './cni-server.ts';
 import { addContainerRoutes } from './containers-api.ts';
 import { openContainers } from './containers.ts';
+import { dnsListen, serversFor } from './dns-config.ts';
+import { addDnsQueryRoute } from './dns-query-api.ts';
 import type { GrantKeeper } from './grant-keeper.ts';
+import { serveLocalApi } from './local-api.ts';
 import { agentView } from './session-view.ts';
 import type { OnClose, Parts, SessionComponents } from './session.ts';
 import { openTasks } from './tasks/open.ts';
 import { addLocalTaskRoutes, addTaskRoutes } from './tasks/tasks-api.ts';
 import type { Tasks } from './tasks/tasks.ts';
-import { serveLocalApi } from './local-api.ts';
 import { VipMetrics } from './vip-metrics.ts';
 import type { Vips } from './vips.ts';
 import { addTraceRoutes, createTracer } from './trace/api.ts';
@@ -64,6 +68,7 @@ async function serveApis(
       runDir: config.run_dir,
       cniDir: config.cni_dir,
       overlays: () => parts.states.cniNetworks(),
+      dnsServers: (addresses) => serversFor(dnsListen(config), addresses),
       attached: (interfaceOf) => parts.attachments.has(interfaceOf),
     },
   );
@@ -80,6 +85,8 @@ async function serveApis(
     addAppliedRoutes(made, parts);
     addTraceRoutes(made, tracer);
     addTaskRoutes(made, { tasks });
+    addDnsRoutes(made, dnsApi(config, parts));
+    addDnsQueryRoute(made, { dns: parts.dns, clock });
     return made;
   };
   const local = app();
@@ -91,8 +98,18 @@ async function serveApis(
   const host = listenHost(config.address, parts.underlay.current());
   const tcp = await listenTcp(app(), { host, port: config.http_port });
   onClose(() => tcp.close());
-  await serveLocalApi({ log }, addVips, onClose);
+  await serveLocalApi({ log }, { app: app(), port: config.local_port }, onClose);
   return tasks;
+}
+
+function dnsApi(config: AgentConfig, { dns, records }: Parts): DnsApiInit {
+  return {
+    names: dns.names,
+    records,
+    dialect: 'dcos-dns',
+    version: version(),
+    config: () => config.dns,
+  };
 }
 
 /** With what this host's kernel has. */

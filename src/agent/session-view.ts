@@ -61,6 +61,7 @@ function status(parts: Parts): AgentStatus {
     applied: round !== undefined && round.done && round.failures.length === 0 && round.faults.length === 0,
     reconciler: roundSummary(reconciler.status()),
     docker: parts.docker?.status() ?? { daemon: 'disabled' },
+    dns: parts.dns.status(),
     certificate: { expires: new Date(parts.certificateEnds()).toISOString() },
     peers: parts.exchange.peers(),
     memory_rss: process.memoryUsage.rss(),

@@ -16,6 +16,7 @@ import { answered } from '../http/errors.ts';
 import type { NodeId } from '../model/names.ts';
 import { LEAVE_PATH } from '../model/trust.ts';
 import type { Kernel } from '../kernel/types.ts';
+import type { Udp } from '../kernel/udp/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { LOCAL_BRIDGE, type AgentOverlay } from '../model/overlay.ts';
 import type { NodeRecord } from '../model/record.ts';
@@ -26,6 +27,7 @@ import type { Journal } from '../store/types.ts';
 import { Announcer } from './announcer.ts';
 import { AppliedKeeper } from './applied.ts';
 import { syncConflists } from './cni-config.ts';
+import { openDns, type Dns } from './dns.ts';
 import { openDataplane, type Dataplane } from './dataplane.ts';
 import { createDockerNetworks, type DockerNetworks } from './docker-network.ts';
 import { openMembership, type Membership } from './membership.ts';
@@ -42,6 +44,7 @@ const LEAVE_AFTER_MS = 100;
 
 export interface SessionComponents {
   readonly kernel: Kernel;
+  readonly udp: Udp;
   readonly trust: NodeTrust;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -71,6 +74,7 @@ export interface Parts extends Membership, Dataplane {
   readonly registration: Registration;
   /** `host:port`, as known now. */
   masters(): readonly string[];
+  readonly dns: Dns;
   /** When this node's certificate ends. Wall time, ms. */
   readonly certificateEnds: () => number;
   /** Has the masters remove this node; resolves when that is committed. */
@@ -129,6 +133,7 @@ async function open(
       if (event.object === 'nft' || event.object === 'overrun') later.parts?.docker?.trigger();
     },
   });
+  const dns = await openDns(components, config, membership, onClose);
   const announcer = openAnnouncer(components, config, membership, dataplane);
   onClose(() => announcer.close());
   const docker = config.docker.enabled
@@ -152,6 +157,7 @@ async function open(
     ...dataplane,
     vips,
     docker,
+    dns,
     registration,
     masters: () => knownMasters(components, config, membership),
     leave,

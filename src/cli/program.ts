@@ -6,7 +6,7 @@
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { describeError, isPortolanError } from '../base/errors.ts';
 import { createCliContext, type CliContext } from './context.ts';
-import { version } from './version.ts';
+import { version } from '../base/version.ts';
 
 interface Verb {
   readonly name: string;
@@ -63,6 +63,7 @@ const verbs: readonly Verb[] = [
     summary: 'where a packet from A to B:port goes, and why it does not arrive',
     load: () => import('./commands/trace.ts'),
   },
+  { name: 'dns', summary: 'ask for names as containers do', load: () => import('./commands/dns.ts') },
   {
     name: 'doctor',
     summary: 'check this host for what Portolan needs',

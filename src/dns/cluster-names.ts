@@ -12,9 +12,9 @@ import {
   L4LB,
   MESOS,
   MESOS_NAME_SERVER,
-  MESOS_TTL_SECONDS,
   NAME_SERVER,
-  TTL_SECONDS,
+  defaultTtls,
+  type TimesToLive,
 } from './zones.ts';
 
 export interface ClusterNode {
@@ -39,84 +39,98 @@ function addresses(
   }));
 }
 
-function service(name: string, target: string, port: number, reachable = true): DnsRecord {
+function service(
+  name: string,
+  target: string,
+  to: { readonly port: number; readonly ttl: number; readonly reachable?: boolean },
+): DnsRecord {
+  const { port, ttl, reachable = true } = to;
   return {
     name,
-    ttl: MESOS_TTL_SECONDS,
+    ttl,
     data: { type: 'SRV', target, port },
     preferred: reachable,
   };
 }
 
 /** Names that are the same on every host; `listen` is where this host's DNS answers. */
-export function ownRecords(listen: readonly IpAddress[]): readonly DnsRecord[] {
+export function ownRecords(
+  listen: readonly IpAddress[],
+  ttls: TimesToLive = defaultTtls,
+): readonly DnsRecord[] {
   const own = listen.map((address) => ({ address }));
   const first = [4, 6].flatMap((family) => own.find(({ address }) => address.family === family) ?? []);
   return [
-    ...apexRecords(),
+    ...apexRecords(ttls),
     ...addresses(
       'localhost',
-      TTL_SECONDS,
+      ttls.own,
       LOOPBACK.map((address) => ({ address })),
     ),
-    ...addresses('ready.spartan', TTL_SECONDS, [{ address: ip('127.0.0.1') }]),
-    ...addresses(NAME_SERVER, TTL_SECONDS, first),
-    ...addresses(MESOS_NAME_SERVER, MESOS_TTL_SECONDS, first),
+    ...addresses('ready.spartan', ttls.own, [{ address: ip('127.0.0.1') }]),
+    ...addresses(NAME_SERVER, ttls.own, first),
+    ...addresses(MESOS_NAME_SERVER, ttls.mesos, first),
   ];
 }
 
 /** The masters, the leading one first. */
-export function masterRecords(masters: readonly ClusterNode[]): readonly DnsRecord[] {
+export function masterRecords(masters: readonly ClusterNode[], ttls = defaultTtls): readonly DnsRecord[] {
   const leader = masters.find(({ reachable }) => reachable) ?? masters[0];
   if (leader === undefined) return [];
-  const numbered = masters.flatMap((master, i) =>
-    addresses(`master${i}.${MESOS}`, MESOS_TTL_SECONDS, [master]),
-  );
+  const numbered = masters.flatMap((master, i) => addresses(`master${i}.${MESOS}`, ttls.mesos, [master]));
   return [
-    ...addresses(`leader.${MESOS}`, MESOS_TTL_SECONDS, [leader]),
-    ...addresses(`master.${MESOS}`, MESOS_TTL_SECONDS, masters),
+    ...addresses(`leader.${MESOS}`, ttls.mesos, [leader]),
+    ...addresses(`master.${MESOS}`, ttls.mesos, masters),
     ...numbered,
-    ...addresses(`leader.${DCOS}`, TTL_SECONDS, [leader]),
-    ...addresses(`master.${DCOS}`, TTL_SECONDS, masters),
-    service(`_leader._tcp.${MESOS}`, `leader.${MESOS}`, leader.port),
-    service(`_leader._udp.${MESOS}`, `leader.${MESOS}`, leader.port),
+    ...addresses(`leader.${DCOS}`, ttls.own, [leader]),
+    ...addresses(`master.${DCOS}`, ttls.own, masters),
+    service(`_leader._tcp.${MESOS}`, `leader.${MESOS}`, { port: leader.port, ttl: ttls.mesos }),
+    service(`_leader._udp.${MESOS}`, `leader.${MESOS}`, { port: leader.port, ttl: ttls.mesos }),
   ];
 }
 
 /** One agent among all of them. */
-export function agentRecords(agent: ClusterNode): readonly DnsRecord[] {
+export function agentRecords(agent: ClusterNode, ttls = defaultTtls): readonly DnsRecord[] {
   return [
-    ...addresses(`slave.${MESOS}`, MESOS_TTL_SECONDS, [agent]),
-    service(`_slave._tcp.${MESOS}`, `slave.${MESOS}`, agent.port, agent.reachable),
+    ...addresses(`slave.${MESOS}`, ttls.mesos, [agent]),
+    service(`_slave._tcp.${MESOS}`, `slave.${MESOS}`, {
+      port: agent.port,
+      ttl: ttls.mesos,
+      reachable: agent.reachable,
+    }),
   ];
 }
 
 /** A framework's scheduler. Ours runs in the leading master. */
-export function frameworkRecords(framework: string, scheduler: ClusterNode): readonly DnsRecord[] {
+export function frameworkRecords(
+  framework: string,
+  scheduler: ClusterNode,
+  ttls = defaultTtls,
+): readonly DnsRecord[] {
   const name = `${fragment(framework)}.${MESOS}`;
   if (fragment(framework) === '' || nameKey(`_framework._tcp.${name}`) === undefined) return [];
   return [
-    ...addresses(name, MESOS_TTL_SECONDS, [{ address: scheduler.address }]),
-    service(`_framework._tcp.${name}`, name, scheduler.port),
+    ...addresses(name, ttls.mesos, [{ address: scheduler.address }]),
+    service(`_framework._tcp.${name}`, name, { port: scheduler.port, ttl: ttls.mesos }),
   ];
 }
 
 /** A named VIP, `myservice.marathon`, and its addresses. */
-export function vipRecords(vip: {
-  readonly name: string;
-  readonly addresses: readonly IpAddress[];
-}): readonly DnsRecord[] {
+export function vipRecords(
+  vip: { readonly name: string; readonly addresses: readonly IpAddress[] },
+  ttls = defaultTtls,
+): readonly DnsRecord[] {
   const name = `${vip.name}.${L4LB}`;
   if (nameKey(name) === undefined) return [];
   return [
     ...addresses(
       name,
-      TTL_SECONDS,
+      ttls.own,
       vip.addresses.map((address) => ({ address })),
     ),
     ...vip.addresses.map((address) => ({
       name: reverseName(address),
-      ttl: TTL_SECONDS,
+      ttl: ttls.own,
       data: { type: 'PTR' as const, target: name },
       preferred: true,
     })),

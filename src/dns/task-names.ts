@@ -13,9 +13,9 @@ import { canonicalLabel } from './canonical.ts';
 import { nameKey } from './name.ts';
 import { addressData, type DnsRecord, type RecordData } from './record.ts';
 import { reverseName } from './reverse.ts';
-import { DCOS, MESOS, MESOS_TTL_SECONDS, TTL_SECONDS } from './zones.ts';
+import { DCOS, defaultTtls, MESOS, type TimesToLive } from './zones.ts';
 
-export function taskRecords(viewed: ViewedTask): readonly DnsRecord[] {
+export function taskRecords(viewed: ViewedTask, ttls: TimesToLive = defaultTtls): readonly DnsRecord[] {
   const { task } = viewed;
   if (task.state !== 'TASK_RUNNING' || task.draining) return [];
   const framework = fragment(task.framework);
@@ -30,6 +30,7 @@ export function taskRecords(viewed: ViewedTask): readonly DnsRecord[] {
     canonical: canonicalLabel({ name: task.name, id: task.id, agent: viewed.node }),
     agent,
     own: own.length > 0 ? own : agent,
+    ttls,
   };
   const records = [...dcosRecords(task, parts), ...mesosRecords(task, parts), ...srvRecords(task, parts)];
   // What people write may come to more than the 255 bytes of a name.
@@ -45,6 +46,7 @@ interface Parts {
   readonly canonical: string;
   readonly agent: readonly IpAddress[];
   readonly own: readonly IpAddress[];
+  readonly ttls: TimesToLive;
 }
 
 type Told = Omit<DnsRecord, 'preferred'>;
@@ -58,16 +60,16 @@ const a = (name: string, ttl: number, addresses: readonly IpAddress[]): Told[] =
   addresses.map((address) => ({ name, ttl, data: addressData(address) }));
 
 function dcosRecords(task: TaskRecord, parts: Parts): Told[] {
-  const { agent, own } = parts;
+  const { agent, own, ttls } = parts;
   const within = (zone: string): string => `${parts.name}.${parts.framework}.${zone}.${DCOS}`;
   const isPublished = task.ports.some((port) => port.host_port !== undefined);
   return [
-    ...a(within('agentip'), TTL_SECONDS, agent),
-    ...a(within('containerip'), TTL_SECONDS, own),
-    ...a(within('autoip'), TTL_SECONDS, isPublished ? agent : own),
+    ...a(within('agentip'), ttls.own, agent),
+    ...a(within('containerip'), ttls.own, own),
+    ...a(within('autoip'), ttls.own, isPublished ? agent : own),
     ...containerAddresses(task).map((address) => ({
       name: reverseName(address),
-      ttl: TTL_SECONDS,
+      ttl: ttls.own,
       data: { type: 'PTR' as const, target: within('containerip') },
     })),
   ];
@@ -81,12 +83,12 @@ function containerAddresses(task: TaskRecord): IpAddress[] {
   return [...new Set(addresses)].flatMap((text) => parseIp(text) ?? []);
 }
 
-function mesosRecords(task: TaskRecord, { name, framework, canonical, agent, own }: Parts): Told[] {
+function mesosRecords(task: TaskRecord, { name, framework, canonical, agent, own, ttls }: Parts): Told[] {
   const raw = rawName(task.name);
   const names = [...new Set([name, ...(raw === undefined ? [] : [raw]), canonical])];
   return names.flatMap((each) => [
-    ...a(`${each}.${framework}.${MESOS}`, MESOS_TTL_SECONDS, own),
-    ...a(`${each}.${framework}.slave.${MESOS}`, MESOS_TTL_SECONDS, agent),
+    ...a(`${each}.${framework}.${MESOS}`, ttls.mesos, own),
+    ...a(`${each}.${framework}.slave.${MESOS}`, ttls.mesos, agent),
   ]);
 }
 
@@ -97,7 +99,7 @@ function rawName(name: string): string | undefined {
 }
 
 function srvRecords(task: TaskRecord, parts: Parts): Told[] {
-  const { framework } = parts;
+  const { framework, ttls } = parts;
   const raw = rawName(task.name);
   const services = [...new Set([parts.name, ...(raw === undefined ? [] : [raw])])];
   return task.ports.flatMap((port) => {
@@ -106,16 +108,16 @@ function srvRecords(task: TaskRecord, parts: Parts): Told[] {
     return services.flatMap((each) => {
       const base = `_${each}._${port.protocol}.${framework}`;
       return [
-        ...srv(`${base}.${MESOS}`, data),
-        ...(portName === '' ? [] : srv(`_${portName}.${base}.${MESOS}`, data)),
-        ...srv(`${base}.slave.${MESOS}`, onAgent(port, parts)),
+        ...srv(`${base}.${MESOS}`, ttls.mesos, data),
+        ...(portName === '' ? [] : srv(`_${portName}.${base}.${MESOS}`, ttls.mesos, data)),
+        ...srv(`${base}.slave.${MESOS}`, ttls.mesos, onAgent(port, parts)),
       ];
     });
   });
 }
 
-const srv = (name: string, data: RecordData | undefined): Told[] =>
-  data === undefined ? [] : [{ name, ttl: MESOS_TTL_SECONDS, data }];
+const srv = (name: string, ttl: number, data: RecordData | undefined): Told[] =>
+  data === undefined ? [] : [{ name, ttl, data }];
 
 /**
  * Where the port answers: on the task's own address where everybody reaches that, else on the agent's. (Mesos-DNS named

@@ -17,9 +17,14 @@ export const DIRECTORY = 'thisdcos.directory';
 export const L4LB = `l4lb.${DIRECTORY}`;
 export const DCOS = `dcos.${DIRECTORY}`;
 const SPARTAN = 'spartan';
-/** Every name of our own zones lives as long; names of Mesos-DNS as long as Mesos-DNS says. */
-export const TTL_SECONDS = 5;
-export const MESOS_TTL_SECONDS = 60;
+/** How long others may keep what they were told, in seconds. */
+export interface TimesToLive {
+  /** Names of our own zones. */
+  readonly own: number;
+  /** Names of Mesos-DNS. */
+  readonly mesos: number;
+}
+export const defaultTtls: TimesToLive = { own: 5, mesos: 60 };
 const NS_TTL_SECONDS = 3600;
 
 export const NAME_SERVER = `ns.${SPARTAN}`;
@@ -44,13 +49,13 @@ export interface Zone {
 /** Zones whose apex has SOA and NS records in the table. */
 export const zoneNames: readonly string[] = [DIRECTORY, L4LB, DCOS, MESOS, SPARTAN, 'localhost', 'zk'];
 
-function zoneOf(name: string): Zone {
+function zoneOf(name: string, ttls: TimesToLive): Zone {
   const mesos = name === MESOS || name === `${MESOS}.${DIRECTORY}`;
   return {
     name,
     soa: {
       name,
-      ttl: mesos ? MESOS_TTL_SECONDS : TTL_SECONDS,
+      ttl: mesos ? ttls.mesos : ttls.own,
       data: mesos ? mesosSoa : soa,
       preferred: true,
     },
@@ -58,9 +63,9 @@ function zoneOf(name: string): Zone {
 }
 
 /** SOA and NS of every zone. */
-export function apexRecords(): readonly DnsRecord[] {
+export function apexRecords(ttls: TimesToLive): readonly DnsRecord[] {
   return zoneNames.flatMap((name) => [
-    zoneOf(name).soa,
+    zoneOf(name, ttls).soa,
     {
       name,
       ttl: NS_TTL_SECONDS,
@@ -83,20 +88,24 @@ export interface ZonesInit {
   readonly cluster?: string;
   /** Addresses of containers and VIPs: nobody else can say whose they are. */
   readonly reverse: readonly Prefix[];
+  /** @default defaultTtls */
+  readonly ttls?: TimesToLive;
 }
 
 export class Zones {
   readonly #zones: ReadonlyMap<string, Zone>;
   readonly #aliases: ReadonlyMap<string, string>;
   readonly #reverse: readonly Prefix[];
+  readonly #ttls: TimesToLive;
 
   constructor(init: ZonesInit) {
+    this.#ttls = init.ttls ?? defaultTtls;
     const cluster = init.cluster === undefined ? undefined : nameKey(`${init.cluster}.dcos.directory`);
     const aliases = new Map(aliasTexts.map(([from, to]) => [keyOf(from), keyOf(to)]));
     if (cluster !== undefined) aliases.set(cluster, keyOf(DIRECTORY));
     const names = [...zoneNames, ...aliasTexts.map(([from]) => from)];
-    const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name)]));
-    if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.')));
+    const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name, this.#ttls)]));
+    if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.'), this.#ttls));
     this.#zones = zones;
     this.#aliases = aliases;
     this.#reverse = init.reverse;
@@ -135,7 +144,7 @@ export class Zones {
     if (labels.at(-1) !== 'arpa') return undefined;
     const address = addressOfReverse(labels);
     const prefix = address === undefined ? undefined : this.#ours(address);
-    return prefix === undefined ? undefined : zoneOf(reverseApex(prefix));
+    return prefix === undefined ? undefined : zoneOf(reverseApex(prefix), this.#ttls);
   }
 
   #ours(address: IpAddress): Prefix | undefined {

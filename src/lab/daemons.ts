@@ -8,6 +8,7 @@ import { mustRun } from '../runtime/command.ts';
 import { isRunning, processIdentity } from '../runtime/process.ts';
 import { enterHost } from './host.ts';
 import { packageRoot, type HostPaths, type LabPaths } from './paths.ts';
+import { DNS_ADDRESSES, renderResolvConf } from '../model/dns.ts';
 import { masterApis, type HostPlan } from './plan.ts';
 import type { LabProcess, LabState } from './state.ts';
 
@@ -31,7 +32,7 @@ export function mainProgram(): string {
 /** File contents by path, as an operator would write them. */
 export function renderConfigs(host: HostPlan, hosts: readonly HostPlan[]): Map<string, string> {
   const files = new Map<string, string>();
-  files.set('/etc/resolv.conf', '# The lab has no resolver outside itself.\n');
+  files.set('/etc/resolv.conf', renderResolvConf(DNS_ADDRESSES.filter((address) => !address.includes(':'))));
   if (host.role === 'master')
     files.set(
       '/etc/portolan/master.yaml',

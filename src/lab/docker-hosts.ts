@@ -1,5 +1,6 @@
 /** Docker in lab hosts: one daemon per agent, with what it keeps on the host's disk. */
 import { join } from 'node:path';
+import { DNS_ADDRESSES } from '../model/dns.ts';
 import { processIdentity } from '../runtime/process.ts';
 import { startDockerd, type DockerdInit } from './dockerd.ts';
 import { enterHost } from './host.ts';
@@ -25,6 +26,7 @@ function dockerdInit(host: HostPaths): DockerdInit {
     socket: '/run/docker.sock',
     reach: dockerSocket(host),
     log: join(host.log, 'dockerd.log'),
+    dns: DNS_ADDRESSES.filter((address) => !address.includes(':')),
     cgroup: dockerCgroup(host),
   };
 }

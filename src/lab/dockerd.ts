@@ -14,6 +14,7 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { sleep } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
+import { RESOLVER_OPTIONS } from '../model/dns.ts';
 import { runCommand } from '../runtime/command.ts';
 import { callDocker } from '../runtime/docker-http.ts';
 import { openDocker } from '../runtime/docker.ts';
@@ -35,6 +36,8 @@ export interface DockerdInit {
   readonly reach?: string;
   /** Where this process writes the daemon's output. */
   readonly log: string;
+  /** What containers are told to ask, by way of Docker's own server; absent = as the host does. */
+  readonly dns?: readonly string[];
   /** Name of a cgroup for the daemon's containers, no two daemons' the same: `/portolan-lab-agent1`. */
   readonly cgroup: string;
 }
@@ -84,7 +87,14 @@ function dockerdCommand(init: DockerdInit): readonly string[] {
     'exec-opt': 'native.cgroupdriver=cgroupfs',
   };
   // Without live-restore a dockerd that was killed first spends 10 s on ending the containers it finds.
-  const words = ['--live-restore', ...Object.entries(options).map(([name, value]) => `--${name}=${value}`)];
+  const dns = (init.dns ?? []).flatMap((server) => ['--dns', server]);
+  const resolver = dns.length === 0 ? [] : RESOLVER_OPTIONS.flatMap((option) => ['--dns-opt', option]);
+  const words = [
+    '--live-restore',
+    ...dns,
+    ...resolver,
+    ...Object.entries(options).map(([name, value]) => `--${name}=${value}`),
+  ];
   return ['sh', '-ec', startScript, 'start-dockerd', init.execRoot, init.socket, 'dockerd', ...words];
 }
 

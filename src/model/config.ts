@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { parsePrefix } from '../base/ip.ts';
 import { agentNetworkConfig, networkConfig } from './overlay.ts';
+import { dnsConfig, LOCAL_API_PORT } from './dns.ts';
 import { ipText, prefixText } from './text.ts';
 
 export const MASTER_PORT = 5050;
@@ -53,7 +54,10 @@ export const agentConfig = z.strictObject({
   gossip_port: port.default(GOSSIP_PORT),
   /** Only while agents of a version that did not sign its records are being replaced. */
   accept_unsigned_records: z.boolean().default(false),
+  /** The API on 127.0.0.1, without containers; 0 = none. */
+  local_port: z.int().min(0).max(65_535).default(LOCAL_API_PORT),
   network_config: agentNetworkConfig.prefault({}),
+  dns: dnsConfig.prefault({}),
   max_configuration_attempts: z.int().min(0).max(10).default(4),
   /** The same on every host: containers in the mode `container/bridge` are reached by ports of their host only. */
   local_bridge: prefixText.default('172.31.254.0/24'),

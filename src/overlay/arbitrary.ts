@@ -99,6 +99,7 @@ export function inputWith(others: readonly number[], change: Partial<CompileInpu
     attachments: [],
     vips: [],
     network: agentNetworkConfig.parse({}),
+    dns: { addresses: [], port: 53 },
     ...change,
   };
 }
@@ -123,10 +124,11 @@ export const clusters = fc
     granted: fc.boolean(),
     bridges: fc.boolean(),
     ipv6: fc.boolean(),
+    dns: fc.subarray(['198.51.100.1', '198.51.100.2', 'fd01:d::c633:6401']),
     mtu: fc.constantFrom(1500, 9000, 1300, 1450),
     vips: fc.subarray([prefix('11.0.0.0/8'), prefix('198.18.0.1/32'), prefix('fd01:c::/64')]),
   })
-  .map(({ others, removed, attached, granted, bridges, ipv6, mtu, vips }) =>
+  .map(({ others, removed, attached, granted, bridges, ipv6, dns, mtu, vips }) =>
     inputWith(others, {
       ...(granted ? {} : { grant: undefined }),
       removed: new Set(removed.map(nodeId)),
@@ -134,5 +136,6 @@ export const clusters = fc
       vips,
       underlay: { address: ip('10.0.0.11'), link: 'eth0', mtu },
       network: agentNetworkConfig.parse({ mesos_bridge: bridges, enable_ipv6: ipv6 }),
+      dns: { addresses: dns.map(ip), port: 53 },
     }),
   );

@@ -21,6 +21,34 @@ const elementsOf = ({ table }: DesiredState, name: string): readonly string[] =>
     key.map(String).join(' . '),
   );
 
+describe('the DNS server', () => {
+  const dns = { addresses: ['198.51.100.1', '198.51.100.2', 'fd01:d::c633:6401'].map(ip), port: 53 };
+
+  it('is reached on a device of its own, and its packets are not tracked', () => {
+    const { links, addresses, table } = compileWith([], { dns });
+    expect(links.find(({ name }) => name === 'p-dns')).toMatchObject({ alias: 'portolan:dns' });
+    expect(addresses.filter(({ link }) => link === 'p-dns').map(({ address }) => String(address))).toEqual([
+      '198.51.100.1/32',
+      '198.51.100.2/32',
+      'fd01:d::c633:6401/128',
+    ]);
+    for (const name of ['raw-prerouting', 'raw-output'])
+      expect(table?.chains.find((chain) => chain.name === name)?.rules).toEqual(
+        expect.arrayContaining([
+          'th dport 53 ip daddr { 198.51.100.1, 198.51.100.2 } notrack',
+          'th sport 53 ip saddr { 198.51.100.1, 198.51.100.2 } notrack',
+          'th dport 53 ip6 daddr { fd01:d::c633:6401 } notrack',
+        ]),
+      );
+  });
+
+  it('leaves nothing behind where it is switched off', () => {
+    const { links, table } = compileWith([]);
+    expect(links.map(({ name }) => name)).not.toContain('p-dns');
+    expect(JSON.stringify(table?.chains)).not.toContain('th dport 53 ');
+  });
+});
+
 describe('compile for this node', () => {
   it('wants the VTEP of the reference: VNI 1024, UDP 64000, no learning, the granted MAC and addresses', () => {
     const state = compileWith([]);

@@ -15,6 +15,7 @@ import { VXLAN_PORT } from '../model/overlay.ts';
 import { resolveClaims } from './claims.ts';
 import type { Claims, OwnClaim } from './claims.ts';
 import { nothingDesired } from './desired.ts';
+import { dnsAddresses, dnsLinks, dnsSysctls } from './dns-interface.ts';
 import type { CompileInput, DesiredLink, DesiredPort, DesiredState, Fault, Grant } from './desired.ts';
 import { parseGrant, prefixes } from './grant.ts';
 import type { Bridge, Local } from './grant.ts';
@@ -46,10 +47,10 @@ export function* compileSliced(
   const claims = yield* resolveClaims(ownClaim(input, grant, local), input.records, input.removed, parser);
   const remote = yield* remoteObjects(local, claims);
   return {
-    sysctls: sysctls(input, local),
-    links: links(input, local),
+    sysctls: [...sysctls(input, local), ...dnsSysctls(input.dns)],
+    links: [...links(input, local), ...dnsLinks(input.dns)],
     ports: ports(input, local.bridges),
-    addresses: addresses(local),
+    addresses: [...addresses(local), ...dnsAddresses(input.dns)],
     ...remote,
     routes: [...vipRoutes(input, local), ...remote.routes],
     rules: overlaySpaces4(input, local).map(hostsRule),

@@ -15,6 +15,7 @@ import type { PortMapping } from '../model/endpoint.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig, AgentOverlay } from '../model/overlay.ts';
 import type { OverlayRecord } from '../model/record.ts';
+import type { DnsListen } from './dns-interface.ts';
 
 /** One interface of one local container, as the agent's own journal has it. */
 export interface Attachment {
@@ -64,6 +65,8 @@ export interface CompileInput {
   readonly network: AgentNetworkConfig;
   /** Of the node-local bridge network; absent = this host has none. */
   readonly localBridge?: Prefix;
+  /** Where this host's DNS server listens; no addresses = nowhere. */
+  readonly dns: DnsListen;
 }
 
 export interface DesiredSysctl {

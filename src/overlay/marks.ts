@@ -12,6 +12,7 @@ import { ALIAS_PREFIX } from '../kernel/types.ts';
 const ALIAS_MAX = 255;
 
 export const VTEP_ALIAS = `${ALIAS_PREFIX}:vtep`;
+export const DNS_ALIAS = `${ALIAS_PREFIX}:dns`;
 const bridgePrefix = `${ALIAS_PREFIX}:bridge/`;
 
 /** Names of containers' host ends begin so; the mark decides, the name only says where not to look. */
@@ -36,8 +37,9 @@ export function isOurAlias(alias: string | undefined): boolean {
   return alias !== undefined && alias.startsWith(`${ALIAS_PREFIX}:`);
 }
 
+/** Of a bridge of ours: an overlay's, or the one that has the addresses of the DNS server. */
 export function isBridgeAlias(alias: string | undefined): boolean {
-  return alias !== undefined && alias.startsWith(bridgePrefix);
+  return alias !== undefined && (alias.startsWith(bridgePrefix) || alias === DNS_ALIAS);
 }
 
 /** True for `portolan:<container>/<ifname>`: the slash tells it from marks of other tools in this repository. */

@@ -82,7 +82,8 @@ function planLink(draft: Draft, desired: DesiredLink, found: Link | undefined): 
   } else {
     draft.blocked.add(desired.name);
     const reason = `device ${desired.name} exists and is ${difference}, not ours and not what is wanted (${describeDesired(desired)}): remove or rename it`;
-    draft.faults.push(...desired.overlays.map((overlay) => ({ overlay, reason })));
+    const concerned = desired.overlays.length === 0 ? [undefined] : desired.overlays;
+    draft.faults.push(...concerned.map((overlay) => ({ overlay, reason })));
   }
 }
 

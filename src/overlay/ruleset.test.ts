@@ -18,6 +18,7 @@ const input = (change: Partial<RulesetInput> = {}): RulesetInput => ({
   vxlanPort: 64_000,
   underlay: ip('10.0.0.11'),
   portMappings: [],
+  dns: { addresses: [], port: 53 },
   ...change,
 });
 const elementsOf = (given: RulesetInput, name: string): string[] | undefined =>

@@ -14,6 +14,7 @@
 import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
+import { dnsRules, type DnsListen } from './dns-interface.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
 
 export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
@@ -47,6 +48,8 @@ export interface RulesetInput {
   /** This host's end of every tunnel. */
   readonly underlay: IpAddress;
   readonly portMappings: readonly PortMapping[];
+  /** What is sent to and from there needs no connection tracking. */
+  readonly dns: DnsListen;
 }
 
 export interface RequiredSysctl {
@@ -115,9 +118,13 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [outerRule(input, 'daddr'), ...guardRules()],
+      rules: [outerRule(input, 'daddr'), ...dnsRules(input.dns), ...guardRules()],
     },
-    { name: 'raw-output', base: filter('output', RAW), rules: [outerRule(input, 'saddr')] },
+    {
+      name: 'raw-output',
+      base: filter('output', RAW),
+      rules: [outerRule(input, 'saddr'), ...dnsRules(input.dns)],
+    },
     { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },

@@ -19,6 +19,7 @@ export function compileTable(input: CompileInput, local: Local): NftTable {
     vxlanPort: VXLAN_PORT,
     underlay: input.underlay.address,
     portMappings: portMappings(input.attachments),
+    dns: input.dns,
   });
 }
 

@@ -6,6 +6,7 @@
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { renderResolvConf } from '../model/dns.ts';
 import { mustRun } from './command.ts';
 
 const MOUNT_TIMEOUT_MS = 10_000;
@@ -34,7 +35,11 @@ export interface RootfsFiles {
   readonly hostNames?: boolean;
 }
 
-export async function mountRootfs(paths: RootfsPaths, files: RootfsFiles): Promise<void> {
+/** `nameservers`: none = the host's own. */
+export async function mountRootfs(
+  paths: RootfsPaths,
+  files: RootfsFiles & { readonly nameservers: readonly string[] },
+): Promise<void> {
   for (const each of [join(paths.upper, 'etc'), paths.work, paths.merged])
     await mkdir(each, { recursive: true });
   // Before the mount: changing the upper directory below a mounted overlay is undefined.
@@ -45,11 +50,16 @@ export async function mountRootfs(paths: RootfsPaths, files: RootfsFiles): Promi
     files.hostNames === true ? await ofHost('hostname') : `${files.hostname}\n`,
   );
   await writeFile(etc('hosts'), files.hostNames === true ? await ofHost('hosts') : hostsFile(files));
-  await writeFile(etc('resolv.conf'), await ofHost('resolv.conf'));
+  await writeFile(etc('resolv.conf'), await resolvConf(files.nameservers));
   const options = `lowerdir=${files.lower ?? '/'},upperdir=${paths.upper},workdir=${paths.work}`;
   await mustRun(['mount', '-t', 'overlay', 'portolan', '-o', options, paths.merged], {
     timeoutMs: MOUNT_TIMEOUT_MS,
   });
+}
+
+async function resolvConf(nameservers: readonly string[]): Promise<string> {
+  if (nameservers.length > 0) return renderResolvConf(nameservers);
+  return readFile('/etc/resolv.conf', 'utf8').catch(() => '');
 }
 
 /** In a root that is mounted: through the mount, for the same reason. */

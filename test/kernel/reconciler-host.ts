@@ -19,7 +19,7 @@ import type { Reconciler, RoundReport } from '../../src/agent/reconciler.ts';
 import { describeChange } from '../../src/agent/repairs.ts';
 
 /** `CompileInput` with addresses as text. */
-export type InputText = Omit<CompileInput, 'underlay' | 'removed' | 'attachments' | 'vips'> & {
+export type InputText = Omit<CompileInput, 'underlay' | 'removed' | 'attachments' | 'vips' | 'dns'> & {
   readonly underlay: { readonly address: string; readonly link: string; readonly mtu: number };
   readonly removed: readonly NodeId[];
   readonly attachments: readonly (Omit<Attachment, 'addresses'> & {
@@ -59,6 +59,7 @@ function toReport(report: RoundReport): HostReport {
 function parseInput(text: InputText): CompileInput {
   return {
     ...text,
+    dns: { addresses: [ip('198.51.100.1')], port: 53 },
     removed: new Set(text.removed),
     vips: [],
     underlay: { ...text.underlay, address: ip(text.underlay.address) },

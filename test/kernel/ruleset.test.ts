@@ -46,6 +46,7 @@ function inputOf(host: 1 | 2): RulesetInput {
     vxlanPort: 64_000,
     underlay: ip(`10.0.0.1${host}`),
     portMappings: host === 1 ? portMappings : [],
+    dns: { addresses: [ip('198.51.100.1')], port: 53 },
   };
 }
 

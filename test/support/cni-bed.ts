@@ -88,6 +88,7 @@ export class CniBed {
       vxlanPort: 64_000,
       underlay: ip('10.0.0.11'),
       portMappings: [],
+      dns: { addresses: [], port: 53 },
     };
     await this.kernel.nft.replace(ruleset(input));
     for (const { key, value } of requiredSysctls(input)) await this.kernel.writeSysctl(key, value);
@@ -133,6 +134,7 @@ export class CniBed {
       {
         bootId,
         network: (name) => this.network(name),
+        dnsServers: () => [],
         networks: () => overlays.map(({ name }) => name),
         onChange: options.onChange ?? (() => undefined),
         settled: () => this.reconcile(),

@@ -35,6 +35,7 @@ async function open(): Promise<NativeContainerizer> {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      dnsServers: () => [],
       overlays: () => ['net'],
       attached: () => true,
     },

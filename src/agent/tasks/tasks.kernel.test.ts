@@ -63,6 +63,7 @@ async function open(): Promise<Tasks> {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      dnsServers: () => [],
       overlays: () => ['dcos'],
       attached: () => true,
     },

@@ -7,6 +7,7 @@ import { createLog } from '../../base/log.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { realRandom } from '../../base/random.ts';
 import { openKernel } from '../../kernel/real.ts';
+import { openUdp } from '../../kernel/udp/real.ts';
 import { agentConfig } from '../../model/config.ts';
 import { loadConfigFile } from '../../model/config-file.ts';
 import type { CliContext } from '../context.ts';
@@ -35,6 +36,9 @@ async function run(options: AgentOptions): Promise<void> {
   const metrics = createMetrics();
   await runUntilSignal(log, async (signal) => {
     const kernel = await openKernel({ log: log.child('kernel') });
-    return startAgent({ kernel, clock: realClock, random: realRandom, log, metrics }, { config, signal });
+    return startAgent(
+      { kernel, udp: openUdp(), clock: realClock, random: realRandom, log, metrics },
+      { config, signal },
+    );
   });
 }

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
-import { version } from '../version.ts';
+import { version } from '../../base/version.ts';
 
 export function command(context: CliContext): Command {
   return new Command('version')

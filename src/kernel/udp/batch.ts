@@ -19,23 +19,25 @@ const FLAGS = 48;
 const LENGTH = 56;
 
 export class Batch {
-  readonly headers = Buffer.alloc(BATCH * HEADER_BYTES);
+  readonly headers: Buffer;
   /** Where each datagram's bytes are. */
   readonly slots: readonly Buffer[];
-  readonly #addresses = Buffer.alloc(BATCH * ADDRESS_BYTES);
-  readonly #vectors = Buffer.alloc(BATCH * VECTOR_BYTES);
-  readonly #size: number;
+  readonly #addresses: Buffer;
+  readonly #vectors: Buffer;
 
-  constructor(size: number) {
-    this.#size = size;
-    const bytes = Buffer.alloc(BATCH * size);
-    this.slots = Array.from({ length: BATCH }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+  /** Room for `count` datagrams of `size` bytes. */
+  constructor(size: number, count: number) {
+    this.headers = Buffer.alloc(count * HEADER_BYTES);
+    this.#addresses = Buffer.alloc(count * ADDRESS_BYTES);
+    this.#vectors = Buffer.alloc(count * VECTOR_BYTES);
+    const bytes = Buffer.alloc(count * size);
+    this.slots = Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
     const [data, addresses, vectors] = [bytes, this.#addresses, this.#vectors].map(libc.addressOf) as [
       bigint,
       bigint,
       bigint,
     ];
-    for (let i = 0; i < BATCH; i++) {
+    for (let i = 0; i < count; i++) {
       this.#vectors.writeBigUInt64LE(data + BigInt(i * size), i * VECTOR_BYTES);
       this.#vectors.writeBigUInt64LE(BigInt(size), i * VECTOR_BYTES + 8);
       const header = i * HEADER_BYTES;
@@ -74,14 +76,10 @@ export class Batch {
     for (let k = 0; k < size; k++) this.#addresses[at + k] = from.#addresses[j * ADDRESS_BYTES + k] ?? 0;
   }
 
-  /** The same, to an address that was kept. */
+  /** The datagram at `i` is `length` bytes, to an address that was kept. */
   send(i: number, length: number, to: Uint8Array): void {
     this.#vectors.writeUInt32LE(length, i * VECTOR_BYTES + 8);
     this.headers.writeUInt32LE(to.length, i * HEADER_BYTES + NAME_LENGTH);
     this.#addresses.set(to, i * ADDRESS_BYTES);
-  }
-
-  get size(): number {
-    return this.#size;
   }
 }

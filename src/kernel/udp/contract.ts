@@ -66,6 +66,21 @@ export function udpContract(name: string, open: () => Promise<OpenUdp>): void {
       expect(peers.length).toBe(2);
     });
 
+    it('sends to others while it answers', async () => {
+      const server = await opened.udp.serve({
+        address: ip('127.0.0.1'),
+        port: 0,
+        onDatagram: (datagram, reply) => {
+          server.send(datagram.peer(), Buffer.from('sent'));
+          return reply.write(datagram.bytes.toString('utf8', 0, datagram.length));
+        },
+      });
+      servers.push(server);
+      const questions = Array.from({ length: 40 }, (_, i) => `question ${i}`);
+      const answers = await opened.exchange(ip('127.0.0.1'), server.port, questions, 80);
+      expect(answers.filter((each) => each !== 'sent').toSorted()).toEqual(questions.toSorted());
+    });
+
     it('waits for an address that is not there yet', async () => {
       const server = await echo(ip('198.51.100.77'));
       expect(server.port).toBeGreaterThan(0);

@@ -28,13 +28,19 @@ const ROUNDS_MAX = 8;
 
 export function openUdp(): Udp {
   // Each batch is received, answered and sent in one turn: all sockets share the memory.
-  const batches = { received: new Batch(DATAGRAM_BYTES_MAX), replies: new Batch(REPLY_BYTES_MAX) };
+  const batches = {
+    received: new Batch(DATAGRAM_BYTES_MAX, BATCH),
+    replies: new Batch(REPLY_BYTES_MAX, BATCH),
+    // A handler may send while a batch is being made.
+    single: new Batch(REPLY_BYTES_MAX, 1),
+  };
   return { serve: (init) => serve(init, batches) };
 }
 
 interface Batches {
   readonly received: Batch;
   readonly replies: Batch;
+  readonly single: Batch;
 }
 
 async function serve(init: UdpInit, batches: Batches): Promise<UdpServer> {
@@ -79,11 +85,11 @@ class RealServer implements UdpServer {
 
   send(peer: Buffer, bytes: Uint8Array): void {
     if (this.#closed) return;
-    const { replies } = this.#batches;
+    const { single } = this.#batches;
     assert(bytes.length <= REPLY_BYTES_MAX, 'a datagram of at most 4096 bytes');
-    replies.slots[0]?.set(bytes);
-    replies.send(0, bytes.length, peer);
-    libc.sendmmsg(this.#fd, replies.headers, 1, libc.MSG_DONTWAIT);
+    single.slots[0]?.set(bytes);
+    single.send(0, bytes.length, peer);
+    libc.sendmmsg(this.#fd, single.headers, 1, libc.MSG_DONTWAIT);
   }
 
   close(): Promise<void> {

@@ -1,0 +1,60 @@
+/** The DNS section of the configuration as values. */
+import { readFileSync } from 'node:fs';
+import { parseIp, type IpAddress } from '../base/ip.ts';
+import type { AgentConfig } from '../model/config.ts';
+import { DNS_PORT, parseUpstream, type DnsUpstream } from '../model/dns.ts';
+import type { ForwardingRules } from '../dns/upstreams.ts';
+import type { DnsListen } from '../overlay/dns-interface.ts';
+
+/** Where the server listens; nowhere when it is switched off. */
+export function dnsListen({ dns, network_config: network }: AgentConfig): DnsListen {
+  const addresses = dns.enabled ? dns.addresses.flatMap((text) => parseIp(text) ?? []) : [];
+  return {
+    addresses: addresses.filter(({ family }) => family === 4 || network.enable_ipv6),
+    port: dns.port,
+  };
+}
+
+/** resolv.conf(5) reads no more. */
+const SERVERS_MAX = 3;
+
+/** The servers that a container with these addresses is told of: those it has a way to. */
+export function serversFor({ addresses }: DnsListen, own: readonly IpAddress[]): readonly string[] {
+  return addresses
+    .filter(({ family }) => own.some((each) => each.family === family))
+    .slice(0, SERVERS_MAX)
+    .map(String);
+}
+
+/** `resolvConf`: the text of the host's own. */
+export function forwardingRules(config: AgentConfig, resolvConf: string): ForwardingRules {
+  const { dns } = config;
+  const own = dns.addresses.flatMap((text) => parseIp(text) ?? []);
+  const parsed = (texts: readonly string[]): DnsUpstream[] =>
+    texts.flatMap((text) => parseUpstream(text) ?? []);
+  // Asking ourselves would go round for ever.
+  const foreign = (list: readonly DnsUpstream[]): DnsUpstream[] =>
+    list.filter(({ address, port }) => port !== dns.port || !own.some((each) => each.equals(address)));
+  const zones = Object.entries(dns.forward_zones).map(
+    ([zone, servers]) => [zone.toLowerCase().replace(/\.$/, ''), foreign(parsed(servers))] as const,
+  );
+  const upstreams = dns.upstreams === undefined ? nameServers(resolvConf) : parsed(dns.upstreams);
+  return { upstreams: foreign(upstreams), zones: new Map(zones) };
+}
+
+/** resolv.conf(5). An address with a zone id is none that we could ask from every interface. */
+function nameServers(text: string): DnsUpstream[] {
+  return text.split('\n').flatMap((line) => {
+    const [keyword, server = ''] = line.trim().split(/\s+/);
+    const address: IpAddress | undefined = keyword === 'nameserver' ? parseIp(server) : undefined;
+    return address === undefined ? [] : [{ address, port: DNS_PORT }];
+  });
+}
+
+export function readResolvConf(path = '/etc/resolv.conf'): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,46 @@
+/** `portolan dns query`: what this host's DNS server answers, and from where. */
+import { Command } from 'commander';
+import type { CliContext, OutputFormat, Row } from '../context.ts';
+import { outputOption } from '../output.ts';
+
+interface Answer {
+  readonly rcode: string;
+  readonly source: 'cluster' | 'upstream';
+  readonly zone: string;
+  readonly took_ms: number;
+  readonly answers: readonly Row[];
+}
+
+export function command(context: CliContext): Command {
+  return new Command('dns')
+    .description('Names of containers, services and virtual addresses.')
+    .addCommand(queryCommand(context));
+}
+
+function queryCommand(context: CliContext): Command {
+  return new Command('query')
+    .description("Ask this host's DNS server as a container would, and see where the answer comes from.")
+    .argument('<name>', 'such as web.marathon.containerip.dcos.thisdcos.directory')
+    .argument('[type]', 'A, AAAA, SRV, PTR, SOA, NS, ANY, …', 'A')
+    .addOption(outputOption())
+    .action(async (name: string, type: string, { output }: { readonly output: OutputFormat }) => {
+      const search = new URLSearchParams({ name, type });
+      const answer = (await context.call(await context.agentApi(), {
+        method: 'GET',
+        path: `/v1/dns/query?${search.toString()}`,
+      })) as Answer;
+      if (output !== 'table') context.print(answer, { output });
+      else {
+        if (answer.answers.length > 0)
+          context.print(answer.answers, { output, columns: ['name', 'ttl', 'type', 'data'] });
+        context.say(summary(answer));
+      }
+      if (answer.rcode !== 'NOERROR') process.exitCode = 1;
+    });
+}
+
+function summary({ rcode, source, zone, took_ms: tookMs, answers }: Answer): string {
+  const from = source === 'cluster' ? `the cluster's zone ${zone}` : 'an upstream, or its answer kept';
+  const nothing = rcode === 'NOERROR' && answers.length === 0 ? ': the name has no records of this type' : '';
+  return `${rcode}${nothing}; from ${from}; ${tookMs} ms`;
+}

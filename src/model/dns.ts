@@ -1,0 +1,89 @@
+/**
+ * The DNS section of an agent's configuration, and what everybody knows of its server (reference "VIPs and DNS",
+ * section 6).
+ */
+import { z } from 'zod';
+import { parseIp, type IpAddress } from '../base/ip.ts';
+import { ipText } from './text.ts';
+
+export const DNS_PORT = 53;
+/** The addresses of DC/OS: the same on every host, reached from that host alone. */
+export const DNS_ADDRESSES = ['198.51.100.1', '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'] as const;
+/** What an agent's API answers on 127.0.0.1, as the node daemon of DC/OS did. */
+export const LOCAL_API_PORT = 62_080;
+
+export interface DnsUpstream {
+  readonly address: IpAddress;
+  readonly port: number;
+}
+
+/** `10.0.0.2`, `10.0.0.2:5353`, `fd00::1`, `[fd00::1]:5353`. */
+export function parseUpstream(text: string): DnsUpstream | undefined {
+  const plain = parseIp(text);
+  if (plain !== undefined) return { address: plain, port: DNS_PORT };
+  const [, host = '', digits = ''] =
+    /^(?:\[(?=.*:.*:)|(?!.*:.*:))([^[\]]+?)\]?:([0-9]{1,5})$/.exec(text) ?? [];
+  const address = parseIp(host);
+  const port = Number(digits);
+  if (address === undefined || port < 1 || port > 65_535) return undefined;
+  if ((address.family === 6) !== text.startsWith('[')) return undefined;
+  return { address, port };
+}
+
+/** Names that are answered by Portolan itself: forwarding them elsewhere would never happen. */
+const OWN_ZONES = ['thisdcos.directory', 'thisdcos.global', 'mesos', 'zk', 'spartan', 'localhost'];
+
+const upstream = z.string().refine((text) => parseUpstream(text) !== undefined, {
+  error: (issue) => `"${String(issue.input)}" is no server: write ADDRESS, ADDRESS:PORT or [IPV6]:PORT`,
+});
+
+/** Servers by zone, without the last dot of its name. */
+const forwardZones = z.record(z.string(), z.array(upstream).min(1).max(16)).superRefine((zones, context) => {
+  for (const zone of Object.keys(zones)) {
+    const problem = zoneProblem(zone);
+    if (problem !== undefined) context.addIssue({ code: 'custom', path: [zone], message: problem });
+  }
+});
+
+function zoneProblem(text: string): string | undefined {
+  const zone = text.toLowerCase().replace(/\.$/, '');
+  const isName = /^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/.test(zone) && zone.length <= 253;
+  if (!isName)
+    return `"${text}" is no zone: write labels of letters, digits and "-" with dots between, such as corp.example`;
+  return OWN_ZONES.some((own) => zone === own || zone.endsWith(`.${own}`))
+    ? `"${text}" is answered by Portolan itself: leave it out`
+    : undefined;
+}
+
+const seconds = z.int().min(0).max(86_400);
+
+export const dnsConfig = z.strictObject({
+  enabled: z.boolean().default(true),
+  /** Where the server listens. They are put on an interface of this host's; nobody else can reach them. */
+  addresses: z
+    .array(ipText)
+    .min(1)
+    .max(8)
+    .refine((list) => new Set(list.map((text) => String(parseIp(text)))).size === list.length, {
+      error: 'an address is there twice',
+    })
+    .default([...DNS_ADDRESSES]),
+  port: z.int().min(1).max(65_535).default(DNS_PORT),
+  /** Whom to ask for all other names; absent = the name servers of /etc/resolv.conf, but for ourselves. */
+  upstreams: z.array(upstream).max(16).optional(),
+  /** Servers by zone. Of several zones that a name is in, the longest is meant. */
+  forward_zones: forwardZones.default({}),
+  /** Seconds that others may keep names of `thisdcos.directory`. */
+  ttl: seconds.default(5),
+  /** Seconds that others may keep names of `mesos`. */
+  mesos_ttl: seconds.default(60),
+});
+export type DnsConfig = z.infer<typeof dnsConfig>;
+
+/** A server that does not answer is given up soon, as another one will. */
+export const RESOLVER_OPTIONS = ['timeout:1', 'attempts:3'] as const;
+
+/** resolv.conf(5) of a host or container that asks these servers, as DC/OS wrote it. */
+export function renderResolvConf(servers: readonly string[]): string {
+  return `${servers.map((server) => `nameserver ${server}\n`).join('')}options ${RESOLVER_OPTIONS.join(' ')}\n`;
+}
