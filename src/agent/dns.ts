@@ -3,6 +3,7 @@
  *
  * The server is no condition of anything else: where its port is taken, the agent says so, goes on, and tries again.
  */
+import { parsePrefix } from '../base/ip.ts';
 import { describeError } from '../base/errors.ts';
 import type { Timer } from '../base/clock.ts';
 import type { AgentConfig } from '../model/config.ts';
@@ -41,6 +42,7 @@ export async function openDns(
     {
       listen: listen.addresses,
       ttls: { own: config.dns.ttl, mesos: config.dns.mesos_ttl },
+      vipRanges: [config.vips.range, config.vips.range6].flatMap((text) => parsePrefix(text ?? '') ?? []),
       cluster: () => membership.grants.cluster(),
     },
   );

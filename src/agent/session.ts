@@ -141,6 +141,7 @@ async function open(
     : undefined;
   const vips = openVips(components, config, membership, dataplane);
   onClose(() => vips.close());
+  dns.names.follow(vips.view);
   const bringAbout = async (): Promise<readonly AgentOverlay[]> => {
     dataplane.refresh('grant');
     await dataplane.reconciler.settle();

@@ -24,11 +24,10 @@ import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { RecordExchange } from './exchange.ts';
 import type { RecordView } from './record-view.ts';
+import type { VipView } from './vip-view.ts';
 
 /** Nodes come and go in crowds; their names are made anew together. */
 const GATHER_MS = 100;
-/** Whoever has an address of these is a VIP. */
-const VIP_PREFIXES = ['11.0.0.0/8', 'fd01:c::/64'].flatMap((text) => parsePrefix(text) ?? []);
 /** The most specific first. */
 const ZONES = zoneNames.toSorted((a, b) => b.length - a.length);
 const FRAMEWORK = 'marathon';
@@ -43,13 +42,9 @@ export interface DnsNamesComponents {
 export interface DnsNamesInit {
   readonly listen: readonly IpAddress[];
   readonly ttls: TimesToLive;
+  /** Whoever has an address of these is a VIP. */
+  readonly vipRanges: readonly Prefix[];
   cluster(): ClusterId | undefined;
-}
-
-export interface NamedVip {
-  /** As in DNS, the framework included: `myservice.marathon`. */
-  readonly name: string;
-  readonly addresses: readonly IpAddress[];
 }
 
 export class DnsNames {
@@ -57,7 +52,7 @@ export class DnsNames {
   readonly answerer: Answerer;
   readonly #components: DnsNamesComponents;
   readonly #init: DnsNamesInit;
-  readonly #unsubscribe: readonly (() => void)[];
+  readonly #unsubscribe: (() => void)[];
   #zones: Zones;
   #timer: Timer | undefined;
 
@@ -92,12 +87,24 @@ export class DnsNames {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
   }
 
-  /** All named VIPs there are now. */
-  setVips(vips: readonly NamedVip[]): void {
-    const owners = new Set(vips.map(({ name }) => `vip/${name}`));
-    for (const owner of [...this.table.owners()])
-      if (owner.startsWith('vip/') && !owners.has(owner)) this.table.set(owner, []);
-    for (const vip of vips) this.table.set(`vip/${vip.name}`, vipRecords(vip, this.#init.ttls));
+  /** Names of VIPs as well, from now on. */
+  follow(vips: VipView): void {
+    for (const { id } of vips.vips()) this.#takeVip(vips, id);
+    this.#unsubscribe.push(
+      vips.subscribe((changed) => {
+        for (const id of changed) this.#takeVip(vips, id);
+      }),
+    );
+  }
+
+  /** VIPs of one name have one address, so it counts once however many say so. */
+  #takeVip(vips: VipView, id: string): void {
+    const vip = vips.table.get(id);
+    const records =
+      vip?.name === undefined
+        ? []
+        : vipRecords({ name: vip.name, addresses: vip.addresses }, this.#init.ttls);
+    this.table.set(`vip/${id}`, records);
   }
 
   #takeTask(id: string): void {
@@ -154,7 +161,7 @@ export class DnsNames {
     const cluster = this.#init.cluster();
     return new Zones({
       ...(cluster === undefined ? {} : { cluster }),
-      reverse: [...VIP_PREFIXES, ...this.#overlaySpaces()],
+      reverse: [...this.#init.vipRanges, ...this.#overlaySpaces()],
       ttls: this.#init.ttls,
     });
   }
