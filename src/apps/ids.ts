@@ -37,6 +37,8 @@ const SEGMENT =
   '^(([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])\\.)*([a-z0-9]|[a-z0-9][a-z0-9\\-]*[a-z0-9])|(\\.|\\.\\.)$';
 const segment = /^(([a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9])$/;
 const RESERVED = ['restart', 'tasks', 'versions'];
+/** A task's id holds its app's, an instance's number and a run's, and is at most 255 long. */
+const MAX_LENGTH = 180;
 
 /** What is wrong with an absolute id, in Marathon's words. */
 export function idErrors(id: string): readonly string[] {
@@ -46,5 +48,6 @@ export function idErrors(id: string): readonly string[] {
     errors.push(`must fully match regular expression '${SEGMENT}'`);
   if (RESERVED.includes(segments.at(-1) ?? ''))
     errors.push(`must not end with any of the following reserved keywords: ${RESERVED.join(', ')}`);
+  if (id.length > MAX_LENGTH) errors.push(`must not be longer than ${MAX_LENGTH} characters`);
   return errors;
 }

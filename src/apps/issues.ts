@@ -68,12 +68,16 @@ export function parseInput<T>(schema: z.ZodType<T>, json: unknown): T {
   );
 }
 
+/** Groups in groups and all: deeper than any tree that a person oversees, and far from what a stack can hold. */
+const MAX_DEPTH = 128;
+
 /** A member that is null counts as absent. */
-function withoutNulls(json: unknown): unknown {
-  if (Array.isArray(json)) return json.map((each) => withoutNulls(each));
+function withoutNulls(json: unknown, depth = 0): unknown {
   if (typeof json !== 'object' || json === null) return json;
+  if (depth >= MAX_DEPTH) refuse('/', `must not be nested deeper than ${MAX_DEPTH} levels`);
+  if (Array.isArray(json)) return json.map((each) => withoutNulls(each, depth + 1));
   const kept = Object.entries(json).filter(([, value]) => value !== null);
-  return Object.fromEntries(kept.map(([key, value]) => [key, withoutNulls(value)]));
+  return Object.fromEntries(kept.map(([key, value]) => [key, withoutNulls(value, depth + 1)]));
 }
 
 /** `/portDefinitions(0)/name` */

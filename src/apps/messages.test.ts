@@ -4,7 +4,7 @@ import { definitionInit, refusalOf, type Rule } from '../../test/support/refusal
 import type { App } from '../model/app.ts';
 import { defineApp, updateApp } from './definition.ts';
 import { parseInput } from './issues.ts';
-import { appInput } from './schema.ts';
+import { appInput, groupInput } from './schema.ts';
 
 const x = { id: '/x', cmd: 'sleep 1' };
 const docker = { type: 'DOCKER', docker: { image: 'nginx' } };
@@ -29,6 +29,12 @@ const rules: readonly Rule[] = [
     { ...x, id: '/a/tasks' },
     '/id',
     'must not end with any of the following reserved keywords: restart, tasks, versions',
+  ],
+  [
+    'an id too long for its tasks',
+    { ...x, id: `/${'a'.repeat(180)}` },
+    '/id',
+    'must not be longer than 180 characters',
   ],
   ['a dependency that is no id', { ...x, dependencies: ['/a', '/B'] }, '/dependencies(1)', segment],
   [
@@ -373,6 +379,12 @@ describe('messages', () => {
         },
       ],
     });
+  });
+
+  it('does not follow nesting without end', () => {
+    let deep: object = {};
+    for (let i = 0; i < 100_000; i++) deep = { groups: [deep] };
+    expect(() => parseInput(groupInput, deep)).toThrow('must not be nested deeper than 128 levels');
   });
 
   it('says everything that is wrong at once, errors of one path together', () => {
