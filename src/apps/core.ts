@@ -160,8 +160,8 @@ export class AppsCore {
     return this.#deployments.plan(event).view(() => []);
   }
 
-  runningDeployment(id: string): RunningDeployment | undefined {
-    return this.#deployments.get(id);
+  running(): readonly RunningDeployment[] {
+    return this.#deployments.running();
   }
 
   instances(app?: string): readonly Instance[] {

@@ -52,10 +52,6 @@ export class Deployments {
     return this.#apps;
   }
 
-  get(id: string): RunningDeployment | undefined {
-    return this.#running.get(id);
-  }
-
   running(): readonly RunningDeployment[] {
     return Array.from(this.#running.values());
   }

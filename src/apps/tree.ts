@@ -82,3 +82,14 @@ export function* groupsOf(tree: Group): Generator<Group> {
 export function appsById(tree: Group): Map<string, App> {
   return new Map(Array.from(appsOf(tree), (app) => [app.id, app]));
 }
+
+/** Without the empty groups that `original` does not have. */
+export function pruneGroups(tree: Group, original: Group): Group {
+  const groups = tree.groups
+    .map((group) => pruneGroups(group, original))
+    .filter(
+      ({ id, apps, groups: below }) =>
+        apps.length > 0 || below.length > 0 || findGroup(original, id) !== undefined,
+    );
+  return { ...tree, groups };
+}

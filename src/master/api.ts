@@ -32,6 +32,8 @@ export interface MasterApiComponents {
   readonly exchange: NodeStatesComponents['exchange'];
   readonly metrics: MasterMetrics;
   readonly log: Log;
+  /** Whether the node's operator wants no tasks on it. */
+  readonly isDrained: (node: NodeId) => boolean;
   /** Throws unless the sender may speak for the node. */
   readonly mustSpeakFor: (context: Context, node: NodeId) => void;
 }
@@ -64,8 +66,11 @@ function addRegistration(app: Hono, { registry, mustSpeakFor }: MasterApiCompone
 }
 
 function addNodes(app: Hono, components: MasterApiComponents): void {
-  const { registry, records } = components;
-  const view = (entry: NodeEntry, roles = rolesOf(records('node/'))) => nodeView(registry, roles, entry);
+  const { registry, records, isDrained } = components;
+  const view = (entry: NodeEntry, roles = rolesOf(records('node/'))) => ({
+    ...nodeView(registry, roles, entry),
+    ...(isDrained(entry.node) ? { drained: true } : {}),
+  });
   app.get('/v1/nodes', async (context) => {
     await registry.settled();
     const roles = rolesOf(records('node/'));
@@ -126,7 +131,7 @@ function addHealth(app: Hono, { registry, metrics }: MasterApiComponents): void 
 }
 
 /** By id, else by name or last address; two that fit are a conflict, never a guess. */
-function findNode(registry: Registry, ref: string): NodeEntry {
+export function findNode(registry: Registry, ref: string): NodeEntry {
   const { ledger } = registry;
   const byId = isNodeId(ref) ? ledger.node(ref) : undefined;
   if (byId !== undefined) return byId;

@@ -16,6 +16,8 @@ const MAX_WAITING = 10_000;
 const MAX_OPERATIONS = 4096;
 
 export interface CommitQueueInit {
+  /** The key that every commit writes; the registry's when absent. */
+  readonly epochKey?: string;
   /** Revision of the epoch key as recovered; 0 when there is none. */
   readonly epochRevision: number;
   /** The epoch to store with the next commit. */
@@ -84,7 +86,7 @@ export class CommitQueue {
 
   async #write(operations: readonly StoreOperation[]): Promise<number> {
     if (operations.length === 0) return this.#revision;
-    const key = storeKeys.epoch;
+    const key = this.#init.epochKey ?? storeKeys.epoch;
     const outcome: StoreOutcome = await this.#store.transact(
       [{ key, revision: this.#epochRevision }],
       [...operations, { do: 'put', key, value: JSON.stringify({ epoch: this.#init.epoch() }) }],

@@ -65,6 +65,7 @@ export async function openRegistry(init: { network?: NetworkConfig; disk?: FakeD
     records: (prefix) => told.records(prefix),
     applied,
     exchange: told,
+    isDrained: () => false,
     mustSpeakFor: () => undefined,
   });
   return { registry, store, disk, clock, log, metrics, published, cluster, app, told };

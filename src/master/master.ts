@@ -25,8 +25,11 @@ import { drain } from '../overlay/slice.ts';
 import { openEmbeddedStore } from '../store/embedded.ts';
 import type { Credentials } from '../trust/credentials.ts';
 import type { RecordSignatures } from '../trust/record-signatures.ts';
+import { askApplied } from './apps/ask-applied.ts';
+import { AppOrchestrator } from './apps/orchestrator.ts';
 import { Authority } from './authority.ts';
 import { hostPort } from './contacts.ts';
+import { Front } from './front.ts';
 import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
 import { createMasterMetrics } from './metrics.ts';
 import { ensureClusterId } from './recovery.ts';
@@ -126,8 +129,33 @@ async function start(
   const reserve = (): void => vips.reserve([...overlaySpaces(records), ...hostAddresses(records)]);
   drain(vips.load());
   reserve();
-  const served = { ...components, metrics, store, exchange, registry, authority, applied, vips };
-  const port = await serveMaster(served, config, onClose);
+  const orchestrator = await AppOrchestrator.open(
+    { store, exchange, view: records, clock, random, log: log.child('apps'), askApplied },
+    {
+      agentLostMs: config.apps.agent_lost_seconds * 1000,
+      drainGraceMs: config.apps.drain_grace_seconds * 1000,
+    },
+  );
+  onClose(() => Promise.resolve(orchestrator.close()));
+  let port = config.http_port;
+  const front = new Front(
+    { orchestrator, view: records, isReachable: (node) => exchange.isReachable(node), clock, log },
+    { cluster, address: address ?? '127.0.0.1', port: () => port, overlays: registry.network.overlays },
+  );
+  onClose(() => Promise.resolve(front.close()));
+  const served = {
+    ...components,
+    metrics,
+    store,
+    exchange,
+    registry,
+    authority,
+    applied,
+    vips,
+    orchestrator,
+    front,
+  };
+  port = await serveMaster(served, config, onClose);
   log.info('The master serves', { cluster, address, port, nodes: nodes.length });
   return { cluster, port };
 }

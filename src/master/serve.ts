@@ -4,18 +4,22 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { listenUnix, type HttpListener } from '../http/server.ts';
 import { listenTls, type TlsServerComponents, type TlsServerInit } from '../http/tls-server.ts';
 import type { MasterConfig } from '../model/config.ts';
+import type { NodeId } from '../model/names.ts';
 import type { AppliedView } from '../node/applied-view.ts';
 import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
 import type { VipView } from '../node/vip-view.ts';
 import type { Store } from '../store/types.ts';
 import { createMasterApi } from './api.ts';
+import { addAppsApi } from './apps/api.ts';
+import type { AppOrchestrator } from './apps/orchestrator.ts';
+import type { Front } from './front.ts';
 import { addTrustApi } from './api-trust.ts';
 import type { Authority } from './authority.ts';
 import type { MasterExchange } from './master.ts';
@@ -36,6 +40,8 @@ export interface ServeComponents {
   readonly authority: Authority;
   readonly applied: AppliedView;
   readonly vips: VipView;
+  readonly orchestrator: AppOrchestrator;
+  readonly front: Front;
 }
 
 /** Resolves to the TCP port, when both listen. */
@@ -44,14 +50,18 @@ export async function serveMaster(
   config: MasterConfig,
   onClose: (closer: () => Promise<void>) => void,
 ): Promise<number> {
-  const { exchange, authority } = components;
+  const { exchange, authority, orchestrator, front } = components;
   const tokens = new Tokens(components, { fingerprint: authority.fingerprint });
   const appFor = (door: Door): Hono => {
+    const speakFor = (context: Context, node: NodeId): void => mustSpeakFor(door, context, node);
     const app = createMasterApi({
       ...components,
       records: (prefix) => exchange.records(prefix),
-      mustSpeakFor: (context, node) => mustSpeakFor(door, context, node),
+      isDrained: (node) => orchestrator.isDrained(node),
+      mustSpeakFor: speakFor,
     });
+    addAppsApi(app, { ...components, mustSpeakFor: speakFor });
+    front.addTo(app);
     addTrustApi(app, { ...components, tokens }, door);
     addVipRoutes(app, vipApi(components));
     return app;

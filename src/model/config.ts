@@ -118,6 +118,15 @@ export const masterConfig = z.strictObject({
   store: z.enum(['embedded']).default('embedded'),
   network: networkConfig.prefault(defaultNetwork),
   vips: vipsConfig,
+  /** How apps are kept running. */
+  apps: z
+    .strictObject({
+      /** Unreachable for so long, an agent counts as lost: its tasks are replaced as their apps want it. */
+      agent_lost_seconds: z.number().min(1).max(86_400).default(75),
+      /** From the moment when no agent sends anything to a task any more until it is ended. */
+      drain_grace_seconds: z.number().min(0).max(3600).default(1),
+    })
+    .prefault({}),
   /** Life of a node's certificate; agents renew theirs after two thirds of it. */
   certificate_seconds: z
     .int()

@@ -20,7 +20,9 @@ export function command(context: CliContext): Command {
     .description('Nodes and the addresses they hold.')
     .addCommand(listCommand(context))
     .addCommand(inspectCommand(context))
-    .addCommand(removeCommand(context));
+    .addCommand(removeCommand(context))
+    .addCommand(drainCommand(context, 'drain'))
+    .addCommand(drainCommand(context, 'undrain'));
 }
 
 function listCommand(context: CliContext): Command {
@@ -32,7 +34,17 @@ function listCommand(context: CliContext): Command {
         method: 'GET',
         path: '/v1/nodes',
       })) as { nodes: readonly Node[] };
-      const columns = ['name', 'address', 'state', 'vtep_ip', 'overlays', 'applied', 'id', 'superseded_by'];
+      const columns = [
+        'name',
+        'address',
+        'state',
+        'vtep_ip',
+        'overlays',
+        'applied',
+        'drained',
+        'id',
+        'superseded_by',
+      ];
       context.print(output === 'table' ? nodes.map(withFlatOverlays) : nodes, { output, columns });
     });
 }
@@ -60,6 +72,26 @@ function removeCommand(context: CliContext): Command {
         const path = `/v1/nodes/${encodeURIComponent(node)}`;
         const removed = (await context.call(api, { method: 'DELETE', path })) as Node;
         context.say(`removed ${removed.name} (${removed.address}, ${removed.id})`);
+      }
+    });
+}
+
+function drainCommand(context: CliContext, verb: 'drain' | 'undrain'): Command {
+  const isDrain = verb === 'drain';
+  const what = isDrain
+    ? 'Empty agents for maintenance: no task of an app comes, and those there move elsewhere one by one.'
+    : 'Let tasks come to agents again.';
+  return new Command(verb)
+    .description(what)
+    .argument('<node...>', 'ids, names or addresses')
+    .action(async (nodes: readonly string[]) => {
+      const api = await context.clusterApi();
+      for (const node of nodes) {
+        const path = `/v1/nodes/${encodeURIComponent(node)}/drain`;
+        const told = (await context.call(api, { method: isDrain ? 'POST' : 'DELETE', path })) as Node;
+        context.say(
+          `${isDrain ? 'drains' : 'takes tasks again:'} ${told.name} (${told.address}, ${told.id})`,
+        );
       }
     });
 }

@@ -1,0 +1,158 @@
+/**
+ * Waits until nobody sends anything to tasks that are about to end.
+ *
+ * A task is withdrawn when its agent has published that it drains, and every reachable agent says that it has applied
+ * that very record: VIPs, names and routes included. Agents are asked one by one, of key and version, since a table of
+ * everybody's versions from everybody would be too large to gossip.
+ *
+ * Invariants: an agent that becomes unreachable is not waited for; one that is reachable but does not answer is waited for
+ * no longer than `MAX_WAIT_MS`, and named in the log: an upgrade must end.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { describeError } from '../../base/errors.ts';
+import type { Log } from '../../base/log.ts';
+import type { NodeId } from '../../model/names.ts';
+import type { GossipRecord } from '../../model/record.ts';
+import { taskKey, taskRecord } from '../../model/task.ts';
+import type { RecordExchange } from '../../node/exchange.ts';
+
+const MAX_WAIT_MS = 30_000;
+const ASK_S = 5;
+const AGAIN_MS = 100;
+
+export interface DrainingAgent {
+  readonly node: NodeId;
+  readonly name: string;
+  readonly address: string;
+  readonly apiPort: number;
+}
+
+export interface AskedRecord {
+  readonly key: string;
+  readonly epoch: number;
+  readonly sequence: number;
+  /** Seconds that the agent may wait before it says no. */
+  readonly wait: number;
+}
+
+export interface DrainerComponents {
+  readonly exchange: Pick<RecordExchange, 'get' | 'subscribe' | 'isReachable'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Whether the agent has applied the record, as it says itself. */
+  readonly ask: (agent: DrainingAgent, record: AskedRecord, signal: AbortSignal) => Promise<boolean>;
+  readonly agents: () => readonly DrainingAgent[];
+}
+
+export class Drainer {
+  readonly #components: DrainerComponents;
+  readonly #underWay = new Map<string, AbortController>();
+
+  constructor(components: DrainerComponents) {
+    this.#components = components;
+  }
+
+  /** Begins with those that are new; `onWithdrawn` is called once for each. Those that are not named end. */
+  watch(
+    tasks: readonly { readonly taskId: string; readonly node: NodeId }[],
+    onWithdrawn: (taskId: string) => void,
+  ): void {
+    const named = new Set(tasks.map(({ taskId }) => taskId));
+    for (const [task, abort] of this.#underWay) {
+      if (named.has(task)) continue;
+      abort.abort();
+      this.#underWay.delete(task);
+    }
+    for (const { taskId, node } of tasks) {
+      if (this.#underWay.has(taskId)) continue;
+      const abort = new AbortController();
+      this.#underWay.set(taskId, abort);
+      void this.#drain(taskId, node, abort.signal).then(() => {
+        if (!abort.signal.aborted) onWithdrawn(taskId);
+      });
+    }
+  }
+
+  close(): void {
+    for (const abort of this.#underWay.values()) abort.abort();
+    this.#underWay.clear();
+  }
+
+  async #drain(taskId: string, node: NodeId, signal: AbortSignal): Promise<void> {
+    const { clock, log, agents } = this.#components;
+    const untilMs = clock.nowMs() + MAX_WAIT_MS;
+    const key = taskKey(node, taskId);
+    const record = await this.#published(key, node, untilMs, signal);
+    if (record === undefined) {
+      if (!signal.aborted)
+        log.warn('An agent does not say that a task drains; it is killed', { taskId, node });
+      return;
+    }
+    const asked = { key, ...record.version, wait: ASK_S };
+    await Promise.all(agents().map((agent) => this.#applied(agent, asked, untilMs, signal)));
+  }
+
+  /** The first version of the record that says that it drains, or has ended. */
+  #published(
+    key: string,
+    node: NodeId,
+    untilMs: number,
+    signal: AbortSignal,
+  ): Promise<GossipRecord | undefined> {
+    const { exchange, clock } = this.#components;
+    const find = (): GossipRecord | undefined => {
+      const record = exchange.get(key);
+      return record !== undefined && isWithdrawn(record) ? record : undefined;
+    };
+    return new Promise((resolve) => {
+      const look = (): void => {
+        const found = find();
+        if (found !== undefined || !exchange.isReachable(node)) end(found);
+      };
+      const end = (found: GossipRecord | undefined): void => {
+        unsubscribe();
+        timer.cancel();
+        signal.removeEventListener('abort', giveUp);
+        resolve(found);
+      };
+      const giveUp = (): void => end(undefined);
+      const unsubscribe = exchange.subscribe(key, look);
+      const timer = clock.after(untilMs - clock.nowMs(), giveUp);
+      signal.addEventListener('abort', giveUp, { once: true });
+      look();
+    });
+  }
+
+  async #applied(
+    agent: DrainingAgent,
+    record: AskedRecord,
+    untilMs: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { exchange, ask, clock, log } = this.#components;
+    let said = 'it has not applied it';
+    while (exchange.isReachable(agent.node) && !signal.aborted) {
+      try {
+        if (await ask(agent, record, signal)) return;
+      } catch (error) {
+        said = describeError(error);
+      }
+      if (clock.nowMs() >= untilMs) {
+        log.warn('An agent does not withdraw a task that is about to end', {
+          agent: agent.name,
+          record: record.key,
+          error: said,
+        });
+        return;
+      }
+      await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
+    }
+  }
+}
+
+/** Of a record that cannot be read nobody has made a backend. */
+function isWithdrawn(record: GossipRecord): boolean {
+  if (record.value === null) return true;
+  const parsed = taskRecord.safeParse(record.value);
+  return !parsed.success || parsed.data.draining || parsed.data.state !== 'TASK_RUNNING';
+}
