@@ -209,7 +209,7 @@ export class GossipCore {
       for (const link of this.#rounds.announce()) this.#replication.compare(link, now);
     // Before the beat, in whose place it goes.
     if (isBeat) this.#replication.compare(this.#rounds.regular(now), now);
-    if (now >= this.liveness.dueAt) this.liveness.tick(now);
+    this.liveness.tick(now);
     if (now >= this.#writer.dueAt) this.#replication.forgetTombstones(now);
   }
 

@@ -34,13 +34,16 @@ export interface Link {
   /** Active, but not heard of for too long: no neighbour until it is heard again. */
   isLost: boolean;
   lostAt: number;
+  /** Half of the links have their beats while the other half is between two. */
+  isOdd: boolean;
   /** News goes over it at once; otherwise only the word that there is some. */
   isEager: boolean;
   /** Awake time of the last frame. */
   heardAt: number;
   /** How late frames were of late, decaying. */
   lateMs: number;
-  isPinged: boolean;
+  /** Awake time at which it was asked whether it is there; `undefined` once it is heard. */
+  askedAt: number | undefined;
   /** When the comparison under way was opened by us. */
   roundSince: number | undefined;
   /** One comparison was completed. */
@@ -68,10 +71,11 @@ export class Links {
       listens: '',
       isActive: false,
       isLost: false,
+      isOdd: false,
       lostAt: 0,
       isEager: true,
       lateMs: 0,
-      isPinged: false,
+      askedAt: undefined,
       roundSince: undefined,
       isCompared: false,
       isClosing: false,
@@ -90,6 +94,8 @@ export class Links {
   }
 
   activate(link: Link): void {
+    const odd = this.active().filter((each) => each.isOdd).length;
+    link.isOdd = odd * 2 < this.active().length;
     link.isActive = true;
     this.version++;
   }
@@ -165,7 +171,7 @@ export class Links {
   /** Neighbours that are heard and need not be asked whether they are there. */
   certainCount(): number {
     let count = 0;
-    for (const link of this.neighbours()) if (!link.isPinged) count++;
+    for (const link of this.neighbours()) if (link.askedAt === undefined) count++;
     return count;
   }
 

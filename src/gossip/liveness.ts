@@ -18,7 +18,7 @@ import { handleOf, MAX_NEIGHBOURS, splitHandles, type NodeTable, type Row } from
 import type { Outbox } from './outbox.ts';
 import { rowFrames } from './paging.ts';
 import { Patience } from './patience.ts';
-import { ASK_AFTER_MS, BEAT_MS, nextLateness, silenceMs } from './pulse.ts';
+import { ANSWER_MS, ASK_AFTER_MS, CONFIRMATIONS, nextBeatAt, nextLateness, silenceMs } from './pulse.ts';
 import { ReachTable } from './reach.ts';
 import { ReachTree } from './reach-tree.ts';
 import type { Spread } from './spread.ts';
@@ -60,9 +60,11 @@ export class Liveness {
   #publishAt = Infinity;
   #publishedAt = -Infinity;
   #beatAt = 0;
+  #isOddBeat = false;
   #checkAt = 0;
-  /** From then on some neighbour's silence may mean something, when others say so too. */
+  /** Some neighbour that was not asked yet is silent for so long that it should be. No time to wake up at. */
   #lateAt = Infinity;
+  #isAnyAsked = false;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -139,7 +141,7 @@ export class Liveness {
   activated(link: Link, now: number): void {
     link.heardAt = this.#components.awake.at(now);
     link.lateMs = this.#usualLateness(link);
-    link.isPinged = false;
+    link.askedAt = undefined;
   }
 
   /** Nothing is known yet of a new link but what the others are like: their median. */
@@ -154,15 +156,17 @@ export class Liveness {
     const at = this.#components.awake.at(now);
     if (link.isActive) link.lateMs = nextLateness(link.lateMs, at - link.heardAt);
     link.heardAt = at;
-    link.isPinged = false;
+    link.askedAt = undefined;
     if (!link.isLost) return false;
     this.#components.links.regain(link);
     return true;
   }
 
   tick(now: number): void {
-    if (this.isBeatDue(now)) this.#beat(now);
-    if (now >= this.#checkAt) this.#check(now);
+    const isBeat = this.isBeatDue(now);
+    if (isBeat) this.#beatAt = nextBeatAt(this.#beatAt, now, this.#components.random.next());
+    if (isBeat || now >= this.#checkAt || now >= this.#lateAt) this.#check(now);
+    if (isBeat) this.#beat();
     this.doubts.tick(now);
   }
 
@@ -201,7 +205,7 @@ export class Liveness {
     }
     this.#components.spread.rows(news, link, now);
     if (isKnown) this.#components.spread.duplicate(link);
-    if (news.length > 0 && now >= this.#lateAt) this.#checkAt = now;
+    if (news.length > 0 && this.#isAnyAsked) this.#checkAt = now;
   }
 
   /** Handles of rows among `versions` that are newer than what is held. */
@@ -314,61 +318,79 @@ export class Liveness {
     return Array.from({ length: table.count(SELF) }, (_, at) => table.neighbour(SELF, at));
   }
 
-  #beat(now: number): void {
-    const { random, links, outbox, awake, spread } = this.#components;
-    this.#beatAt = Math.max(this.#beatAt, now - BEAT_MS / 2) + BEAT_MS * (0.95 + random.next() / 10);
-    this.#checkAt = now;
-    const askedBefore = awake.at(now) - ASK_AFTER_MS;
+  /**
+   * To half of the links: when this node dies, some of its neighbours notice early, and the others then sooner. Whoever
+   * has something said to it anyhow needs no beat.
+   */
+  #beat(): void {
+    const { links, outbox, spread } = this.#components;
+    this.#isOddBeat = !this.#isOddBeat;
     for (const link of links.active())
-      if (link.isLost || (link.heardAt <= askedBefore && !link.isPinged)) this.#ask(link);
+      if (link.isOdd !== this.#isOddBeat) continue;
+      else if (link.isLost) outbox.send(link, { type: 'ping' });
       else if (!outbox.isTold(link) && !spread.mention(link)) outbox.frame(link, beatFrame);
   }
 
-  /** Wants an answer, which a neighbour that beats more slowly than this version would otherwise not give in time. */
-  #ask(link: Link): void {
-    link.isPinged = true;
-    this.#components.outbox.send(link, { type: 'ping' });
-  }
-
-  /** At every beat, and when the silence of a neighbour that is late comes to mean something before the next. */
+  /**
+   * At every beat, and whenever a neighbour is late while something happens anyhow; in between, the node wakes up for
+   * those only whose silence will come to mean something.
+   */
   #check(now: number): void {
-    const { links, outbox, awake, spread } = this.#components;
+    const { links, awake } = this.#components;
     const at = awake.at(now);
-    let [next, quietest, isAnyAsked] = [Infinity, Infinity, false];
+    let [next, unasked] = [Infinity, Infinity];
+    this.#isAnyAsked = false;
     for (const link of links.active()) {
-      const silent = at - link.heardAt;
-      if (link.isLost) {
-        if (silent >= DEAD_MS) outbox.disconnect(link, `silent for ${Math.round(silent)} ms`);
-        continue;
+      if (link.isLost) this.#giveUp(link, at);
+      else {
+        const limitAt = link.heardAt + silenceMs(link.lateMs, awake.strain, this.#isConfirmed(link));
+        if (this.#isSilent(link, limitAt, at)) this.#lose(link, now);
+        else if (link.askedAt === undefined) unasked = Math.min(unasked, link.heardAt);
+        else next = Math.min(next, Math.max(limitAt, link.askedAt + ANSWER_MS));
       }
-      const limit = silenceMs(link.lateMs, awake.strain, this.#confirmations(link));
-      if (silent >= limit) {
-        links.lose(link, now);
-        spread.reopen();
-        outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
-        continue;
-      }
-      isAnyAsked ||= link.isPinged;
-      quietest = Math.min(quietest, link.heardAt);
-      next = Math.min(next, link.heardAt + limit);
     }
-    if (isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
-    this.#lateAt = awake.moment(quietest + ASK_AFTER_MS);
+    this.#isAnyAsked = next < Infinity;
+    if (this.#isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
+    this.#lateAt = awake.moment(unasked + ASK_AFTER_MS);
     const nextAt = Math.max(awake.moment(next), now + 1);
     this.#checkAt = nextAt < this.#beatAt ? nextAt : Infinity;
     for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
   }
 
-  /** Other neighbours of the peer that do not hear it either. */
-  #confirmations(link: Link): number {
+  /** Silent for too long, and has been given time to answer by a node that was awake. */
+  #isSilent(link: Link, limitAt: number, at: number): boolean {
+    const isLate = at >= Math.min(limitAt, link.heardAt + ASK_AFTER_MS);
+    if (isLate && link.askedAt === undefined) {
+      link.askedAt = at;
+      this.#components.outbox.send(link, { type: 'ping' });
+    }
+    return link.askedAt !== undefined && at >= Math.max(limitAt, link.askedAt + ANSWER_MS);
+  }
+
+  #lose(link: Link, now: number): void {
+    const { links, outbox, spread } = this.#components;
+    links.lose(link, now);
+    spread.reopen();
+    outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
+  }
+
+  #giveUp(link: Link, at: number): void {
+    const silent = at - link.heardAt;
+    if (silent >= DEAD_MS) this.#components.outbox.disconnect(link, `silent for ${Math.round(silent)} ms`);
+  }
+
+  /** Other neighbours of the peer do not hear it either: enough of them, or all. */
+  #isConfirmed(link: Link): boolean {
     const { table } = this.#components;
     const peer = table.find(link.handle);
-    let count = 0;
+    let [others, silent] = [0, 0];
     for (let at = 0; at < table.count(peer); at++) {
       const other = table.neighbour(peer, at);
-      if (other !== SELF && !table.lists(other, peer)) count++;
+      if (other === SELF) continue;
+      others++;
+      if (!table.lists(other, peer)) silent++;
     }
-    return count;
+    return silent >= Math.min(CONFIRMATIONS, Math.max(1, others));
   }
 
   #judge(now: number): readonly NodeId[] {

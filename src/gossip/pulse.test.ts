@@ -1,32 +1,40 @@
 import { describe, expect, it } from 'vitest';
-import { ASK_AFTER_MS, BEAT_MS, nextLateness, silenceMs } from './pulse.ts';
+import { ANSWER_MS, ASK_AFTER_MS, BEAT_MS, nextBeatAt, nextLateness, silenceMs } from './pulse.ts';
 
 describe('silence', () => {
-  it('of a punctual neighbour means something a little over a second after its last beat', () => {
-    expect(silenceMs(0, 0, 0)).toBe(1_150);
-    expect(ASK_AFTER_MS).toBeLessThan(silenceMs(0, 0, 2));
+  it('of a punctual neighbour means something well after a beat of it was due', () => {
+    expect(silenceMs(0, 0, false)).toBe(BEAT_MS + 650);
+    expect(ASK_AFTER_MS + ANSWER_MS).toBeLessThan(silenceMs(0, 0, true));
   });
 
-  it('outlasts a packet that is lost twice in a row', () => {
-    expect(silenceMs(0, 0, 0)).toBeGreaterThan(BEAT_MS + 600);
+  it('outlasts a packet that is lost twice in a row, or once when others have noticed it', () => {
+    expect(silenceMs(0, 0, false)).toBeGreaterThan(BEAT_MS + 600);
+    expect(silenceMs(0, 0, true)).toBeGreaterThan(BEAT_MS + 200);
   });
 
   it('means something sooner when other neighbours of the peer say so', () => {
-    expect(silenceMs(0, 0, 2)).toBe(950);
-    expect(silenceMs(0, 0, 1)).toBe(1_150);
+    expect(silenceMs(0, 0, true)).toBe(BEAT_MS + 300);
   });
 
   it('is given more time on a link that is often late, and by a node that is starved itself', () => {
-    expect(silenceMs(600, 0, 0)).toBeGreaterThan(1_600);
-    expect(silenceMs(1e9, 0, 0)).toBe(4_500);
-    expect(silenceMs(0, 1, 0)).toBe(1_800);
+    expect(silenceMs(600, 0, false)).toBeGreaterThan(BEAT_MS + 1_100);
+    expect(silenceMs(1e9, 0, false)).toBe(BEAT_MS + 4_000);
+    expect(silenceMs(0, 1, false)).toBe(BEAT_MS + 1_300);
   });
 
   it('is remembered by the latest of its ends, for some seconds', () => {
-    let late = nextLateness(0, 1_500);
+    let late = nextLateness(0, BEAT_MS + 1_000);
     expect(late).toBe(1_000);
     expect(nextLateness(late, 10)).toBe(1_000);
     for (let i = 0; i < 60; i++) late = nextLateness(late, BEAT_MS);
     expect(late).toBeLessThan(50);
+  });
+});
+
+describe('beats', () => {
+  it('follow one another at nearly equal distances, and are not made up for after a gap', () => {
+    expect(nextBeatAt(10_000, 10_001, 0)).toBe(10_000 + 0.95 * BEAT_MS);
+    expect(nextBeatAt(10_000, 10_001, 0.5)).toBe(10_000 + BEAT_MS);
+    expect(nextBeatAt(10_000, 20_000, 0.5)).toBe(20_000 + BEAT_MS / 2);
   });
 });

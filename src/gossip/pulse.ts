@@ -7,18 +7,29 @@
  * row to err, and then the link only rests until the next frame. A link that is late often is given more.
  */
 
-export const BEAT_MS = 500;
+export const BEAT_MS = 900;
 /** More than the beats' own irregularity. */
-const ASK_MS = 50;
+const ASK_MS = 100;
 export const ASK_AFTER_MS = BEAT_MS + ASK_MS;
+/** Nobody is given up before it had this long to answer: what it said may wait here, when this node could not run. */
+export const ANSWER_MS = 50;
 const ALLOWANCE_MS = 650;
 /** When other neighbours of the peer have given it up, its silence is probably death. */
-const SHORT_ALLOWANCE_MS = 450;
+const SHORT_ALLOWANCE_MS = 300;
 const MAX_ALLOWANCE_MS = 4_000;
 /** Others that have given a peer up, from which the shorter allowance holds. */
-const CONFIRMATIONS = 2;
+export const CONFIRMATIONS = 2;
 /** Share of the remembered lateness that is left after one more beat. */
 const DECAY = 0.95;
+
+/**
+ * When to beat after the beat that was due at `dueAt`: half of the links each time. `chance` in [0, 1) keeps nodes from
+ * beating in step.
+ */
+export function nextBeatAt(dueAt: number, now: number, chance: number): number {
+  const halfMs = BEAT_MS / 2;
+  return Math.max(dueAt, now - halfMs / 2) + halfMs * (0.95 + chance / 10);
+}
 
 /** Remembered lateness after a frame that came `gapMs` after the one before it. */
 export function nextLateness(lateMs: number, gapMs: number): number {
@@ -27,9 +38,10 @@ export function nextLateness(lateMs: number, gapMs: number): number {
   return Math.min(MAX_ALLOWANCE_MS, Math.max(decayed, late, 0));
 }
 
-/** `strain`: of this node, see awake.ts; `confirmations`: other neighbours of the peer that have given it up. */
-export function silenceMs(lateMs: number, strain: number, confirmations: number): number {
-  const usual = confirmations >= CONFIRMATIONS ? SHORT_ALLOWANCE_MS : ALLOWANCE_MS;
-  const allowance = Math.min(MAX_ALLOWANCE_MS, Math.max(usual, usual / 2 + 1.5 * lateMs));
-  return BEAT_MS + allowance * (1 + strain);
+/** `strain`: of this node, see awake.ts; `isConfirmed`: other neighbours of the peer have given it up. */
+export function silenceMs(lateMs: number, strain: number, isConfirmed: boolean): number {
+  const allowance = isConfirmed
+    ? Math.max(SHORT_ALLOWANCE_MS, 1.25 * lateMs)
+    : Math.max(ALLOWANCE_MS, ALLOWANCE_MS / 2 + 1.5 * lateMs);
+  return BEAT_MS + Math.min(MAX_ALLOWANCE_MS, allowance) * (1 + strain);
 }

@@ -1,8 +1,8 @@
 /**
  * News on its way to the neighbours: at once along a few links, as a mere mention along the others (Plumtree).
  *
- * A link is eager until it brings what was there already; then both ends agree to only mention news on it, in the frame
- * that would have been the next beat. Who hears a mention of something it lacks asks for it, and the link is eager
+ * A link is eager until it brings what was there already; then both ends agree to only mention news on it, a moment later
+ * and many at once, or in the frame that would have been the next beat. Who hears a mention of something it lacks asks for it, and the link is eager
  * again. MIN_EAGER links stay eager: a second way costs one duplicate and saves the time of a lost packet.
  * A short wait before relaying lets several changes share a frame, and lets the same news arrive from others first:
  * whoever sent it needs it no more.
@@ -26,6 +26,8 @@ const MIN_EAGER = 2;
 /** News waiting for one neighbour. */
 const MAX_PENDING = 20_000;
 const MAX_MENTIONS = 1_000;
+/** Mentions gather this long, or until the next beat: what an eager link lost is asked for no later. */
+const MENTION_DELAY_MS = 250;
 /** Repaired records gather this long before they are mentioned. */
 const REPAIRED_DELAY_MS = 10;
 
@@ -73,6 +75,7 @@ export class Spread {
     for (const [link, pending] of this.#others(from)) {
       const [set, limit] = link.isEager ? [pending.keys, MAX_PENDING] : [pending.mentionedKeys, MAX_MENTIONS];
       for (const key of keys) if (set.size < limit) set.add(key);
+      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_DELAY_MS);
     }
     this.#wake(now + (from === undefined ? OWN_DELAY_MS : this.#relayDelayMs()));
   }
@@ -94,6 +97,7 @@ export class Spread {
     for (const [link, pending] of this.#others(from)) {
       const [set, limit] = link.isEager ? [pending.rows, MAX_PENDING] : [pending.mentionedRows, MAX_MENTIONS];
       for (const index of indices) if (set.size < limit) set.add(index);
+      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_DELAY_MS);
     }
     this.#wake(now + (from === undefined ? OWN_ROW_DELAY_MS : this.#relayDelayMs()));
   }
