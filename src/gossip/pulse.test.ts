@@ -33,8 +33,8 @@ describe('silence', () => {
 
 describe('beats', () => {
   it('follow one another at nearly equal distances, and are not made up for after a gap', () => {
-    expect(nextBeatAt(10_000, 10_001, 0)).toBe(10_000 + 0.95 * BEAT_MS);
-    expect(nextBeatAt(10_000, 10_001, 0.5)).toBe(10_000 + BEAT_MS);
-    expect(nextBeatAt(10_000, 20_000, 0.5)).toBe(20_000 + BEAT_MS / 2);
+    expect(nextBeatAt(10_000, 10_001, 0)).toBe(10_000 + 0.475 * BEAT_MS);
+    expect(nextBeatAt(10_000, 10_001, 0.5)).toBe(10_000 + BEAT_MS / 2);
+    expect(nextBeatAt(10_000, 20_000, 0.5)).toBe(20_000 + BEAT_MS / 4);
   });
 });

@@ -88,7 +88,7 @@ export class Replication {
         liveness.answerVersions(link, message);
         return true;
       case 'prune':
-        link.isEager = false;
+        this.#components.spread.pruned(link);
         return true;
       default:
         return false;

@@ -8,7 +8,7 @@
  * whoever sent it needs it no more.
  * Invariants: every queue is bounded; what exceeds it, or is lost here, comparison repairs.
  */
-import type { Random } from '../base/random.ts';
+import { randomBelow, type Random } from '../base/random.ts';
 import { encodeMessage, type VersionRow } from './codec.ts';
 import type { Link, Links } from './links.ts';
 import type { NodeTable } from './nodes.ts';
@@ -26,8 +26,9 @@ const MIN_EAGER = 2;
 /** News waiting for one neighbour. */
 const MAX_PENDING = 20_000;
 const MAX_MENTIONS = 1_000;
-/** Mentions gather this long, or until the next beat: what an eager link lost is asked for no later. */
-const MENTION_DELAY_MS = 250;
+/** Mentions gather this long, or until the next beat: whoever no push reaches asks then. Rows change more often. */
+const MENTION_DELAY_MS = 50;
+const MENTION_ROW_DELAY_MS = 250;
 /** Repaired records gather this long before they are mentioned. */
 const REPAIRED_DELAY_MS = 10;
 
@@ -97,7 +98,7 @@ export class Spread {
     for (const [link, pending] of this.#others(from)) {
       const [set, limit] = link.isEager ? [pending.rows, MAX_PENDING] : [pending.mentionedRows, MAX_MENTIONS];
       for (const index of indices) if (set.size < limit) set.add(index);
-      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_DELAY_MS);
+      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_ROW_DELAY_MS);
     }
     this.#wake(now + (from === undefined ? OWN_ROW_DELAY_MS : this.#relayDelayMs()));
   }
@@ -123,6 +124,18 @@ export class Spread {
     if (eager <= MIN_EAGER) return;
     link.isEager = false;
     this.#components.outbox.send(link, { type: 'prune' });
+  }
+
+  /** The peer has what is pushed to it from others. Who would be left without any push has one of the others push. */
+  pruned(link: Link): void {
+    const { links, random, outbox } = this.#components;
+    link.isEager = false;
+    const others = links.neighbours().filter((each) => each !== link);
+    if (others.some((each) => each.isEager)) return;
+    const next = others[randomBelow(random, others.length)];
+    if (next === undefined) return;
+    next.isEager = true;
+    outbox.send(next, { type: 'want', keys: [], rows: [], graft: true });
   }
 
   /** A neighbour is gone, and ways through it: all links are tried again. */
