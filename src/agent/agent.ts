@@ -3,7 +3,8 @@
  *
  * A session ends when the daemon does, or when the cluster has removed its node. Then the node gives up its block and
  * its containers' addresses (they may be somebody else's by now) and its certificate, which nobody accepts any more, and
- * begins anew where it has been given another token; else it ends, and says what it needs.
+ * begins anew where it has been given another token; else it takes the host off all overlays, ends, and says what it
+ * needs.
  */
 import { join } from 'node:path';
 import { describeError } from '../base/errors.ts';
@@ -14,6 +15,7 @@ import type { Journal } from '../store/types.ts';
 import { dropCredentials } from './credentials.ts';
 import { openSession, type Session, type SessionComponents } from './session.ts';
 import { openTrust, type NodeTrust } from './trust.ts';
+import { disconnect } from './uninstall.ts';
 
 export interface Agent {
   close(): Promise<void>;
@@ -68,12 +70,28 @@ export async function startAgent(components: AgentComponents, init: AgentInit): 
       if (!ending) await begin();
     } while (removed && !ending);
   };
+  /** A host that is no node any more has nothing to say to others, and its blocks are theirs. */
+  const offAllOverlays = async (): Promise<void> => {
+    try {
+      const { steps, failures } = await disconnect({ ...components, journal }, config);
+      const left = failures.map(({ change, reason }) => `${change.what}: ${reason}`);
+      log.info('Took this host off all overlays', { steps, ...(left.length > 0 && { left }) });
+    } catch (error) {
+      log.error('Cannot take this host off all overlays', {
+        error: describeError(error),
+        remedy: 'run "portolan uninstall"',
+      });
+    }
+  };
   const onRemoved = (): void => {
     removed = true;
     if (ending || session === undefined) return;
     changing ??= startOver()
-      .catch((error: unknown) => {
-        if (!ending) log.error('Cannot begin anew', { error: describeError(error) });
+      .catch(async (error: unknown) => {
+        if (!ending) {
+          log.error('Cannot begin anew', { error: describeError(error) });
+          await offAllOverlays();
+        }
         process.exitCode = 1;
         process.kill(process.pid, 'SIGTERM');
       })

@@ -28,6 +28,7 @@ import { Announcer } from './announcer.ts';
 import { AppliedKeeper } from './applied.ts';
 import { syncConflists } from './cni-config.ts';
 import { openDns, type Dns } from './dns.ts';
+import { Departure } from './departure.ts';
 import { openDataplane, type Dataplane } from './dataplane.ts';
 import { createDockerNetworks, type DockerNetworks } from './docker-network.ts';
 import { openMembership, type Membership } from './membership.ts';
@@ -40,7 +41,6 @@ import type { NodeTrust } from './trust.ts';
 import { Vips, type VipSurroundings } from './vips.ts';
 
 const LEAVE_TIMEOUT_MS = 10_000;
-const LEAVE_AFTER_MS = 100;
 
 export interface SessionComponents {
   readonly kernel: Kernel;
@@ -97,10 +97,12 @@ export async function openSession(components: SessionComponents, init: SessionIn
 
 async function open(
   components: SessionComponents,
-  init: SessionInit,
+  given: SessionInit,
   onClose: OnClose,
 ): Promise<Parts & { readonly tasks: Tasks }> {
   const { log } = components;
+  const departure = new Departure(components, given);
+  const init: SessionInit = { ...given, onRemoved: departure.removed };
   const { config } = init;
   const later: { parts?: Parts; announcer?: Announcer } = {};
   const membership = await openMembership(
@@ -152,7 +154,8 @@ async function open(
     return dataplane.states.overlays();
   };
   const registration = openRegistration(components, init, membership, bringAbout);
-  const leave = (): Promise<{ node: NodeId }> => leaveCluster(components, init, membership);
+  const leave = (): Promise<{ node: NodeId }> =>
+    departure.leave(() => leaveCluster(components, config, membership));
   const parts: Parts = {
     ...membership,
     ...dataplane,
@@ -336,7 +339,7 @@ function knownMasters(
 /** Asks the masters in turn. */
 async function leaveCluster(
   components: SessionComponents,
-  { config, onRemoved }: SessionInit,
+  config: AgentConfig,
   membership: Membership,
 ): Promise<{ node: NodeId }> {
   const { node } = membership;
@@ -345,8 +348,6 @@ async function leaveCluster(
     try {
       const init = { method: 'POST', path: LEAVE_PATH, body: {}, timeoutMs: LEAVE_TIMEOUT_MS } as const;
       answered(await components.trust.request(parseTarget(master), init));
-      // After the answer to whoever asked for it: this session is about to end.
-      components.clock.after(LEAVE_AFTER_MS, onRemoved);
       return { node };
     } catch (error) {
       failure = error;
@@ -358,6 +359,5 @@ async function forget(parts: Parts & { readonly tasks: Tasks }): Promise<void> {
   await parts.tasks.forgetAll();
   await parts.grants.drop();
   await parts.attachments.forgetAll();
-  parts.vips.refresh();
-  await parts.vips.settle();
+  await parts.vips.remove();
 }

@@ -26,7 +26,7 @@ import { destroyAllContainers, runningContainers } from './container-removal.ts'
 import { createDockerIsolation } from './docker-isolation.ts';
 import { DOCKER_LABEL } from './docker-network-plan.ts';
 import { GrantKeeper } from './grant-keeper.ts';
-import { createReconciler } from './reconciler.ts';
+import { createReconciler, type RoundReport } from './reconciler.ts';
 import { VipTables } from './vip-tables.ts';
 
 export interface UninstallComponents {
@@ -52,7 +52,7 @@ export async function uninstall(
   config: AgentConfig,
   options: { readonly purge: boolean; readonly force: boolean },
 ): Promise<UninstallReport> {
-  const { kernel, log } = components;
+  const { log } = components;
   const places = { stateDir: config.state_dir, runDir: config.run_dir };
   const journal = await openState(log, config, options.purge);
   const busy = await runningContainers(places);
@@ -66,11 +66,7 @@ export async function uninstall(
     ...granted.map((overlay) => overlay.info.name),
     LOCAL_BRIDGE,
   ]);
-  await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
-  const sysctls = new SysctlMemory({ namespace: kernel, journal });
-  await new VipTables({ nft: kernel.nft, journal, log }).remove();
-  const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
-  await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
+  const round = await disconnect({ ...components, journal }, config);
   await rm(join(config.cni_bin_dir, 'portolan-cni'), { force: true });
   await journal.close();
   await removeRunFiles(config.run_dir);
@@ -81,6 +77,20 @@ export async function uninstall(
     containers,
     left: [...docker.left, ...round.failures.map(({ change, reason }) => `${change.what}: ${reason}`)],
   };
+}
+
+/** Takes this host off all overlays: no device, route or rule of ours, and no network that runtimes would try. */
+export async function disconnect(
+  components: UninstallComponents & { readonly journal: Journal },
+  config: AgentConfig,
+): Promise<RoundReport> {
+  const { kernel, log, journal } = components;
+  await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
+  const sysctls = new SysctlMemory({ namespace: kernel, journal });
+  await new VipTables({ nft: kernel.nft, journal, log }).remove();
+  const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
+  await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
+  return round;
 }
 
 /** What the agent keeps for the time of a boot; a master may have its own beside it. */

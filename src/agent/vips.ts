@@ -148,6 +148,11 @@ export class Vips {
     if (this.#loaded) await this.#rounds.settle();
   }
 
+  /** After it was closed: a host without a grant has no VIPs in its kernel. */
+  async remove(): Promise<void> {
+    if (this.#loaded) await this.#tables.remove();
+  }
+
   /** What must be routed so that this host's own connections come to the rules. */
   routes(): readonly Prefix[] {
     return this.#isWanted() ? this.#prefixes() : [];

@@ -130,6 +130,35 @@ describe('a cluster', () => {
     await lab.reaches(web1, await lab.run('agent3', 'web3'));
   });
 
+  it('lets a host go that leaves: its block is free, others forget it, its kernel holds nothing of ours', async () => {
+    await labStop(lab.name, 'agent3', 'SIGTERM');
+    const daemon = await lab.start('agent3', 'agent', agent3);
+    await expect.poll(() => registered('agent3')).toBe(true);
+    const { vtep, blocks } = await lab.grant('agent3');
+    const routes = (): Promise<string> => lab.sh('agent1', 'ip route; bridge fdb show dev vtep1024');
+    expect(await routes()).toContain(blocks[0]);
+    expect(await lab.sh('agent3', 'ip link')).toContain('vtep1024');
+
+    const left = await portolan('agent3', 'leave');
+    expect(left.stdout + left.stderr).toMatch(
+      /left the cluster as node n[a-z2-7]{25}; its agent needs another token/,
+    );
+    expect(await daemon.ended).not.toBe(0);
+    expect(await lab.sh('agent3', 'ip -o link; ip route; nft list tables')).not.toMatch(
+      /vtep1024|m-dcos|d-dcos|portolan|44\.128\.|(?<!\d)9\.0\./,
+    );
+    await expect.poll(routes, { timeout: 30_000 }).not.toContain(blocks[0]);
+    expect(await routes()).not.toContain('10.0.0.13');
+    const nodes = JSON.stringify(await lab.tools.api('GET', '/v1/nodes'));
+    expect(nodes).not.toContain('agent3');
+    expect(nodes).not.toContain(vtep);
+
+    // It may come back with one of its other tokens, as another node; the lowest free block is its old one.
+    await labStart(lab.name, 'agent3', quiet);
+    expect((await lab.grant('agent3')).blocks).toEqual(blocks);
+    await lab.reaches(web1, await lab.run('agent3', 'back3'));
+  });
+
   it('is not disturbed by strangers at its ports, and says so once', async () => {
     const before = await readAgentStatus(lab.name, 'agent1');
     const sent = await lab.try('agent2', [process.execPath, '-e', strangers]);
