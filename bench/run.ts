@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { apps } from './apps.ts';
 import { cni } from './cni.ts';
 import { convergence } from './convergence.ts';
 import { datapath } from './datapath.ts';
@@ -16,7 +17,7 @@ import { overlay } from './overlay.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
 
-const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon];
+const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon, apps];
 
 interface Result {
   readonly bench: Bench;

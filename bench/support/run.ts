@@ -76,8 +76,9 @@ export function temporaryFolder(): string {
 export async function lab(
   name: string,
   hosts: number,
+  ...options: readonly string[]
 ): Promise<(host: string, ...argv: string[]) => Promise<Output>> {
   atEnd(() => execFileSync(portolan, ['lab', 'down', '--lab', name], { stdio: 'ignore' }));
-  await run(portolan, ['lab', 'up', '--lab', name, '--hosts', String(hosts)]);
+  await run(portolan, ['lab', 'up', '--lab', name, '--hosts', String(hosts), ...options]);
   return (host, ...argv) => run(portolan, ['lab', 'exec', '--lab', name, host, '--', ...argv]);
 }
