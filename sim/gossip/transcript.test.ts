@@ -53,6 +53,8 @@ class Stage {
     } else if (command === 'connect') this.#connect(first, second);
     else if (command === 'inject') this.#inject(first, [second, ...rest].join(' '));
     else if (command === 'tick') this.#tick(Number(first));
+    else if (command === 'contact') this.#step(first, { on: 'contacts', addresses: [`${second}:1`] });
+    else if (command === 'neighbours') this.#neighbours(first);
     else if (command === 'lose') this.#queue = [];
     else if (command === 'deliver') this.#deliver();
     else if (command === 'records') this.#records(first);
@@ -82,7 +84,10 @@ class Stage {
   /** What the dialler of the latest connection never would say. */
   #inject(to: string, text: string): void {
     this.#queue = [];
-    this.#step(to, { on: 'frame', connection: this.#ends.size, frame: Buffer.from(text) });
+    const said = text
+      .replace('@@', this.#cluster)
+      .replace(/@([a-z])\b/g, (_, name: string) => this.#peer(name).id);
+    this.#step(to, { on: 'frame', connection: this.#ends.size, frame: Buffer.from(said) });
   }
 
   #tick(ms: number): void {
@@ -116,7 +121,8 @@ class Stage {
             event: { on: 'disconnected', connection },
             what: `${end} has lost connection ${connection}`,
           });
-      } else if (effect.do === 'notify')
+      } else if (effect.do === 'connect') this.#output.push(`${name} dials ${effect.address}`);
+      else if (effect.do === 'notify')
         for (const { key, value } of effect.changes)
           this.#output.push(`${name} learns ${key} = ${JSON.stringify(value)}`);
     }
@@ -125,6 +131,11 @@ class Stage {
   #other(connection: number, name: string): string {
     const [from, to] = this.#ends.get(connection) ?? ['', ''];
     return from === name ? to : from;
+  }
+
+  #neighbours(name: string): void {
+    for (const { node = '', isEager } of this.#peer(name).core.links.neighbours())
+      this.#output.push(`${node} ${isEager ? 'is told news at once' : 'is told that there is news'}`);
   }
 
   #records(name: string): void {
@@ -175,8 +186,8 @@ function replay(text: string): string {
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
-it('the protocol goes as its transcript says', async () => {
-  const path = join(import.meta.dirname, 'transcripts/exchange.txt');
+it.each(['exchange', 'membership', 'news'])('the protocol goes as the transcript "%s" says', async (name) => {
+  const path = join(import.meta.dirname, `transcripts/${name}.txt`);
   await expect(replay(readFileSync(path, 'utf8'))).toMatchFileSnapshot(path);
 });
 
