@@ -16,8 +16,9 @@ import { memory } from './memory.ts';
 import { overlay } from './overlay.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
+import { vip } from './vip.ts';
 
-const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon, apps];
+const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon, apps, vip];
 
 interface Result {
   readonly bench: Bench;

@@ -74,6 +74,8 @@ if [ "$need_tests" = yes ]; then
   want umoci umoci
   want unzip unzip
   want iperf3 iperf3
+  want wrk wrk
+  want haproxy haproxy
   want conntrack conntrack
   want iptables iptables
   want curl curl

@@ -84,10 +84,10 @@ export async function disconnect(
   components: UninstallComponents & { readonly journal: Journal },
   config: AgentConfig,
 ): Promise<RoundReport> {
-  const { kernel, log, journal } = components;
+  const { kernel, log, journal, clock } = components;
   await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
   const sysctls = new SysctlMemory({ namespace: kernel, journal });
-  await new VipTables({ nft: kernel.nft, journal, log }).remove();
+  await new VipTables({ nft: kernel.nft, journal, log, clock }).remove();
   const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
   await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
   return round;

@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { unpack } from '../kernel/nft/packed.ts';
 import {
@@ -32,7 +33,7 @@ import {
   vipRuleset,
   type VipRulesetInput,
 } from '../vip/ruleset.ts';
-import { nextTurn } from './slices.ts';
+import { inSlices, nextTurn } from './slices.ts';
 
 /** Elements of one transaction: about 3 ms of the kernel's time. */
 const PART = 1_500;
@@ -62,13 +63,20 @@ export interface Correction {
 
 export class VipTables {
   readonly #nft: Nft;
+  readonly #clock: { readonly clock: Clock };
   readonly #journal: Journal;
   readonly #log: Log;
   /** What `nft.replace` answered for the rules as text; from the journal after a start. */
   readonly #known = new Map<TableName, z.infer<typeof known>>();
   #hasBridges = true;
 
-  constructor(components: { readonly nft: Nft; readonly journal: Journal; readonly log: Log }) {
+  constructor(components: {
+    readonly nft: Nft;
+    readonly journal: Journal;
+    readonly log: Log;
+    readonly clock: Clock;
+  }) {
+    this.#clock = components;
     this.#nft = components.nft;
     this.#journal = components.journal;
     this.#log = components.log;
@@ -164,9 +172,8 @@ export class VipTables {
     for (const { table, set } of sets) {
       if (table === 'bridge' && !this.#hasBridges) continue;
       const found = (await this.#nft.packed(refs[table], set.name))?.elements ?? new Map<string, string>();
-      await nextTurn();
-      const change = wanted.difference(table, set.name, found);
-      elements += new Set([...change.remove, ...change.add.map(([key]) => key)]).size;
+      const change = await inSlices(this.#clock, wanted.difference(table, set.name, found));
+      elements += change.count;
       examples.push(...describe(set, change, found).slice(0, EXAMPLES - examples.length));
       for (const part of parts(change)) {
         await this.#nft.changePacked(refs[table], [part]);

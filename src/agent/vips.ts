@@ -99,7 +99,7 @@ export class Vips {
     const { kernel, journal, log, clock, metrics, records } = components;
     this.#components = components;
     this.#init = init;
-    this.#tables = new VipTables({ nft: kernel.nft, journal, log });
+    this.#tables = new VipTables({ nft: kernel.nft, journal, log, clock });
     this.#networks = new HostNetworks({ kernel });
     this.view = new VipView({ records, log }, { config: init.config, self: init.node });
     this.view.subscribe((changed) => this.#onVips(changed));
@@ -151,6 +151,11 @@ export class Vips {
   /** After it was closed: a host without a grant has no VIPs in its kernel. */
   async remove(): Promise<void> {
     if (this.#loaded) await this.#tables.remove();
+  }
+
+  /** Resolves when what has changed until now is in the kernel, without a comparison. */
+  async written(): Promise<void> {
+    while (this.#writing !== undefined) await this.#writing;
   }
 
   /** What must be routed so that this host's own connections come to the rules. */
@@ -274,7 +279,7 @@ export class Vips {
 
   async #round(reason: string): Promise<{ report: undefined; failed: boolean }> {
     // No write during a comparison; those that come meanwhile make VIPs dirty and are written after it.
-    while (this.#writing !== undefined) await this.#writing;
+    await this.written();
     let done = (): void => undefined;
     this.#writing = new Promise((resolve) => {
       done = resolve;

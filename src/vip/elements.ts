@@ -13,6 +13,14 @@ export interface ElementChange {
   readonly add: (readonly [key: string, data: string])[];
 }
 
+export interface ElementDifference extends ElementChange {
+  /** Elements that were not as they should be. */
+  readonly count: number;
+}
+
+/** Elements between two looks at the clock. */
+const SLICE = 2_000;
+
 interface Wanted {
   data: string;
   holders: number;
@@ -45,13 +53,27 @@ export class ElementTable {
     return changes;
   }
 
-  /** What makes a kernel set that holds `found` hold what is wanted. */
-  difference(table: VipElement['table'], set: string, found: ReadonlyMap<string, string>): ElementChange {
+  /** What makes a kernel set that holds `found` hold what is wanted; in slices. */
+  *difference(
+    table: VipElement['table'],
+    set: string,
+    found: ReadonlyMap<string, string>,
+  ): Generator<undefined, ElementDifference> {
     const wanted = this.#sets.get(`${table} ${set}`) ?? new Map<string, Wanted>();
     const change: ElementChange = { table, set, remove: [], add: [] };
-    for (const [key, data] of found) if (wanted.get(key)?.data !== data) change.remove.push(key);
-    for (const [key, { data }] of wanted) if (found.get(key) !== data) change.add.push([key, data]);
-    return change;
+    let strays = 0;
+    let count = 0;
+    for (const [key, data] of found) {
+      if (++count % SLICE === 0) yield;
+      const want = wanted.get(key);
+      if (want === undefined) strays++;
+      if (want?.data !== data) change.remove.push(key);
+    }
+    for (const [key, { data }] of wanted) {
+      if (++count % SLICE === 0) yield;
+      if (found.get(key) !== data) change.add.push([key, data]);
+    }
+    return { ...change, count: strays + change.add.length };
   }
 
   #hold({ table, set, key, data }: VipElement, changes: ElementChanges): void {

@@ -38,7 +38,7 @@ export function vipLabels(labels: Readonly<Record<string, string>>): {
 } {
   const vips = new Map<string, VipLabel>();
   const issues: LabelIssue[] = [];
-  for (const key of Object.keys(labels).filter(isVipKey).sort(byIndex)) {
+  for (const key of vipKeys(labels)) {
     const value = labels[key] ?? '';
     const vip = parseVipLabel(value);
     const affinity = parseAffinity(labels[vipAffinityKey(key)]);
@@ -66,8 +66,11 @@ function parseAffinity(text = 'none'): VipLabel['affinity'] | undefined {
 }
 
 /** `VIP_2` before `VIP_10`. */
-function byIndex(a: string, b: string): number {
-  return a.localeCompare(b, 'en', { numeric: true });
+const numbered = new Intl.Collator('en', { numeric: true });
+
+function vipKeys(labels: Readonly<Record<string, string>>): string[] {
+  const keys = Object.keys(labels).filter(isVipKey);
+  return keys.length > 1 ? keys.sort((a, b) => numbered.compare(a, b)) : keys;
 }
 
 /**

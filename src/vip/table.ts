@@ -54,6 +54,8 @@ export class VipTable {
   readonly #init: VipTableInit;
   readonly #books: Readonly<Record<Family, AddressBook | undefined>>;
   readonly #tasks = new Map<string, TaskClaims>();
+  /** Of the few tasks that have some. */
+  readonly #issues = new Map<string, readonly VipIssue[]>();
   readonly #vips = new Map<string, Held>();
   /** VIPs of a name. */
   readonly #named = new Map<string, Set<string>>();
@@ -82,6 +84,8 @@ export class VipTable {
     if (before !== undefined && now !== undefined && isSame(before, now)) return;
     if (now === undefined || (now.claims.length === 0 && now.issues.length === 0)) this.#tasks.delete(id);
     else this.#tasks.set(id, now);
+    if (now === undefined || now.issues.length === 0) this.#issues.delete(id);
+    else this.#issues.set(id, now.issues);
     // What is there before and after keeps its address: the new claims come before the old ones go.
     for (const claim of now?.claims ?? []) this.#use(claim, 1);
     this.#replaceClaims(id, before?.claims ?? [], now?.claims ?? []);
@@ -129,7 +133,7 @@ export class VipTable {
   }
 
   issues(): readonly VipIssue[] {
-    return Array.from(this.#tasks.values()).flatMap(({ issues }) => issues);
+    return Array.from(this.#issues.values()).flat();
   }
 
   /** Addresses of named VIPs, by name. */
