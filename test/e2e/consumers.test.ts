@@ -2,11 +2,6 @@
  * Programs made for Marathon and Mesos, unmodified, against our APIs: Prometheus' service discovery; and the requests of
  * marathon-lb and Mesos-DNS, which no package here holds, as the reference lists them and read as they read them.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
 import { realClock } from '../../src/base/clock.ts';
@@ -16,6 +11,7 @@ import { ClusterState } from '../../src/master/mesos/cluster-state.ts';
 import { MesosApi } from '../../src/master/mesos/api.ts';
 import { marathonBed, running } from '../support/marathon-bed.ts';
 import { FakeView } from '../support/fake-view.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -49,41 +45,12 @@ async function filledBed() {
   return { ...bed, url: `http://127.0.0.1:${listener.port ?? 0}` };
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 describe('Prometheus', () => {
   it('finds the tasks of apps by its own Marathon discovery', async () => {
     const { url } = await filledBed();
-    const dir = await mkdtemp(join(tmpdir(), 'mar-prometheus-'));
-    closers.push(() => rm(dir, { recursive: true, force: true }));
-    const sd = { servers: [url], refresh_interval: '1s' };
-    const job = { job_name: 'apps', scrape_interval: '1h', marathon_sd_configs: [sd] };
-    await writeFile(join(dir, 'prometheus.yml'), JSON.stringify({ scrape_configs: [job] }));
-    const port = await freePort();
-    const child = start('prometheus', [
-      `--config.file=${join(dir, 'prometheus.yml')}`,
-      `--storage.tsdb.path=${join(dir, 'data')}`,
-      `--web.listen-address=127.0.0.1:${port}`,
-    ]);
-    closers.push(() => stop(child));
-    const targets = async (): Promise<Record<string, string>[]> => {
-      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/targets?state=active`).catch(
-        () => undefined,
-      );
-      if (answer?.ok !== true) return [];
-      const { data } = (await answer.json()) as {
-        data: { activeTargets: { discoveredLabels: Record<string, string> }[] };
-      };
-      return data.activeTargets
-        .map(({ discoveredLabels }) => discoveredLabels)
-        .sort((a, b) => (String(a['__meta_marathon_app']) < String(b['__meta_marathon_app']) ? -1 : 1));
-    };
+    const prometheus = await startPrometheus(url);
+    closers.push(() => prometheus.stop());
+    const targets = () => prometheus.targets();
     await expect.poll(async () => (await targets()).length, { timeout: 60_000, interval: 500 }).toBe(2);
     expect(await targets()).toMatchObject([
       {
@@ -101,22 +68,6 @@ describe('Prometheus', () => {
     ]);
   });
 });
-
-function start(program: string, args: readonly string[]): ChildProcess {
-  const child = spawn(program, args, { stdio: 'ignore' });
-  child.once('error', (error) => {
-    throw new Error(`${program} does not start: ${error.message}: run "sh scripts/setup.sh --tests"`);
-  });
-  return child;
-}
-
-function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve());
-    child.kill('SIGTERM');
-  });
-}
 
 describe('marathon-lb', () => {
   /** What it makes of an app: service port to backends, by the rules of the reference "Mesos state", section 6. */
