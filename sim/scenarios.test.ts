@@ -37,13 +37,18 @@ it.each(scenarios.map((scenario) => [scenario.name, scenario] as const))(
   async (_name, scenario) => {
     await runs(scenario, NODES, SEED, Math.min(LONGEST_MS, scenario.durationMs(NODES)));
   },
+  120_000,
 );
 
-it.each(lessons)('$name of $nodes nodes, seed $seed: what once happened does not', async (lesson) => {
-  const scenario = scenarios.find(({ name }) => name === lesson.name);
-  if (scenario === undefined) throw new Error(`no scenario ${lesson.name}`);
-  await runs(scenario, lesson.nodes, lesson.seed, lesson.seconds * 1000);
-});
+it.each(lessons)(
+  '$name of $nodes nodes, seed $seed: what once happened does not',
+  async (lesson) => {
+    const scenario = scenarios.find(({ name }) => name === lesson.name);
+    if (scenario === undefined) throw new Error(`no scenario ${lesson.name}`);
+    await runs(scenario, lesson.nodes, lesson.seed, lesson.seconds * 1000);
+  },
+  120_000,
+);
 
 it('the same seed gives the same run', async () => {
   const init = { protocol: 'portolan', nodes: 8, recordsPerNode: 2, durationMs: 5_000 } as const;

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { MAX_SIGNATURE_CHARACTERS, type GossipRecord } from '../model/record.ts';
 import type { Digest, Done, Have, Message, Records, Rows, Signal, VersionRow, Want } from './codec.ts';
 import { BUCKETS } from './hash.ts';
-import { isHandle, splitHandles, type Row } from './nodes.ts';
+import { isHandle, isHandleList, type Row } from './nodes.ts';
 
 const MAX_TEXT = 512;
 /** Leaves room to go one higher than anything a peer may claim. */
@@ -141,7 +141,7 @@ function isRow(value: unknown): value is Row {
 }
 
 function isHandles(value: unknown): boolean {
-  return typeof value === 'string' && splitHandles(value)?.every(isHandle) === true;
+  return typeof value === 'string' && isHandleList(value);
 }
 
 function isRecord(value: unknown): value is GossipRecord {

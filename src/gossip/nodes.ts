@@ -34,7 +34,22 @@ export function handleOf(node: NodeId): Handle {
 }
 
 export function isHandle(text: string): boolean {
-  return /^[a-z2-7]{10}$/.test(text);
+  return text.length === HANDLE_LENGTH && areHandles(text);
+}
+
+/** By hand, since most of what is said while nodes come and go is handles. */
+function areHandles(joined: string): boolean {
+  for (let i = 0; i < joined.length; i++) {
+    const code = joined.charCodeAt(i);
+    if (!((code >= 97 && code <= 122) || (code >= 50 && code <= 55))) return false;
+  }
+  return true;
+}
+
+/** A list of handles as a row has it. */
+export function isHandleList(joined: string): boolean {
+  const count = joined.length / HANDLE_LENGTH;
+  return Number.isInteger(count) && count <= MAX_NEIGHBOURS && areHandles(joined);
 }
 
 /** A list of handles as a row has it; `undefined` when it is none or too long. */

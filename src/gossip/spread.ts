@@ -20,6 +20,8 @@ import type { RecordStore, StoredRecord } from './records.ts';
 const OWN_DELAY_MS = 1;
 const RELAY_DELAY_MS = 3;
 const RELAY_JITTER_MS = 5;
+/** Between two pushes: a single change finds the way free, of many that come at once each push takes several. */
+const SPACING_MS = 20;
 /** Neighbours come and go in groups. */
 const OWN_ROW_DELAY_MS = 10;
 const MIN_EAGER = 2;
@@ -51,6 +53,7 @@ export class Spread {
   readonly #components: SpreadComponents;
   readonly #pending = new Map<number, Pending>();
   #flushAt = Infinity;
+  #flushedAt = -Infinity;
   #mentionAt = Infinity;
 
   constructor(components: SpreadComponents) {
@@ -73,7 +76,9 @@ export class Spread {
   /** `from`: who told; undefined = written here. */
   records(keys: readonly string[], from: Link | undefined, now: number): void {
     if (keys.length === 0) return;
-    for (const [link, pending] of this.#others(from)) {
+    for (const link of this.#components.links.neighbours()) {
+      if (link === from) continue;
+      const pending = this.#of(link);
       const [set, limit] = link.isEager ? [pending.keys, MAX_PENDING] : [pending.mentionedKeys, MAX_MENTIONS];
       for (const key of keys) if (set.size < limit) set.add(key);
       if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_DELAY_MS);
@@ -87,15 +92,20 @@ export class Spread {
    */
   repaired(keys: readonly string[], from: Link, now: number): boolean {
     if (keys.length > MAX_MENTIONS) return false;
-    for (const [, { mentionedKeys }] of this.#others(from))
+    for (const link of this.#components.links.neighbours()) {
+      if (link === from) continue;
+      const { mentionedKeys } = this.#of(link);
       for (const key of keys) if (mentionedKeys.size < MAX_MENTIONS) mentionedKeys.add(key);
+    }
     this.#mentionAt = Math.min(this.#mentionAt, now + REPAIRED_DELAY_MS);
     return true;
   }
 
   rows(indices: readonly number[], from: Link | undefined, now: number): void {
     if (indices.length === 0) return;
-    for (const [link, pending] of this.#others(from)) {
+    for (const link of this.#components.links.neighbours()) {
+      if (link === from) continue;
+      const pending = this.#of(link);
       const [set, limit] = link.isEager ? [pending.rows, MAX_PENDING] : [pending.mentionedRows, MAX_MENTIONS];
       for (const index of indices) if (set.size < limit) set.add(index);
       if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_ROW_DELAY_MS);
@@ -153,7 +163,9 @@ export class Spread {
       this.#mentionAt = Infinity;
       for (const link of this.#components.links.neighbours()) this.mention(link);
     }
-    if (now >= this.#flushAt) this.#flush();
+    if (now < this.#flushAt) return;
+    this.#flushedAt = now;
+    this.#flush();
   }
 
   #flush(): void {
@@ -195,10 +207,6 @@ export class Spread {
     return true;
   }
 
-  *#others(from: Link | undefined): Generator<readonly [Link, Pending]> {
-    for (const link of this.#components.links.neighbours()) if (link !== from) yield [link, this.#of(link)];
-  }
-
   #of({ connection }: Link): Pending {
     let pending = this.#pending.get(connection);
     if (pending === undefined) {
@@ -224,6 +232,6 @@ export class Spread {
   }
 
   #wake(at: number): void {
-    this.#flushAt = Math.min(this.#flushAt, at);
+    this.#flushAt = Math.min(this.#flushAt, Math.max(at, this.#flushedAt + SPACING_MS));
   }
 }
