@@ -10,7 +10,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import { PortolanError } from '../base/errors.ts';
+import { describeError, PortolanError } from '../base/errors.ts';
 import { parseTarget } from '../http/client.ts';
 import { answered } from '../http/errors.ts';
 import type { NodeId } from '../model/names.ts';
@@ -170,7 +170,7 @@ async function open(
   later.parts = parts;
   later.announcer = announcer;
   const tasks = await begin(components, config, parts, bringAbout, onClose);
-  components.trust.startRenewal(() => parts.masters());
+  keepCertified(components, parts);
   announcer.attachmentsSoon();
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
@@ -325,6 +325,15 @@ function openRegistration(
       onRemoved: () => Promise.resolve(init.onRemoved()),
     },
   );
+}
+
+/** The certificate stays young, and others are shown the newest. */
+function keepCertified({ trust, log }: SessionComponents, { masters, exchange }: Parts): void {
+  trust.startRenewal(masters, () => {
+    exchange.introduce().catch((error: unknown) => {
+      log.error('Cannot show the renewed certificate', { error: describeError(error) });
+    });
+  });
 }
 
 /** Configured ones first; those that records tell of, so that a new master is found; those of the last certificate. */

@@ -231,10 +231,15 @@ describe('a host', () => {
     const journal = await journalAt('a');
     const trust = await member(journal, await master.invitation());
     const first = loadCredentials(journal)?.credentials;
-    trust.startRenewal(() => [master.address]);
+    let renewals = 0;
+    trust.startRenewal(
+      () => [master.address],
+      () => renewals++,
+    );
     await expect
       .poll(() => loadCredentials(journal)?.credentials.validity.notAfter, { timeout: 5000 })
       .toBeGreaterThan(first?.validity.notAfter ?? 0);
+    await expect.poll(() => renewals).toBeGreaterThan(0);
     expect(await registerAs(trust, master, first?.name.node)).toMatchObject({ status: 200 });
     trust.close();
     await sleep(2600);

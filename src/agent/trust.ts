@@ -44,8 +44,8 @@ export interface NodeTrust {
   masters(): readonly string[];
   /** When the certificate ends. Wall time, ms. */
   expiresAt(): number;
-  /** Keeps the certificate young; `masters` are those known at the time. */
-  startRenewal(masters: () => readonly string[]): void;
+  /** Keeps the certificate young; `masters` are those known at the time, `onRenewed` is called after each renewal. */
+  startRenewal(masters: () => readonly string[], onRenewed: () => void): void;
   close(): void;
 }
 
@@ -158,6 +158,7 @@ class Trust implements NodeTrust {
   #agent: Agent;
   #timer: Timer | undefined;
   #trouble: string | undefined;
+  #onRenewed: () => void = () => undefined;
 
   constructor(
     components: TrustComponents,
@@ -193,7 +194,8 @@ class Trust implements NodeTrust {
     return this.#membership.credentials.validity.notAfter;
   }
 
-  startRenewal(masters: () => readonly string[]): void {
+  startRenewal(masters: () => readonly string[], onRenewed: () => void): void {
+    this.#onRenewed = onRenewed;
     this.#schedule(masters, 0);
   }
 
@@ -249,6 +251,7 @@ class Trust implements NodeTrust {
     log.info('Renewed the certificate', {
       expires: new Date(membership.credentials.validity.notAfter).toISOString(),
     });
+    this.#onRenewed();
   }
 
   async #askAny(masters: readonly string[], body: RenewRequest): Promise<Answer> {

@@ -8,7 +8,7 @@ import { PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import { createApp } from '../http/server.ts';
 import { isNodeId, type NodeId } from '../model/names.ts';
-import type { GossipRecord } from '../model/record.ts';
+import { keys, type GossipRecord } from '../model/record.ts';
 import { overlayInfo } from '../model/overlay.ts';
 import { addAppliedRoutes } from '../node/applied-api.ts';
 import type { AppliedView } from '../node/applied-view.ts';
@@ -22,7 +22,7 @@ import type { MasterMetrics } from './metrics.ts';
 import type { Registry } from './registry.ts';
 import type { NodeEntry } from './stored.ts';
 import { endpointViews } from './endpoint-views.ts';
-import { networkDetail, networkViews, nodeView, rolesOf } from './views.ts';
+import { certificateOf, networkDetail, networkViews, nodeView, rolesOf } from './views.ts';
 
 export interface MasterApiComponents {
   readonly registry: Registry;
@@ -82,7 +82,8 @@ function addNodes(app: Hono, components: MasterApiComponents): void {
     await registry.settled();
     const entry = findNode(registry, context.req.param('ref'));
     const state = nodeStates(components)(entry.node);
-    return context.json({ ...view(entry), ...state, ...linkTo(components, entry.node) });
+    const certificate = certificateOf(records(keys.signer(entry.node)));
+    return context.json({ ...view(entry), ...certificate, ...state, ...linkTo(components, entry.node) });
   });
   app.delete('/v1/nodes/:ref', async (context) => {
     await registry.settled();

@@ -3,6 +3,7 @@ import { renderOverlays } from '../ipam/grant.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentOverlay, NetworkConfig, OverlayInfo } from '../model/overlay.ts';
 import { keys, nodeRecord, recordNode, type GossipRecord, type NodeRecord } from '../model/record.ts';
+import { shownUntil } from '../trust/record-signatures.ts';
 import type { Registry } from './registry.ts';
 import { noSuchOverlay } from './refusals.ts';
 import type { NodeEntry } from './stored.ts';
@@ -59,6 +60,17 @@ export function rolesOf(records: Iterable<GossipRecord>): Roles {
     if (parsed.success) roles.set(node, parsed.data.role);
   }
   return roles;
+}
+
+/** The certificate that a node shows with its records; of one that shows none, nothing. */
+export function certificateOf(signer: Iterable<GossipRecord>): {
+  readonly certificate?: { /** ISO 8601 */ readonly expires: string };
+} {
+  for (const record of signer) {
+    const until = shownUntil(record);
+    if (until !== undefined) return { certificate: { expires: new Date(until).toISOString() } };
+  }
+  return {};
 }
 
 export function nodeView(registry: Registry, roles: Roles, entry: NodeEntry): NodeView {

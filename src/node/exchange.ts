@@ -85,6 +85,8 @@ export interface RecordExchange {
   withdraw(key: string): Promise<void>;
   /** For masters: writes `cluster/...` as of the store's `revision`. */
   publishCluster(key: string, value: RecordValue, revision: number): Promise<void>;
+  /** Shows others the newest certificate of this node; resolves when that is on disk. */
+  introduce(): Promise<void>;
   /** Tombstones have the value `null`. */
   get(key: string): GossipRecord | undefined;
   /** Tombstones included. */
@@ -210,9 +212,8 @@ class Exchange implements RecordExchange {
 
   async start(): Promise<void> {
     this.addContacts(this.#init.contacts);
-    const introduction = this.#introduction();
     // Before all other records: they are verified by it.
-    if (introduction !== undefined) await this.publish(keys.signer(this.#init.node), introduction);
+    if (this.#introduction() !== undefined) await this.introduce();
     const cluster = this.#cluster();
     if (cluster === undefined) this.#waitForCluster();
     else await this.#join(cluster);
@@ -220,6 +221,11 @@ class Exchange implements RecordExchange {
 
   publish(key: string, value: RecordValue): Promise<void> {
     return this.#write({ on: 'write', key, value: plain(value) });
+  }
+
+  async introduce(): Promise<void> {
+    const introduction = this.#introduction();
+    if (introduction !== undefined) await this.publish(keys.signer(this.#init.node), introduction);
   }
 
   withdraw(key: string): Promise<void> {

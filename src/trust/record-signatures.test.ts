@@ -7,7 +7,7 @@ import { keys, type GossipRecord, type RecordValue } from '../model/record.ts';
 import { issueNode } from './certificate.ts';
 import { aroundNow, testAuthority, testCredentials } from './fake.ts';
 import { newPrivateKey } from './keys.ts';
-import { RecordSignatures, type RecordSignaturesInit } from './record-signatures.ts';
+import { RecordSignatures, shownUntil, type RecordSignaturesInit } from './record-signatures.ts';
 
 const issuer = testAuthority();
 const { cluster } = issuer;
@@ -108,14 +108,19 @@ describe('a signer', () => {
   const writer = new Writer();
   const value = writer.signer.value as Record<string, string>;
 
-  it('is written once, and stays when the certificate is renewed', () => {
+  it('is written once, and again to show a renewed certificate, under the same key', () => {
     expect(writer.signatures.introduction(writer.signer)).toBeUndefined();
     const key = newPrivateKey();
-    const renewed = signatures({
-      own: { node: writer.node, key, credentials: () => testCredentials(issuer, { node: writer.node }) },
-    });
-    // Another key, as after the loss of a disk.
-    expect(renewed.introduction(writer.signer)).toBeDefined();
+    let current = testCredentials(issuer, { node: writer.node });
+    const renewing = signatures({ own: { node: writer.node, key, credentials: () => current } });
+    const first = renewing.introduction(undefined);
+    const held = { ...writer.signer, value: { ...first } as RecordValue };
+    expect(renewing.introduction(held)).toBeUndefined();
+    expect(shownUntil(held)).toBe(current.validity.notAfter);
+    current = testCredentials(issuer, { node: writer.node });
+    expect(renewing.introduction(held)).toMatchObject({ key: first?.key });
+    expect(renewing.introduction(held)?.certificate).not.toBe(first?.certificate);
+    expect(shownUntil({ ...held, value: 1 })).toBeUndefined();
   });
 
   it('is refused when its certificate is of another node, or of no node', () => {

@@ -21,7 +21,7 @@ import {
 import type { ClusterId, NodeId } from '../model/names.ts';
 import { keys, recordNode, signerRecord, type GossipRecord, type SignerRecord } from '../model/record.ts';
 import type { Authenticator, Authenticity } from './authenticity.ts';
-import { isSignedBy, nodeNameOf, parseCertificate } from './certificate.ts';
+import { isSignedBy, nodeNameOf, parseCertificate, validityOf } from './certificate.ts';
 import { parsePublicKey } from './keys.ts';
 
 /** More than any cluster has nodes. */
@@ -58,18 +58,19 @@ export class RecordSignatures implements Authenticator {
     this.#ownKey = init.own === undefined ? undefined : createPrivateKey(init.own.key);
   }
 
-  /** What this node's signer record has to be; `undefined` when `held` does, or there is none. */
+  /** What this node's signer record has to be; `undefined` when `held` does, or there is none. It shows the newest certificate. */
   introduction(held: GossipRecord | undefined): SignerRecord | undefined {
     const { own, cluster } = this.#init;
     if (own === undefined) return undefined;
     const key = createPublicKey(own.key).export({ type: 'spki', format: 'der' }).toString('base64');
+    const { key: certified, certificate: pem } = own.credentials();
+    const certificate = new X509Certificate(pem).raw.toString('base64');
     if (held !== undefined) {
       const read = readSigner(held, own.node, cluster, this.#authorityCertificate());
-      if (!('reason' in read) && read.key === key) return undefined;
+      if (!('reason' in read) && read.key === key && read.certificate === certificate) return undefined;
     }
-    const { key: certified, certificate } = own.credentials();
     const proof = signed(purpose(cluster, own.node, key), createPrivateKey(certified));
-    return { certificate: new X509Certificate(certificate).raw.toString('base64'), key, proof };
+    return { certificate, key, proof };
   }
 
   sign({ key }: GossipRecord, text: string): string | undefined {
@@ -116,6 +117,17 @@ export class RecordSignatures implements Authenticator {
     const key = recordKey(text);
     this.#keys.set(text, key);
     return key;
+  }
+}
+
+/** When the certificate that a signer shows ends; wall time in ms, `undefined` where that cannot be read. */
+export function shownUntil({ value }: GossipRecord): number | undefined {
+  const read = signerRecord.safeParse(value);
+  if (!read.success) return undefined;
+  try {
+    return validityOf(new X509Certificate(Buffer.from(read.data.certificate, 'base64'))).notAfter;
+  } catch {
+    return undefined;
   }
 }
 
