@@ -1,11 +1,12 @@
 /** Following a deployment until it is done, or until it is plain that it is stuck. */
 import { sleep } from '../base/clock.ts';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import type { CliContext } from './context.ts';
 import { progressLines, standing, stuckReasons, type Progress } from './deployment-progress.ts';
-import { apps, callMarathon, deployments, queue } from './marathon.ts';
+import { appPath, apps, callMarathon, deployments, oneApp, queue, type AppStatus } from './marathon.ts';
 
 const POLL_MS = 500;
+const MAX_SINGLE = 10;
 
 export interface FollowInit {
   readonly deploymentId: string;
@@ -41,14 +42,31 @@ export async function followDeployment(context: CliContext, init: FollowInit): P
 async function look(context: CliContext, init: FollowInit): Promise<Progress> {
   // The deployment first: what is told of its apps after its end is how it ended.
   const running = await callMarathon(context, deployments, { method: 'GET', path: '/v2/deployments' });
-  const embed = 'embed=apps.tasks&embed=apps.lastTaskFailure';
-  const all = await callMarathon(context, apps, { method: 'GET', path: `/v2/apps?${embed}` });
+  const told = await readApps(context, init.apps);
   const waits = await callMarathon(context, queue, { method: 'GET', path: '/v2/queue' });
   return {
     deployment: running.find((deployment) => deployment.id === init.deploymentId),
-    apps: all.apps.filter((app) => init.apps.includes(app.id)),
+    apps: told,
     queue: waits.queue,
   };
+}
+
+/** Few are asked for one by one: a cluster may have thousands. Those that are gone are left out. */
+async function readApps(context: CliContext, ids: readonly string[]): Promise<readonly AppStatus[]> {
+  if (ids.length > MAX_SINGLE) {
+    const path = '/v2/apps?embed=apps.tasks&embed=apps.lastTaskFailure';
+    const all = await callMarathon(context, apps, { method: 'GET', path });
+    return all.apps.filter((app) => ids.includes(app.id));
+  }
+  const found = ids.map((id) =>
+    callMarathon(context, oneApp, { method: 'GET', path: `/v2/apps${appPath(id)}` }).catch(
+      (error: unknown) => {
+        if (isPortolanError(error, 'not-found')) return undefined;
+        throw error;
+      },
+    ),
+  );
+  return (await Promise.all(found)).flatMap((each) => each?.app ?? []);
 }
 
 function stuck(progress: Progress, { deploymentId, patienceMs }: FollowInit): PortolanError {

@@ -59,6 +59,7 @@ const app = z.object({
 });
 export type AppStatus = z.infer<typeof app>;
 export const apps = z.object({ apps: z.array(app) });
+export const oneApp = z.object({ app });
 
 const deployment = z.object({
   id: z.string(),

@@ -177,12 +177,14 @@ function changes(components: MarathonComponents): readonly Route[] {
       summary: 'Removes an app and its tasks; forced unless told otherwise',
       query: force,
       answers: changed,
-      handle: async ({ params, query }) => {
+      handle: async ({ params, query, request }) => {
         const id = absoluteId(params['id'] ?? '');
+        const before = orchestrator.app(id);
         const result = await orchestrator.deploy(
           (root, version) => removeApp(root, mustFind(root, id).id, version),
           { force: query.force ?? true },
         );
+        if (before !== undefined) components.posted(before, request);
         return deployed(result);
       },
     }),
