@@ -17,8 +17,20 @@ import { overlay } from './overlay.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
 import { vip } from './vip.ts';
+import { vipDeath } from './vip-death.ts';
 
-const benches: readonly Bench[] = [overlay, cni, datapath, labUp, memory, convergence, marathon, apps, vip];
+const benches: readonly Bench[] = [
+  overlay,
+  cni,
+  datapath,
+  labUp,
+  memory,
+  convergence,
+  marathon,
+  apps,
+  vip,
+  vipDeath,
+];
 
 interface Result {
   readonly bench: Bench;

@@ -4,7 +4,7 @@ import type { KnownNode } from '../node/record-view.ts';
 import type { AgentStatus, AgentView } from './api.ts';
 import { isRecordApplied } from './applied-record.ts';
 import type { Clock } from '../base/clock.ts';
-import type { ReconcilerStatus } from './reconciler.ts';
+import type { ReconcilerStatus, RoundReport } from './reconciler.ts';
 import type { Parts } from './session.ts';
 
 export function agentView(parts: Parts, components: { readonly clock: Clock }): AgentView {
@@ -20,11 +20,19 @@ export function agentView(parts: Parts, components: { readonly clock: Clock }): 
     endpoints: () => parts.records.endpoints(),
     isRecordApplied: (question) =>
       isRecordApplied(
-        { exchange: parts.exchange, clock: components.clock, settle: () => parts.reconciler.settle() },
+        { exchange: parts.exchange, clock: components.clock, settle: () => settleAll(parts) },
         question,
       ),
     masters: () => parts.records.masters(),
   };
+}
+
+/** Whoever drains a task must know that no VIP leads to it any more. */
+async function settleAll({ vips, reconciler }: Parts): Promise<RoundReport> {
+  await vips.written();
+  const round = await reconciler.settle();
+  const { enabled, applied } = vips.status();
+  return { ...round, done: round.done && (applied || !enabled) };
 }
 
 function nodes(parts: Parts): readonly (KnownNode & NodeState)[] {

@@ -184,7 +184,7 @@ export class Vips {
   status(): VipsStatus {
     return {
       enabled: this.#init.config.enabled,
-      applied: this.#applied && this.#dirty.size === 0,
+      applied: this.#applied && (this.#dirty.size === 0 || !this.#installed),
       elements: this.#elements.size,
       corrections: this.#corrections,
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
