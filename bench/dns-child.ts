@@ -1,28 +1,48 @@
-import { openUdp } from '../src/kernel/udp/real.ts';
-import { NameTable } from '../src/dns/table.ts';
-import { Answerer } from '../src/dns/answer.ts';
-import { Zones } from '../src/dns/zones.ts';
-import { readQuery } from '../src/dns/query.ts';
+/** A DNS server of ours with as many names as asked, on a port of 127.0.0.1 and of a second address. */
+import { realClock } from '../src/base/clock.ts';
 import { ip, IpAddress } from '../src/base/ip.ts';
+import { createLog } from '../src/base/log.ts';
+import { createMetrics } from '../src/base/metrics.ts';
+import { realRandom } from '../src/base/random.ts';
+import { DnsServer } from '../src/agent/dns-server.ts';
+import { Answerer } from '../src/dns/answer.ts';
+import { NameTable } from '../src/dns/table.ts';
+import { taskRecords } from '../src/dns/task-names.ts';
+import { Zones } from '../src/dns/zones.ts';
+import { openUdp } from '../src/kernel/udp/real.ts';
+import type { NodeId } from '../src/model/names.ts';
+import { taskRecord } from '../src/model/task.ts';
+
+const [names = '', port = '', address = '', upstreamPort = ''] = process.argv.slice(2);
+const NODE = 'nabcdefghijklmnopqrstuvwxyz' as NodeId;
+const FIRST = 9 * 2 ** 24;
+const TIME = '1970-01-01T00:00:00.000Z';
+
 const table = new NameTable();
-for (let i = 0; i < 10000; i++)
-  table.set(`h${i}`, [
-    {
-      name: `h${i}.svc.mesos`,
-      ttl: 5,
-      preferred: true,
-      data: { type: 'A', address: new IpAddress(4, 9 * 16777216 + i) },
-    },
-  ]);
+const startMs = performance.now();
+for (let i = 0; i < Number(names); i++) {
+  const task = taskRecord.parse({
+    ...{ id: `h${i}`, app: `/h${i}`, version: TIME, framework: 'marathon', name: `h${i}`, runtime: 'mesos' },
+    ...{ state: 'TASK_RUNNING', ports: [], staged_at: TIME, status_at: TIME },
+    networks: [{ mode: 'container', name: 'dcos', addresses: [String(new IpAddress(4, FIRST + i))] }],
+  });
+  const viewed = { id: `${NODE}/h${i}`, node: NODE, host: 'h', agentIp: '10.0.0.1', reachable: true, task };
+  table.set(`task/${viewed.id}`, taskRecords(viewed));
+}
+const loadMs = performance.now() - startMs;
 const zones = new Zones({ reverse: [] });
-const answerer = new Answerer({ table, zones: () => zones });
-await openUdp().serve({
-  address: ip('127.0.0.1'),
-  port: 5399,
-  onDatagram: (d, reply) => {
-    const q = readQuery(d.bytes, d.length);
-    if (q === undefined) return 0;
-    return answerer.answer(q, d.bytes, reply, q.udpBytes);
+await DnsServer.open(
+  {
+    udp: openUdp(),
+    clock: realClock,
+    random: realRandom,
+    log: createLog('silent', {}),
+    metrics: createMetrics(),
   },
-});
-console.log('up');
+  {
+    listen: { addresses: [ip('127.0.0.1'), ip(address)], port: Number(port) },
+    answerer: new Answerer({ table, zones: () => zones }),
+    rules: { upstreams: [{ address: ip('127.0.0.1'), port: Number(upstreamPort) }], zones: new Map() },
+  },
+);
+process.stdout.write(`${JSON.stringify({ loadMs, rss: process.memoryUsage.rss() })}\n`);

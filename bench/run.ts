@@ -10,6 +10,7 @@ import { apps } from './apps.ts';
 import { cni } from './cni.ts';
 import { convergence } from './convergence.ts';
 import { datapath } from './datapath.ts';
+import { dns } from './dns.ts';
 import { labUp } from './lab-up.ts';
 import { marathon } from './marathon.ts';
 import { memory } from './memory.ts';
@@ -30,6 +31,7 @@ const benches: readonly Bench[] = [
   apps,
   vip,
   vipDeath,
+  dns,
 ];
 
 interface Result {

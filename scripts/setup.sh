@@ -77,6 +77,9 @@ if [ "$need_tests" = yes ]; then
   want wrk wrk
   want haproxy haproxy
   want conntrack conntrack
+  want dig bind9-dnsutils
+  want dnsmasq dnsmasq-base
+  want dnsperf dnsperf
   want iptables iptables
   want curl curl
   want jq jq

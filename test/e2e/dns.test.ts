@@ -1,0 +1,181 @@
+/** Names on a lab: from hosts and containers of every kind, through cuts, and by way of upstreams. */
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mainProgram } from '../../src/lab/daemons.ts';
+import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
+import { labHeal, labPartition } from '../../src/lab/lab.ts';
+import { labRun } from '../../src/lab/run.ts';
+import { TestLab } from '../support/lab.ts';
+
+const hosts = ['master1', 'agent1', 'agent2'] as const;
+const own = (name: string, zone = 'containerip'): string =>
+  `${name}.marathon.${zone}.dcos.thisdcos.directory`;
+
+describe('names', () => {
+  const lab = new TestLab('pld');
+  const containers: PlacedContainer[] = [];
+  let docker = '';
+
+  const dig = async (host: string, ...words: readonly string[]): Promise<readonly string[]> => {
+    const { stdout } = await lab.try(host, ['dig', '+short', '+tries=2', '+time=5', ...words]);
+    return stdout.split('\n').filter((line) => line !== '');
+  };
+  const inside = async (container: PlacedContainer, ...argv: readonly string[]): Promise<string> =>
+    (await lab.tools.inContainer(container, argv)).stdout;
+  const [web1, web2] = [() => containers[0] as PlacedContainer, () => containers[1] as PlacedContainer];
+
+  beforeAll(async () => {
+    await lab.up({ hosts: 2, docker: true });
+    const labels = { VIP_0: '/shop:80', VIP_0_PORT: '80' };
+    for (const [host, name] of [
+      ['agent1', 'web1'],
+      ['agent2', 'web2'],
+    ] as const) {
+      const ports = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' as const }];
+      const init = { lab: lab.name, host, name, argv: ['sleep', '100000'], labels, ports };
+      const { id, addresses } = await labRun({ ...init, runtime: 'native' });
+      containers.push({ name, host, id, address: addresses[0] ?? '' });
+    }
+    const { id } = await labRun({
+      ...{ lab: lab.name, host: 'agent1', name: 'web3', argv: ['sleep', '100000'] },
+      runtime: 'docker',
+    });
+    docker = id;
+    for (const host of hosts)
+      for (const name of ['web1', 'web2', 'web3'])
+        await eventually(`${host} knows ${name}`, 30_000, async () =>
+          (await dig(host, own(name))).length === 1 ? true : undefined,
+        );
+  });
+  afterAll(() => lab.down());
+
+  it('are known on every host, by every word for them', async () => {
+    const agents: Record<string, string> = { agent1: '10.0.0.11', agent2: '10.0.0.12' };
+    for (const host of hosts)
+      for (const { name, host: on, address } of containers) {
+        expect(await dig(host, own(name))).toEqual([address]);
+        expect(await dig(host, own(name, 'agentip'))).toEqual([agents[on]]);
+        expect(await dig(host, own(name, 'autoip'))).toEqual([agents[on]]);
+        expect(await dig(host, `${name}.marathon.mesos`)).toEqual([address]);
+        expect(await dig(host, `${name}.marathon.slave.mesos`)).toEqual([agents[on]]);
+        expect(await dig(host, '-x', address)).toEqual([`${own(name)}.`]);
+      }
+    expect((await dig('agent1', 'slave.mesos')).toSorted()).toEqual(['10.0.0.1', '10.0.0.11', '10.0.0.12']);
+    for (const name of ['leader.mesos', 'master.mesos', 'marathon.mesos', 'leader.dcos.thisdcos.directory'])
+      expect(await dig('agent2', name), name).toEqual(['10.0.0.1']);
+    expect(await dig('agent2', 'ready.spartan')).toEqual(['127.0.0.1']);
+  });
+
+  it('lead to services by SRV, on the host and in the container', async () => {
+    const [row = ''] = await dig('agent2', 'SRV', '_web1._tcp.marathon.slave.mesos');
+    expect(row).toMatch(/^0 1 8080 web1-[a-z0-9]{5}-n[a-z2-7]{25}\.marathon\.slave\.mesos\.$/);
+    expect(await dig('agent2', row.split(' ')[3] ?? '')).toEqual(['10.0.0.11']);
+  });
+
+  it('are those of VIPs too', async () => {
+    const [address = ''] = await dig('agent1', 'shop.marathon.l4lb.thisdcos.directory');
+    expect(address).toMatch(/^11\./);
+    expect(await dig('agent2', 'shop.marathon.l4lb.thisdcos.directory')).toEqual([address]);
+    expect(await dig('agent2', '-x', address)).toEqual(['shop.marathon.l4lb.thisdcos.directory.']);
+  });
+
+  it('are asked for by containers as by any program, native ones and those of Docker', async () => {
+    for (const container of containers)
+      for (const { name, address } of containers)
+        expect(await inside(container, 'getent', 'ahostsv4', own(name))).toContain(address);
+    const { stdout } = await lab.try('agent1', ['docker', 'exec', docker, 'nslookup', own('web2')]);
+    expect(stdout).toContain(web2().address);
+  });
+
+  it('are answered for A and AAAA at once, again and again, by UDP and TCP, on all addresses', async () => {
+    const script = `for i in $(seq 200); do getent ahosts ${own('web2')} >/dev/null || echo lost; done`;
+    expect(await inside(web1(), 'sh', '-c', script)).toBe('');
+    for (const server of ['198.51.100.1', '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'])
+      for (const transport of ['+notcp', '+tcp'])
+        expect(await dig('agent1', `@${server}`, transport, own('web1')), server).toEqual([web1().address]);
+  });
+
+  it('cost no entry of connection tracking', async () => {
+    await inside(web1(), 'getent', 'hosts', own('web2'));
+    const { stdout } = await lab.try('agent1', ['conntrack', '-L', '--dst', '198.51.100.1']);
+    expect(stdout).toBe('');
+  });
+
+  it('stay when the host of a task is cut off and comes back', async () => {
+    const script = `end=$(( $(date +%s) + 12 )); n=0
+      while [ $(date +%s) -lt $end ]; do
+        for name in ${own('web1')} web1.marathon.mesos ${own('web1', 'agentip')}; do
+          dig +tries=1 +time=5 $name | grep -q 'status: NOERROR' || echo "$name"; n=$((n+1)); done
+      done; echo "asked $((n > 20))"`;
+    const asking = lab.sh('agent2', script);
+    for (let flap = 0; flap < 2; flap++) {
+      await labPartition(lab.name, ['agent1']);
+      await eventually('agent1 is out of reach', 20_000, async () => {
+        const argv = ['curl', '-sf', '--unix-socket', '/run/portolan/agent.sock', 'http://agent/v1/nodes'];
+        const { nodes } = JSON.parse((await lab.try('agent2', argv)).stdout) as {
+          nodes: { name: string; state: string }[];
+        };
+        return nodes.find(({ name }) => name === 'agent1')?.state === 'unreachable' ? true : undefined;
+      });
+      expect(await dig('agent2', own('web1'))).toEqual([web1().address]);
+      await labHeal(lab.name);
+    }
+    expect(await asking).toBe('asked 1\n');
+  });
+
+  it('of others come from the name servers of the host, as its resolv.conf names them now', async () => {
+    const argv = [
+      'dnsmasq',
+      '--no-daemon',
+      '--conf-file=/dev/null',
+      '--no-resolv',
+      '--no-hosts',
+      '--pid-file=',
+    ];
+    const where = ['--user=root', '--listen-address=10.0.0.12', '--bind-interfaces'];
+    const upstream = await lab.tools.startOnHost('agent2', [
+      ...argv,
+      ...where,
+      '--address=/outside.example/192.0.2.5',
+    ]);
+    try {
+      expect(await dig('agent1', 'www.outside.example')).toEqual([]);
+      await lab.sh('agent1', 'echo nameserver 10.0.0.12 >/etc/resolv.conf');
+      await eventually('agent1 asks the new server', 30_000, async () =>
+        (await dig('agent1', '@198.51.100.1', 'www.outside.example'))[0] === '192.0.2.5' ? true : undefined,
+      );
+      expect(await inside(web1(), 'getent', 'hosts', 'www.outside.example')).toContain('192.0.2.5');
+      const said = await lab.try('agent1', [
+        ...[process.execPath, mainProgram(), 'dns', 'query', 'www.outside.example', '-o', 'json'],
+      ]);
+      expect(JSON.parse(said.stdout)).toMatchObject({ source: 'upstream', zone: '.', rcode: 'NOERROR' });
+    } finally {
+      upstream.kill('SIGTERM');
+      await once(upstream, 'exit');
+    }
+  });
+
+  it('are listed by the API of Mesos-DNS, on the host alone', async () => {
+    const get = async (path: string): Promise<unknown> =>
+      JSON.parse((await lab.try('agent1', ['curl', '-sf', `http://127.0.0.1:62080${path}`])).stdout);
+    const { address } = web2();
+    expect(await get('/v1/hosts/web2.marathon.mesos')).toEqual([
+      { host: 'web2.marathon.mesos.', ip: address },
+    ]);
+    expect(await get('/v1/hosts/nobody.marathon.mesos')).toEqual([{ host: '', ip: '' }]);
+    expect(await get('/v1/services/_web2._tcp.marathon.slave.mesos')).toMatchObject([
+      { port: 8080, ip: '10.0.0.12' },
+    ]);
+    expect(await get('/v1/axfr')).toMatchObject({
+      Domain: 'mesos',
+      Records: { As: { 'web2.marathon.mesos.': [address] } },
+    });
+    expect(await get('/v1/enumerate')).toMatchObject({ frameworks: [{ name: 'marathon' }] });
+    expect(await get('/v1/records')).toContainEqual({
+      name: 'web2.marathon.mesos.',
+      host: address,
+      rtype: 'A',
+    });
+    expect(await get('/v1/version')).toMatchObject({ Service: 'dcos-dns' });
+  });
+});
