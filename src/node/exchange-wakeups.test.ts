@@ -1,10 +1,11 @@
-/** What an idle node costs: how often it wakes up. */
+/** What an idle node costs: how often it wakes up, and how much it says. */
 import { expect, it } from 'vitest';
 import { ExchangeWorld, PORT } from '../../test/support/exchange-world.ts';
 import type { Clock } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { seededRandom } from '../base/random.ts';
+import { BEAT_MS } from '../gossip/pulse.ts';
 import { newNodeId } from '../model/names.ts';
 import { memoryJournal } from '../store/memory-journal.ts';
 import { openExchange } from './exchange.ts';
@@ -45,4 +46,19 @@ async function timersOf(earlyMs: number): Promise<number> {
 it('a timer that fires a little early, as those of Node do, is not followed by another', async () => {
   const punctual = await timersOf(0);
   expect(await timersOf(0.7)).toBeLessThanOrEqual(punctual + 2);
+});
+
+it('in an idle cluster each node says little more than its beats', async () => {
+  const world = new ExchangeWorld();
+  await world.addMany(9);
+  await world.run(10_000, 20);
+  const sent = (): number =>
+    world.nodes.reduce((sum, { exchange }) => sum + exchange.stats().messagesSent, 0);
+  const links = world.nodes.reduce((sum, { exchange }) => sum + exchange.stats().activePeers, 0);
+  const before = sent();
+  await world.run(SECONDS * 1_000, 20);
+  const beats = links / (BEAT_MS / 1_000);
+  const comparisons = world.nodes.length * 1.5;
+  expect((sent() - before) / SECONDS).toBeLessThan(1.1 * beats + comparisons);
+  await world.close();
 });
