@@ -38,6 +38,7 @@ const open = async (): Promise<Containers> => {
       runDir: join(directory, 'run'),
       cniDir: join(directory, 'cni'),
       pluginDirectories: [directory],
+      logMaxBytes: 10_000,
       dnsServers: () => ['198.51.100.1'],
       overlays: () => ['gone', 'net', 'a-net'],
       attached: ({ container }) => !forgotten.delete(container),
@@ -132,6 +133,23 @@ describe('native containers', () => {
     await containers.remove('short', { force: false });
     expect(await containers.list()).toEqual([]);
     expect(await remains()).toEqual([]);
+  });
+
+  it('begin their log anew when it is long, and keep the one before', async () => {
+    const containers = await open();
+    const script = 'i=0; while [ $i -lt 300 ]; do echo "line $i, and then some more text"; i=$((i+1)); done';
+    const { id } = await run(
+      containers,
+      `${script}; while ! [ -e /etc/more ]; do busybox sleep 0.1; done; echo after; exec busybox sleep 1000`,
+      'web',
+    );
+    const own = join(directory, 'state', 'containers', id);
+    await expect.poll(() => existsSync(join(own, 'log.1')), { timeout: 30_000 }).toBe(true);
+    await writeFile(join(own, 'rootfs', 'etc', 'more'), '');
+    expect(await readFile(join(own, 'log.1'), 'utf8')).toContain('line 0,');
+    const said = async (): Promise<string> =>
+      (await containers.logs('web', 1_000_000)).entries.map(({ text }) => text).join('');
+    await expect.poll(said, { timeout: 30_000 }).toContain('after');
   });
 
   it('go by themselves when they have ended, where that was asked for', async () => {

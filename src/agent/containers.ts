@@ -22,6 +22,7 @@ import { createNetns, removeNetns, rewriteHosts, rootfsPaths, unmountRootfs } fr
 import {
   containerPaths,
   isSupervised,
+  rotateLog,
   readExitCode,
   startContainer,
   wasOutOfMemory,
@@ -41,6 +42,8 @@ import {
 
 export const MAX_CONTAINERS = 4096;
 const SWEEP_MS = 2_000;
+/** Of a log, before it is begun anew; the one before is kept. */
+const LOG_MAX_BYTES = 8 * 1024 * 1024;
 /** As Docker cuts ids. */
 const HOSTNAME_LENGTH = 12;
 /** What a listing says in place of a network. */
@@ -58,6 +61,8 @@ export interface ContainersInit {
   readonly cniDir: string;
   /** Absent = where distributions put CNI plug-ins. */
   readonly pluginDirectories?: readonly string[];
+  /** Absent = 8 MiB. */
+  readonly logMaxBytes?: number;
   /** Those of this host, in the order of the cluster's configuration: the first is the default. */
   overlays(): readonly string[];
   /** The DNS servers of a container with these addresses; none = those of the host. */
@@ -406,12 +411,20 @@ class NativeContainers implements Containers {
     for (const id of this.#broken) await this.#alone(id, () => this.#discard(id, this.#records.get(id)));
     for (const record of this.#records.values()) {
       if (this.#turns.has(record.id) || record.process === undefined) continue;
-      if (record.boot === this.#boot && isRunning(record.process)) await this.#keepAttached(record);
+      if (record.boot === this.#boot && isRunning(record.process)) await this.#keepUp(record);
       else if (holdsSomething(record) || record.remove)
         await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
           this.#failed(record.id, error),
         );
     }
+  }
+
+  async #keepUp(record: ContainerRecord): Promise<void> {
+    await this.#keepAttached(record);
+    const { logMaxBytes = LOG_MAX_BYTES } = this.#init;
+    await rotateLog(this.#paths(record.id), logMaxBytes).catch((error: unknown) =>
+      this.#components.log.warn("A container's log could not be begun anew", { container: record.id, error }),
+    );
   }
 
   /** A container whose addresses became somebody else's gets others. */

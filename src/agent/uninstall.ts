@@ -15,6 +15,8 @@ import { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { Kernel } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { LOCAL_BRIDGE } from '../model/overlay.ts';
+import type { TaskContainer } from '../runtime/containerizer.ts';
+import { DockerContainerizer } from '../runtime/docker-containerizer.ts';
 import { openDocker } from '../runtime/docker.ts';
 import { legacyTables } from '../runtime/legacy-tables.ts';
 import type { Docker } from '../runtime/types.ts';
@@ -40,7 +42,7 @@ export interface UninstallReport {
   /** Kernel objects removed. */
   readonly kernel_objects: number;
   readonly docker_networks: readonly string[];
-  /** Native containers ended or, ended already, removed. */
+  /** Native containers, and Docker's of tasks, ended or, ended already, removed. */
   readonly containers: readonly string[];
   /** What could not be removed, and why. */
   readonly left: readonly string[];
@@ -55,12 +57,17 @@ export async function uninstall(
   const { log } = components;
   const places = { stateDir: config.state_dir, runDir: config.run_dir };
   const journal = await openState(log, config, options.purge);
-  const busy = await runningContainers(places);
+  const inDocker = await dockerTasks(config);
+  const running = inDocker.filter(({ state }) => state === 'running').map(({ task }) => task);
+  const busy = [...(await runningContainers(places)), ...running];
   if (busy.length > 0 && !options.force) {
     await journal.close();
     throw containersRun(busy);
   }
-  const containers = await destroyAllContainers(places);
+  const containers = [...(await destroyAllContainers(places)), ...inDocker.map(({ task }) => task)];
+  const containerizer = openDockerTasks(config);
+  for (const { id } of inDocker) await containerizer.remove(id);
+  containerizer.close();
   const granted = new GrantKeeper({ journal }).current()?.overlays ?? [];
   const docker = await removeDockerNetworks(config, [
     ...granted.map((overlay) => overlay.info.name),
@@ -91,6 +98,24 @@ export async function disconnect(
   const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
   await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
   return round;
+}
+
+function openDockerTasks({ docker }: AgentConfig): DockerContainerizer {
+  return new DockerContainerizer({ socket: docker.socket, volume: () => Promise.resolve('') });
+}
+
+/** A daemon that does not answer has nothing that could be removed. */
+async function dockerTasks(config: AgentConfig): Promise<readonly TaskContainer[]> {
+  if (!existsSync(config.docker.socket)) return [];
+  const containerizer = openDockerTasks(config);
+  try {
+    return await containerizer.list();
+  } catch (error) {
+    if (error instanceof PortolanError && error.code === 'unavailable') return [];
+    throw error;
+  } finally {
+    containerizer.close();
+  }
 }
 
 /** What the agent keeps for the time of a boot; a master may have its own beside it. */

@@ -5,8 +5,8 @@
  * status to a file, so that an agent restarted later knows what happened meanwhile.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
@@ -18,6 +18,7 @@ const RUNC_TIMEOUT_MS = 20_000;
 const KILL_TIMEOUT_MS = 5_000;
 /** conmon makes this file, in its working directory. */
 const OOM_FILE = 'oom';
+const REOPEN_LOGS = '2 0 0\n';
 const LOG_MAX_BYTES = 16 * 1024 * 1024;
 
 /** One container's files. */
@@ -201,6 +202,23 @@ export async function deleteContainer(
   // It ends by itself once it has written the exit file.
   if (conmon === undefined) return;
   for (const each of await waitForEnd([conmon], KILL_TIMEOUT_MS)) signalProcess(each, 'SIGKILL');
+}
+
+/**
+ * Begins the log anew when it has become long; the one before it is kept beside it. conmon opens it again when it is told
+ * so by its control pipe (conmon's ctrl.c, REOPEN_LOGS), and cuts it off itself should nobody do this.
+ */
+export async function rotateLog(paths: ContainerPaths, maxBytes: number): Promise<void> {
+  const { size } = await stat(paths.log).catch(() => ({ size: 0 }));
+  if (size <= maxBytes) return;
+  await rename(paths.log, `${paths.log}.1`);
+  // Without waiting for a reader: a conmon that has ended has none.
+  const pipe = await open(join(paths.bundle, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    await pipe.write(REOPEN_LOGS);
+  } finally {
+    await pipe.close();
+  }
 }
 
 /** True while it has a conmon, which will write how it has ended. */
