@@ -15,6 +15,7 @@ import { labUp } from './lab-up.ts';
 import { marathon } from './marathon.ts';
 import { memory } from './memory.ts';
 import { overlay } from './overlay.ts';
+import { schedule } from './schedule.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
 import { vip } from './vip.ts';
@@ -32,6 +33,7 @@ const benches: readonly Bench[] = [
   vip,
   vipDeath,
   dns,
+  schedule,
 ];
 
 interface Result {

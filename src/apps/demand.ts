@@ -10,23 +10,33 @@ export interface Demand {
   readonly runtime: 'mesos' | 'docker';
   /** Overlays that it needs an address of. */
   readonly overlays: readonly string[];
+  /** Which of an agent's pools of addresses each comes from. */
+  readonly pools: readonly string[];
   /** By declared port: a host port that must be free, 0 = any; `undefined` = needs none. */
   readonly hostPorts: readonly (number | undefined)[];
   readonly constraints: readonly Constraint[];
-  readonly role: string;
-  readonly acceptedRoles: readonly string[] | undefined;
+  readonly acceptedRoles: readonly string[];
   /** Instances that the app is to have. */
   readonly wanted: number;
 }
 
+/** The role of agents whose operator gives them none by the attribute `role`. */
+export const ANY_ROLE = '*';
+
+/** Each runtime has its half of an agent's block. */
+export function poolOf(runtime: 'mesos' | 'docker', overlay: string): string {
+  return `${runtime}/${overlay}`;
+}
+
 export function demandOf(app: App): Demand {
   const { id, cpus, mem, disk, gpus, constraints, role, acceptedResourceRoles, instances } = app;
+  const runtime = app.container?.type === 'DOCKER' ? 'docker' : 'mesos';
+  const overlays = app.networks.flatMap(({ mode, name }) => (mode === 'container' ? (name ?? []) : []));
   return {
-    ...{ app: id, cpus, mem, disk, gpus, constraints, role, wanted: instances },
-    runtime: app.container?.type === 'DOCKER' ? 'docker' : 'mesos',
-    overlays: app.networks.flatMap(({ mode, name }) => (mode === 'container' ? (name ?? []) : [])),
+    ...{ app: id, cpus, mem, disk, gpus, constraints, wanted: instances, runtime, overlays },
+    pools: overlays.map((overlay) => poolOf(runtime, overlay)),
     hostPorts: hostPortsOf(app),
-    acceptedRoles: acceptedResourceRoles,
+    acceptedRoles: acceptedResourceRoles ?? Array.from(new Set([ANY_ROLE, role])),
   };
 }
 

@@ -8,7 +8,7 @@ import type { NodeId } from '../model/names.ts';
 import type { RejectReason } from '../model/deployment.ts';
 import type { ResourcesRecord } from '../model/task.ts';
 import type { ConstrainedAgent } from './constraints.ts';
-import type { Demand } from './demand.ts';
+import { ANY_ROLE, poolOf, type Demand } from './demand.ts';
 import { HostPorts } from './host-ports.ts';
 
 /** An agent as the scheduler knows it. */
@@ -44,29 +44,32 @@ export interface Rejection {
 
 /** Sums of decimals such as 0.1 are a little off. */
 const EPSILON = 1e-6;
-/** The role of agents whose operator gives them none by the attribute `role`. */
-const ANY_ROLE = '*';
 
 export class Offer implements ConstrainedAgent {
   readonly agent: SchedulerAgent;
+  /** Among equals the lower one is taken. */
+  readonly index: number;
   readonly #ports: HostPorts;
   readonly #addresses = new Map<string, number>();
   #cpus: number;
   #mem: number;
   #disk: number;
   #gpus: number;
+  #load: number;
 
-  constructor(agent: SchedulerAgent) {
+  constructor(agent: SchedulerAgent, index: number) {
     this.agent = agent;
+    this.index = index;
     const { resources } = agent;
     this.#cpus = resources.cpus;
     this.#mem = resources.mem_mib;
     this.#disk = resources.disk_mib;
     this.#gpus = resources.gpus;
+    this.#load = this.#weigh();
     this.#ports = new HostPorts(resources.ports);
     for (const [overlay, free] of Object.entries(resources.free_addresses)) {
-      this.#addresses.set(`mesos/${overlay}`, free.mesos);
-      this.#addresses.set(`docker/${overlay}`, free.docker);
+      this.#addresses.set(poolOf('mesos', overlay), free.mesos);
+      this.#addresses.set(poolOf('docker', overlay), free.docker);
     }
   }
 
@@ -92,6 +95,10 @@ export class Offer implements ConstrainedAgent {
 
   /** 0 = idle, 1 = nothing left of cpus or memory. */
   get load(): number {
+    return this.#load;
+  }
+
+  #weigh(): number {
     const { cpus, mem_mib: mem } = this.agent.resources;
     return Math.max(cpus > 0 ? 1 - this.#cpus / cpus : 1, mem > 0 ? 1 - this.#mem / mem : 1);
   }
@@ -101,6 +108,7 @@ export class Offer implements ConstrainedAgent {
     this.#mem -= held.mem;
     this.#disk -= held.disk;
     this.#gpus -= held.gpus;
+    this.#load = this.#weigh();
     for (const port of held.hostPorts) this.#ports.take(port);
     for (const overlay of held.addresses) this.#takeAddress(held.runtime, overlay);
   }
@@ -124,9 +132,11 @@ export class Offer implements ConstrainedAgent {
     if (!isReachable) return { reason: 'AgentUnreachable', message: 'is unreachable' };
     if (isDrained) return { reason: 'AgentMaintenance', message: 'is drained for maintenance' };
     const role = resources.attributes['role'] ?? ANY_ROLE;
-    const accepted = demand.acceptedRoles ?? [ANY_ROLE, demand.role];
-    if (!accepted.includes(role))
-      return { reason: 'UnfulfilledRole', message: `has role ${role}, wanted is ${accepted.join(' or ')}` };
+    if (!demand.acceptedRoles.includes(role))
+      return {
+        reason: 'UnfulfilledRole',
+        message: `has role ${role}, wanted is ${demand.acceptedRoles.join(' or ')}`,
+      };
     if (!resources.runtimes.includes(demand.runtime))
       return { reason: 'RuntimeUnavailable', message: `cannot run ${demand.runtime} containers` };
     const foreign = demand.overlays.find((overlay) => !this.agent.overlays.has(overlay));
@@ -160,14 +170,14 @@ export class Offer implements ConstrainedAgent {
   }
 
   /** An agent that does not say how many are free is trusted to have some. */
-  #addressShortage({ runtime, overlays }: Demand): Rejection | undefined {
-    const full = overlays.find((overlay) => (this.#addresses.get(`${runtime}/${overlay}`) ?? 1) <= 0);
-    if (full === undefined) return undefined;
-    return { reason: 'InsufficientAddresses', message: `has no free address in ${full}` };
+  #addressShortage({ pools, overlays }: Demand): Rejection | undefined {
+    const full = pools.findIndex((pool) => (this.#addresses.get(pool) ?? 1) <= 0);
+    if (full < 0) return undefined;
+    return { reason: 'InsufficientAddresses', message: `has no free address in ${overlays[full]}` };
   }
 
-  #takeAddress(runtime: string, overlay: string): void {
-    const key = `${runtime}/${overlay}`;
+  #takeAddress(runtime: Held['runtime'], overlay: string): void {
+    const key = poolOf(runtime, overlay);
     const free = this.#addresses.get(key);
     if (free !== undefined) this.#addresses.set(key, free - 1);
   }

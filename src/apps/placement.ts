@@ -38,15 +38,15 @@ export function place(
 ): readonly Place[] {
   const spread = new Spread(request, offers);
   const places: Place[] = [];
-  const candidates = Array.from(offers.values()).filter((offer) => spread.isPossible(offer));
-  const heap = new Heap<Ranked>(isBefore);
-  for (const offer of candidates) heap.push({ offer, ...spread.rank(offer) });
+  const candidates: Ranked[] = [];
+  for (const offer of offers.values()) if (spread.isPossible(offer)) candidates.push(spread.rank(offer));
+  const heap = new Heap(isBefore, candidates);
   // Allowed again, perhaps, when other groups have grown.
   let later: Ranked[] = [];
   while (places.length < request.count) {
     const top = heap.pop();
     if (top === undefined) break;
-    const now: Ranked = { offer: top.offer, ...spread.rank(top.offer) };
+    const now = spread.rank(top.offer);
     const next = heap.peek();
     if (next !== undefined && isBefore(next, now)) {
       heap.push(now);
@@ -60,7 +60,7 @@ export function place(
     const hostPorts = top.offer.take(request.demand, random);
     spread.add(top.offer);
     places.push({ node: top.offer.agent.node, hostPorts });
-    heap.push({ offer: top.offer, ...spread.rank(top.offer) });
+    heap.push(spread.rank(top.offer));
     for (const each of later) heap.push(each);
     later = [];
   }
@@ -88,21 +88,18 @@ export function explain(
   });
 }
 
-interface Rank {
+interface Ranked {
+  readonly offer: Offer;
   readonly onAgent: number;
   readonly inZone: number;
   readonly load: number;
-}
-
-interface Ranked extends Rank {
-  readonly offer: Offer;
 }
 
 function isBefore(a: Ranked, b: Ranked): boolean {
   if (a.onAgent !== b.onAgent) return a.onAgent < b.onAgent;
   if (a.inZone !== b.inZone) return a.inZone < b.inZone;
   if (a.load !== b.load) return a.load < b.load;
-  return a.offer.agent.node < b.offer.agent.node;
+  return a.offer.index < b.offer.index;
 }
 
 /** Where the instances of one app are, and what its constraints say of one more. */
@@ -136,9 +133,9 @@ class Spread {
     this.#count(offer, 1);
   }
 
-  rank(offer: Offer): Rank {
+  rank(offer: Offer): Ranked {
     const inZone = offer.zone === undefined ? 0 : (this.#inZone.get(offer.zone) ?? 0);
-    return { onAgent: this.#onAgent.get(offer.agent.node) ?? 0, inZone, load: offer.load };
+    return { offer, onAgent: this.#onAgent.get(offer.agent.node) ?? 0, inZone, load: offer.load };
   }
 
   /** Whether it is worth looking at again while this app is placed: what only falls is enough. */

@@ -81,7 +81,9 @@ export class Scheduler {
 
   /** Offers as of now. */
   offers(): Map<NodeId, Offer> {
-    const offers = new Map(Array.from(this.#agents.values(), (agent) => [agent.node, new Offer(agent)]));
+    const offers = new Map(
+      Array.from(this.#agents.values(), (agent, i) => [agent.node, new Offer(agent, i)]),
+    );
     for (const node of this.#instances.nodes()) {
       const offer = offers.get(node);
       if (offer === undefined) continue;

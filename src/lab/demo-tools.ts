@@ -97,7 +97,7 @@ export class DemoLab {
   }
 
   /** The master's API. */
-  async api(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+  async api(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const target = { socketPath: labPaths(this.lab).apiSocket };
     const answer = await request(target, { method, path, body, timeoutMs: COMMAND_TIMEOUT_MS });
     if (answer.status < 400) return answer.body;
