@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { answerError } from './answer-error.ts';
 import { definitionOf } from './definition-file.ts';
-import { progressLines, standing, stuckReasons, type Progress } from './deployment-progress.ts';
+import { achieved, progressLines, stuckReasons, type Progress } from './deployment-progress.ts';
 import { appPath, type AppStatus, type Task } from './marathon.ts';
 
 const at = { file: 'web.json', query: '?force=false' };
@@ -136,10 +136,22 @@ describe('the progress of a deployment', () => {
     );
   });
 
-  it('stands still while only a delay counts down', () => {
-    const delayed = (timeLeftSeconds: number) => [{ ...waiting(), delay: { timeLeftSeconds } }];
-    expect(standing(progress({ queue: delayed(9) }))).toBe(standing(progress({ queue: delayed(3) })));
-    expect(standing(progress())).not.toBe(standing(progress({ apps: [web({ tasksStaged: 1 })] })));
+  it('is measured by what it has achieved, not by what comes and goes', () => {
+    const farther = (a: Progress, b: Progress): boolean => {
+      const before = achieved(a);
+      return achieved(b).some((value, i) => value > (before[i] ?? 0));
+    };
+    const start = progress({ apps: [web({ tasks: [task('2026-01')] })] });
+    const tried = progress({ apps: [web({ tasks: [task('2026-01'), task('2026-02', 'TASK_STAGING')] })] });
+    const runs = progress({ apps: [web({ tasks: [task('2026-01'), task('2026-02')] })] });
+    const oldGone = progress({ apps: [web({ tasks: [task('2026-02')] })] });
+    expect(farther(start, tried)).toBe(false);
+    expect(farther(tried, runs)).toBe(true);
+    expect(farther(runs, start)).toBe(false);
+    expect(farther(runs, oldGone)).toBe(true);
+    const many = progress({ apps: [web({ instances: 1, tasks: [task('2026-02'), task('2026-02')] })] });
+    expect(farther(many, progress({ apps: [web({ instances: 1, tasks: [task('2026-02')] })] }))).toBe(true);
+    expect(farther(start, progress({ deployment: { ...deployment, currentStep: 2 } }))).toBe(true);
   });
 
   it('knows reasons for being stuck', () => {
@@ -149,10 +161,11 @@ describe('the progress of a deployment', () => {
       timestamp: '',
       version: '2026-02',
     };
-    const apps = [web({ tasksUnhealthy: 1, lastTaskFailure })];
+    const apps = [web({ tasksUnhealthy: 1, tasksStaged: 1, lastTaskFailure })];
     expect(stuckReasons(progress({ apps, queue: [waiting('agent1 has 0.1 cpus left')] }))).toEqual([
       '/web: 1 waiting: agent1 has 0.1 cpus left',
       '/web: the last task ended with TASK_FAILED: image not found',
+      '/web: 1 are still being started',
       '/web: 1 do not pass their health checks',
     ]);
     const old = web({ lastTaskFailure: { ...lastTaskFailure, version: '2026-01' } });

@@ -87,7 +87,7 @@ describe('followDeployment', () => {
     await expect(followDeployment(context, { ...init, patienceMs: 0 })).rejects.toMatchObject({
       code: 'unavailable',
       message:
-        'Deployment d-1 is stuck: nothing has changed for 0 s: /web: 1 waiting: agent1 has no free address in dcos',
+        'Deployment d-1 is stuck: it has come no farther for 0 s: /web: 1 waiting: agent1 has no free address in dcos',
       remedy: expect.stringContaining('portolan deployment cancel d-1') as string,
     });
   });

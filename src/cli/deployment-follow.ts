@@ -2,7 +2,7 @@
 import { sleep } from '../base/clock.ts';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
 import type { CliContext } from './context.ts';
-import { progressLines, standing, stuckReasons, type Progress } from './deployment-progress.ts';
+import { achieved, progressLines, stuckReasons, type Progress } from './deployment-progress.ts';
 import { appPath, apps, callMarathon, deployments, oneApp, queue, type AppStatus } from './marathon.ts';
 
 const POLL_MS = 500;
@@ -12,14 +12,14 @@ export interface FollowInit {
   readonly deploymentId: string;
   /** Absolute ids of the apps that the deployment is about. */
   readonly apps: readonly string[];
-  /** Without any change for so long it counts as stuck. */
+  /** Without getting any farther for so long it counts as stuck. */
   readonly patienceMs: number;
 }
 
-/** Tells each change in a line; rejects with what it waits for when it is stuck, or was cancelled. */
+/** Tells each change in a line, once; rejects with what it waits for when it is stuck, or was cancelled. */
 export async function followDeployment(context: CliContext, init: FollowInit): Promise<void> {
   const told = new Set<string>();
-  let last = '';
+  let best: readonly number[] = [];
   let sinceMs = performance.now();
   for (;;) {
     const progress = await look(context, init);
@@ -32,8 +32,9 @@ export async function followDeployment(context: CliContext, init: FollowInit): P
       mustBeDone(progress, init);
       return;
     }
-    const now = standing(progress);
-    if (now !== last) [last, sinceMs] = [now, performance.now()];
+    const now = achieved(progress);
+    if (now.some((value, i) => value > (best[i] ?? -Infinity))) sinceMs = performance.now();
+    best = now.map((value, i) => Math.max(value, best[i] ?? -Infinity));
     if (performance.now() - sinceMs > init.patienceMs) throw stuck(progress, init);
     await sleep(POLL_MS);
   }
@@ -72,7 +73,7 @@ async function readApps(context: CliContext, ids: readonly string[]): Promise<re
 function stuck(progress: Progress, { deploymentId, patienceMs }: FollowInit): PortolanError {
   const reasons = stuckReasons(progress);
   const why = reasons.length === 0 ? 'nobody tells why' : reasons.join('; ');
-  const standstill = `nothing has changed for ${Math.round(patienceMs / 1000)} s`;
+  const standstill = `it has come no farther for ${Math.round(patienceMs / 1000)} s`;
   return new PortolanError('unavailable', `Deployment ${deploymentId} is stuck: ${standstill}: ${why}`, {
     remedy: `it goes on by itself when that is mended; "portolan deployment cancel ${deploymentId}" takes it back`,
   });

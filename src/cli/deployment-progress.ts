@@ -58,17 +58,19 @@ function waitingText({ count, delay, reasons }: Waiting): string {
   return `${count} waiting${delayed}${why === '' ? '' : `: ${why}${more}`}`;
 }
 
-/** What must stay the same for the deployment to count as standing still: not the seconds of a delay. */
-export function standing({ deployment, apps, queue }: Progress): string {
-  const counts = apps.map((app) => [
-    app.id,
-    generations(app),
-    app.tasksHealthy,
-    app.tasksUnhealthy,
-    app.tasksStaged,
-  ]);
-  const waits = queue.map((item) => [item.app.id, item.count, item.reasons]);
-  return JSON.stringify([deployment?.currentStep, deployment?.currentActions, counts, waits]);
+/**
+ * How far it is, each number the greater the farther. A task that comes and goes again and again takes nothing farther,
+ * though the counts never stand still.
+ */
+export function achieved({ deployment, apps }: Progress): readonly number[] {
+  const total = (count: (app: AppStatus) => number): number => apps.reduce((sum, app) => sum + count(app), 0);
+  return [
+    deployment?.currentStep ?? 0,
+    total((app) => Math.min(generations(app).current, app.instances)),
+    total((app) => Math.min(app.tasksHealthy, app.instances)),
+    -total((app) => generations(app).old + Math.max(0, generations(app).current - app.instances)),
+    -apps.length,
+  ];
 }
 
 /** Why nothing moves any more, as far as anybody can tell. */
@@ -80,6 +82,7 @@ export function stuckReasons({ apps, queue }: Progress): readonly string[] {
     const failure = app.lastTaskFailure;
     if (failure !== undefined && failure.version >= app.versionInfo.lastConfigChangeAt)
       reasons.push(`${app.id}: the last task ended with ${failure.state}: ${failure.message}`);
+    if (app.tasksStaged > 0) reasons.push(`${app.id}: ${app.tasksStaged} are still being started`);
     if (app.tasksUnhealthy > 0)
       reasons.push(`${app.id}: ${app.tasksUnhealthy} do not pass their health checks`);
   }

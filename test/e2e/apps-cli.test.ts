@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { request } from '../../src/http/client.ts';
 import { labPaths } from '../../src/lab/paths.ts';
+import { readLabState } from '../../src/lab/state.ts';
 import { TestLab } from '../support/lab.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 
 interface Outcome {
   readonly code: number;
@@ -152,13 +154,26 @@ describe('portolan app', () => {
     const infos =
       tasks?.flatMap(({ statuses }) => statuses.at(-1)?.container_status.network_infos ?? []) ?? [];
     const addresses = (await tasksOf('/shop/web')).map((task) => task.ipAddresses[0]?.ipAddress);
-    expect(infos.map((info) => info.ip_addresses[0]?.ip_address).sort()).toEqual(addresses.sort());
+    expect(new Set(infos.map((info) => info.ip_addresses[0]?.ip_address))).toEqual(new Set(addresses));
     expect(infos.map((info) => info.name)).toEqual(['dcos', 'dcos']);
     expect(await api('/v1/openapi.json')).toMatchObject({ openapi: '3.1.0' });
     expect(await api('/v2/info')).toMatchObject({
       elected: true,
       marathon_config: { default_network_name: 'dcos' },
     });
+  });
+
+  it('is found by Prometheus, as Debian ships it', async () => {
+    const state = await readLabState(lab.name);
+    const prometheus = await startPrometheus(`http://127.0.0.1:${state?.apiPort ?? 0}`);
+    try {
+      const found = async (): Promise<(string | undefined)[]> =>
+        (await prometheus.targets()).map((target) => target['__address__']);
+      const wanted = (await tasksOf('/shop/web')).map((task) => `${task.ipAddresses[0]?.ipAddress ?? ''}:80`);
+      await expect.poll(found, { timeout: 60_000, interval: 500 }).toEqual(wanted.sort());
+    } finally {
+      await prometheus.stop();
+    }
   });
 
   it('scales, and the event stream tells of it', async () => {
@@ -238,7 +253,9 @@ portDefinitions:
     const path = await file('bridged.json', seed);
     const outcome = await portolan('app', 'apply', '--patience', '3', path);
     expect(outcome.code).toBe(1);
-    expect(outcome.stderr).toMatch(/is stuck: nothing has changed for 3 s: .*\/bridged: 1 waiting.*agent1/);
+    expect(outcome.stderr).toMatch(
+      /is stuck: it has come no farther for 3 s: .*\/bridged: 1 waiting.*agent1/,
+    );
     const listed = JSON.parse((await portolan('deployment', 'ls', '-o', 'json')).stdout) as { id: string }[];
     expect(listed).toHaveLength(1);
     const other = await file('bridged.json', { ...seed, instances: 2 });

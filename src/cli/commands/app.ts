@@ -36,7 +36,10 @@ function changing(command: Command): Command {
     .option('-f, --force', 'also while another deployment changes the same apps: it is cancelled', false)
     .option('--no-wait', 'do not wait for the deployment')
     .addOption(
-      new Option('--patience <seconds>', 'without any change for so long the deployment counts as stuck')
+      new Option(
+        '--patience <seconds>',
+        'when it has come no farther for so long, the deployment counts as stuck',
+      )
         .argParser(seconds)
         .default(60),
     );
