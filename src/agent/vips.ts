@@ -10,24 +10,26 @@
  * else is being written.
  */
 import { parsePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Counter, Histogram, Metrics } from '../base/metrics.ts';
-import type { ConnectionFilter, Kernel, KernelEvent } from '../kernel/types.ts';
+import type { Kernel, KernelEvent } from '../kernel/types.ts';
 import type { VipsConfig } from '../model/config.ts';
 import type { NodeId } from '../model/names.ts';
 import type { RecordView } from '../node/record-view.ts';
 import { VipView } from '../node/vip-view.ts';
+import { isHostLinkName } from '../overlay/marks.ts';
 import type { Journal } from '../store/types.ts';
 import type { Protocol, VipBackend } from '../vip/claims.ts';
 import { ElementChanges, ElementTable } from '../vip/elements.ts';
-import { countedKey, protocolNumber, renderVip, usableBackends } from '../vip/render.ts';
+import { countedKey, renderVip, usableBackends } from '../vip/render.ts';
 import { outermost, VIP_TABLE } from '../vip/ruleset.ts';
-import type { Reserved, Vip } from '../vip/table.ts';
+import type { Reserved } from '../vip/table.ts';
 import { HostNetworks } from './host-networks.ts';
 import { Rounds } from './rounds.ts';
 import { inSlices, nextTurn } from './slices.ts';
+import { UdpConnections } from './vip-udp.ts';
 import { VipTables, type Correction } from './vip-tables.ts';
 
 const SWEEP_MS = 60_000;
@@ -80,11 +82,11 @@ export class Vips {
   readonly #metrics: { readonly repairs: Counter; readonly seconds: Histogram };
   /** Ids of VIPs whose elements may be others than those in the table. */
   readonly #dirty = new Set<string>();
-  /** UDP backends by VIP, as last written: those that go lose their connections. */
-  readonly #udp = new Map<string, ReadonlyMap<string, ConnectionFilter>>();
-  readonly #doomed: ConnectionFilter[] = [];
+  readonly #udp = new UdpConnections();
   readonly #events: string[] = [];
   #surroundings: VipSurroundings = { overlays: [], reserved: [] };
+  #networksChanged = false;
+  #networksTimer: Timer | undefined;
   #loaded = false;
   /** The rules are in the kernel, and the elements as of the last write. */
   #installed = false;
@@ -127,16 +129,17 @@ export class Vips {
 
   /** The grant, the records' overlays or this host's addresses have changed. */
   refresh(): void {
-    if (this.#loaded) this.#rounds.now('the surroundings changed');
+    if (!this.#loaded) return;
+    const before = this.#wanted();
+    this.#takeSurroundings();
+    // A host more in the cluster is no reason to compare a hundred thousand elements.
+    if (this.#wanted() !== before) this.#rounds.now('the surroundings changed');
   }
 
   /** Somebody else has changed something in this host's network. */
   onForeignEvent(event: KernelEvent): void {
     if (!this.#loaded) return;
-    if (event.object === 'link' || event.object === 'address') {
-      this.#networks.invalidate();
-      this.#rounds.soon(`${event.object} changed`, LINKS_GATHER_MS);
-    }
+    if (event.object === 'link' || event.object === 'address') this.#lookAtNetworksSoon(event);
     const isOurs = event.object === 'nft' && event.text.includes(VIP_TABLE.name);
     if (!isOurs && event.object !== 'overrun') return;
     if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);
@@ -206,6 +209,7 @@ export class Vips {
   /** Leaves the kernel as it is. */
   async close(): Promise<void> {
     this.view.close();
+    this.#networksTimer?.cancel();
     await this.#rounds.stop();
     await this.#writing;
   }
@@ -261,19 +265,11 @@ export class Vips {
     const elements =
       vip === undefined ? [] : renderVip(vip, (container) => this.#networks.bridgeMac(container));
     this.#elements.replace(id, elements, changes);
-    if (id.startsWith('udp/')) this.#compareUdp(id, vip);
+    this.#udp.compare(id, vip);
   }
 
-  #compareUdp(id: string, vip: Vip | undefined): void {
-    const now = new Map((vip === undefined ? [] : udpConnections(vip)).map((each) => [textOf(each), each]));
-    for (const [text, filter] of this.#udp.get(id) ?? []) if (!now.has(text)) this.#doomed.push(filter);
-    if (now.size === 0) this.#udp.delete(id);
-    else this.#udp.set(id, now);
-  }
-
-  /** After the maps have changed, or a packet in between would make the connection anew. */
   async #cutDoomed(): Promise<void> {
-    const doomed = this.#doomed.splice(0);
+    const doomed = this.#udp.takeDoomed();
     if (doomed.length > 0) await this.#components.kernel.deleteConnections(...doomed);
   }
 
@@ -352,13 +348,46 @@ export class Vips {
 
   /** At what may have changed around us. */
   async #look(): Promise<void> {
-    if (await this.#networks.refresh()) for (const id of this.#localVips()) this.#dirty.add(id);
+    if (await this.#networks.refresh()) this.#networksChanged = true;
+    if (this.#networksChanged) for (const id of this.#localVips()) this.#dirty.add(id);
+    this.#networksChanged = false;
+    this.#takeSurroundings();
+  }
+
+  #takeSurroundings(): void {
     const { overlays, reserved } = this.#init.surroundings();
     const before = reservedText(this.#surroundings);
     this.#surroundings = { overlays, reserved: [...reserved, ...this.#networks.reserved()] };
     if (before === reservedText(this.#surroundings)) return;
     this.view.reserve(this.#surroundings.reserved);
     this.#judgeRanges();
+  }
+
+  /** What the rules are made of, as text. */
+  #wanted(): string {
+    return [...this.routes(), '-', ...this.#surroundings.overlays].map(String).join(' ');
+  }
+
+  /** Containers come in crowds, each with a link or two, of which hardly any is a bridge. */
+  #lookAtNetworksSoon(event: KernelEvent): void {
+    if (event.link !== undefined && isHostLinkName(event.link)) return;
+    this.#networks.invalidate();
+    this.#networksTimer ??= this.#components.clock.after(LINKS_GATHER_MS, () => {
+      this.#networksTimer = undefined;
+      this.#networks.refresh().then(
+        (changed) => {
+          if (!changed) return;
+          this.#networksChanged = true;
+          this.#rounds.now("this host's networks changed");
+        },
+        (error: unknown) => {
+          this.#components.log.warn("This host's networks could not be read", {
+            error: describeError(error),
+          });
+          this.#networks.invalidate();
+        },
+      );
+    });
   }
 
   /** A range that overlaps what is in use would take it off the network. */
@@ -385,26 +414,7 @@ export class Vips {
 
 /** Event texts kept for the log line of the repair they cause. */
 const EVENTS_MAX = 5;
-/** Containers come in crowds, each with a link or two. */
 const LINKS_GATHER_MS = 300;
-
-/** Of backends that may have connections. */
-function udpConnections(vip: Vip): ConnectionFilter[] {
-  return vip.addresses.flatMap((address) =>
-    usableBackends(vip.backends)
-      .filter((backend) => backend.address.family === address.family)
-      .map((backend) => ({
-        protocol: protocolNumber('udp'),
-        address: backend.address,
-        port: backend.port,
-        addressed: { address, port: vip.port },
-      })),
-  );
-}
-
-function textOf({ address, port, addressed }: ConnectionFilter): string {
-  return `${String(address)} ${port} ${String(addressed?.address)}`;
-}
 
 const reservedText = ({ reserved }: VipSurroundings): string =>
   JSON.stringify(reserved.map(({ prefix, owner }) => `${String(prefix)} ${owner}`));
