@@ -25,6 +25,8 @@ export interface PrintOptions {
 export interface CliContext {
   /** The masters' API: `--api`, PORTOLAN_API, the only running lab, or this host's socket. */
   clusterApi(): Promise<HttpTarget>;
+  /** The same; on a host that has only an agent, the first of the masters that it knows which answers. */
+  masterApi(): Promise<HttpTarget>;
   /** This host's agent. */
   agentApi(): Promise<HttpTarget>;
   /** Calls an API and returns its body; an error answer becomes a PortolanError with the server's message. */
@@ -49,6 +51,7 @@ export interface CliContextInit {
 export function createCliContext(init: CliContextInit): CliContext {
   return {
     clusterApi: () => Promise.resolve(findClusterApi(init)),
+    masterApi: () => findMasterApi(init),
     agentApi: () => Promise.resolve({ socketPath: join(init.runDir, 'agent.sock') }),
     call,
     print,
@@ -70,6 +73,23 @@ function findClusterApi(init: CliContextInit): HttpTarget {
     });
   const agent = join(init.runDir, 'agent.sock');
   return { socketPath: labs[0] ?? (existsSync(agent) ? agent : local) };
+}
+
+async function findMasterApi(init: CliContextInit): Promise<HttpTarget> {
+  const target = findClusterApi(init);
+  if (!('socketPath' in target) || target.socketPath !== join(init.runDir, 'agent.sock')) return target;
+  const { masters } = (await call(target, { method: 'GET', path: '/v1/masters' })) as { masters: string[] };
+  for (const master of masters) {
+    const candidate = parseTarget(master);
+    const answers = await request(candidate, { method: 'GET', path: '/health', timeoutMs: 3_000 }).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+    if (answers) return candidate;
+  }
+  throw new PortolanError('unavailable', 'Cannot ask a master: none answers', {
+    remedy: `masters known to this host: ${masters.join(', ') || 'none'}; name another with --api`,
+  });
 }
 
 function labSockets(labRoot: string): readonly string[] {

@@ -13,7 +13,7 @@ export async function callMarathon<T>(
   schema: z.ZodType<T>,
   init: MarathonCall,
 ): Promise<T> {
-  return schema.parse(await context.call(await context.clusterApi(), init));
+  return schema.parse(await context.call(await context.masterApi(), init));
 }
 
 /** `/outer/web` as it stands in paths. */

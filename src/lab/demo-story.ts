@@ -6,15 +6,24 @@
  */
 import { once } from 'node:events';
 import { capturePing } from './demo-capture.ts';
-import { eventually, expectEqual, webServer, type DemoLab, type PlacedContainer } from './demo-tools.ts';
-import { labOff, labStart, labStop, labUp, type Say } from './lab.ts';
-import { packageRoot } from './paths.ts';
+import { hostDies, oneAils, serviceByName, type ServiceStory } from './demo-service.ts';
+import {
+  eventually,
+  expectEqual,
+  portolan,
+  webServer,
+  type DemoLab,
+  type PlacedContainer,
+} from './demo-tools.ts';
+import { labStart, labStop, labUp, type Say } from './lab.ts';
 import { readAgentStatus } from './readiness.ts';
 import { labRun } from './run.ts';
 
 export interface Story {
   readonly lab: DemoLab;
   readonly containers: Map<string, PlacedContainer>;
+  /** Blocks of hosts as they were, by host. */
+  readonly blocks: Map<string, string>;
 }
 
 export interface StoryStep {
@@ -169,13 +178,22 @@ async function withoutAgent(story: Story, note: Say): Promise<void> {
 
 const nodeRemoval = ['node', 'rm', 'agent3'] as const;
 
+function service(story: Story): ServiceStory {
+  return { lab: story.lab, hosts: AGENTS, client: placed(story, 'web1') };
+}
+
+async function hostIsCut(story: Story, note: Say): Promise<void> {
+  // Only while the host is up does it say which block it has.
+  story.blocks.set('agent3', await blockOf(story.lab.lab, 'agent3'));
+  await hostDies(service(story), 'agent3', note);
+}
+
 async function hostGoes(story: Story, note: Say): Promise<void> {
   const { lab } = story.lab;
-  const before = await blockOf(lab, 'agent3');
-  await labOff(lab, 'agent3');
+  const before = story.blocks.get('agent3') ?? '';
   story.containers.delete('web5');
-  await portolan(story, nodeRemoval);
-  note(`agent3 is switched off and removed ("portolan ${nodeRemoval.join(' ')}")`);
+  await portolan(story.lab, 'master1', nodeRemoval);
+  note(`agent3 is removed ("portolan ${nodeRemoval.join(' ')}")`);
   await labUp(lab, { hosts: AGENTS.length + 1 }, () => undefined);
   expectEqual('block of agent4', await blockOf(lab, 'agent4'), before);
   note(`a new host, agent4, gets the block that agent3 had: ${before}`);
@@ -189,21 +207,22 @@ async function blockOf(lab: string, host: string): Promise<string> {
   return status?.overlays.find((each) => each.subnet !== undefined)?.subnet ?? '';
 }
 
-/** The program itself, as a user would call it. */
-async function portolan(story: Story, argv: readonly string[]): Promise<void> {
-  const api = `unix:///run/portolan/api.sock`;
-  const main = `${packageRoot}dist/main.js`;
-  const result = await story.lab.onHost('master1', [process.execPath, main, '--api', api, ...argv]);
-  if (result.status !== 0) throw new Error(`portolan ${argv.join(' ')}: ${result.stderr.trim()}`);
-}
-
 export const story: readonly StoryStep[] = [
   { title: 'Three hosts and a master come up', tell: bringUp },
   { title: 'Without IPs of their own, two servers on port 80 collide on one host', tell: collide },
   { title: 'With them, five servers listen on port 80, each reached from every host', tell: fiveServers },
   { title: 'A Docker container talks to a CNI container on another host', tell: dockerToo },
   { title: 'The path of a packet, as captured on the underlay', tell: packetPath },
+  {
+    title: 'A Marathon app of three instances answers by one name, at its own ports, everywhere',
+    tell: (story, note) => serviceByName(service(story), note),
+  },
+  {
+    title: 'One instance turns unhealthy, and new calls go to the others',
+    tell: (story, note) => oneAils(service(story), note),
+  },
   { title: 'The master is killed, and a new container still starts', tell: withoutMaster },
   { title: 'Agents are killed and restarted during a transfer, which does not break', tell: withoutAgent },
+  { title: 'A host is switched off under load, and calls go to the others', tell: hostIsCut },
   { title: 'A host is removed, and its block of addresses comes back', tell: hostGoes },
 ];

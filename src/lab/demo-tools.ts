@@ -6,7 +6,7 @@ import { PortolanError } from '../base/errors.ts';
 import { request } from '../http/client.ts';
 import type { CommandResult } from '../runtime/command.ts';
 import { hostPrefix, runInHost } from './access.ts';
-import { hostPaths, labPaths } from './paths.ts';
+import { hostPaths, labPaths, packageRoot } from './paths.ts';
 
 const COMMAND_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
@@ -117,6 +117,12 @@ export class DemoLab {
     );
     return z.object({ endpoints: z.array(endpointRow) }).parse(answer.body).endpoints;
   }
+}
+
+/** The program itself, as a user on that host would call it. */
+export async function portolan(lab: DemoLab, host: string, argv: readonly string[]): Promise<void> {
+  const result = await lab.onHost(host, [process.execPath, `${packageRoot}dist/main.js`, ...argv]);
+  if (result.status !== 0) throw new Error(`portolan ${argv.join(' ')}: ${result.stderr.trim()}`);
 }
 
 const endpointRow = z.object({

@@ -58,7 +58,7 @@ function onInterrupt(): Promise<number> {
 /** Tells the story; whoever calls it cleans up. */
 export async function tellStory(lab: string, output: DemoOutput): Promise<number> {
   const begin = performance.now();
-  const context: Story = { lab: new DemoLab(lab), containers: new Map() };
+  const context: Story = { lab: new DemoLab(lab), containers: new Map(), blocks: new Map() };
   for (const [i, step] of story.entries()) {
     const notes: string[] = [];
     const start = performance.now();

@@ -15,6 +15,7 @@ function recorder(answer: unknown, applied?: unknown) {
   const printed: { rows: unknown; options: PrintOptions }[] = [];
   const context: CliContext = {
     clusterApi: () => Promise.resolve({ socketPath: '/api.sock' }),
+    masterApi: () => Promise.resolve({ socketPath: '/api.sock' }),
     agentApi: () => Promise.resolve({ socketPath: '/agent.sock' }),
     call: (_target, { method, path, body }) => {
       asked.push([method, path, ...(body === undefined ? [] : [JSON.stringify(body)])].join(' '));
