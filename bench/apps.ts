@@ -1,6 +1,8 @@
 /** Starting many containers from one definition, against Docker starting as many on a network of its own. */
 import { sleep } from '../src/base/clock.ts';
 import { request } from '../src/http/client.ts';
+import { dockerSocket } from '../src/lab/docker-hosts.ts';
+import { ensureBusyboxImage } from '../src/lab/docker-image.ts';
 import { hostPaths, labPaths } from '../src/lab/paths.ts';
 import type { Bench } from './support/report.ts';
 import { lab, type Output } from './support/run.ts';
@@ -17,6 +19,7 @@ export const apps: Bench = {
   async run() {
     const inLab = await lab(LAB, HOSTS.length, '--docker');
     const ours = await startApp();
+    console.error(`${TASKS} containers after ${ours.toFixed(1)} s`);
     await removeApp();
     const peer = await startByDocker(inLab);
     return [
@@ -100,6 +103,7 @@ async function until(
 }
 
 async function startByDocker(inLab: (host: string, ...argv: string[]) => Promise<Output>): Promise<number> {
+  await ensureBusyboxImage(dockerSocket(hostPaths(LAB, 'agent1')));
   await inLab('agent1', 'docker', 'network', 'create', 'bench');
   const one =
     'docker run -d --network bench --cpus 0.02 --memory 8m portolan/busybox sleep 100000 >/dev/null';
