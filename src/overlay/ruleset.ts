@@ -9,7 +9,7 @@
  * Review notes: a `drop` in any table of a hook is final, an `accept` is not: this table cannot undo the drops of
  * another one. NAT is decided by the first packet of a connection and remembered, so rules may be replaced under
  * traffic. With br_netfilter a connection translated back to its own bridge is not routed but bridged, so a container
- * reaches itself by its host port only if its bridge port has hairpin mode. VIPs and policies will be further chains of this table.
+ * reaches itself by its host port only if its bridge port has hairpin mode. VIPs have a table of their own (vip/ruleset.ts).
  */
 import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
