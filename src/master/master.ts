@@ -8,14 +8,18 @@
  * not fit the stored grants ends the start with one error that names overlay, nodes and remedy.
  */
 import { join } from 'node:path';
+import { ip, parsePrefix } from '../base/ip.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
+import { defaultTtls } from '../dns/zones.ts';
 import type { MasterConfig } from '../model/config.ts';
+import { DNS_ADDRESSES } from '../model/dns.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
 import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
+import { DnsNames } from '../node/dns-names.ts';
 import type { RecordExchange } from '../node/exchange.ts';
 import { readMemberMetrics } from '../node/member-metrics.ts';
 import { RecordView } from '../node/record-view.ts';
@@ -122,13 +126,7 @@ async function start(
   const applied = new AppliedView({ exchange, clock, metrics: components.metrics });
   onClose(() => Promise.resolve(applied.close()));
   readMemberMetrics({ metrics: components.metrics, exchange, applied });
-  const records = new RecordView({ exchange, log }, { onChange: () => reserve() });
-  onClose(() => Promise.resolve(records.close()));
-  const vips = new VipView({ records, log }, { config: config.vips });
-  onClose(() => Promise.resolve(vips.close()));
-  const reserve = (): void => vips.reserve([...overlaySpaces(records), ...hostAddresses(records)]);
-  drain(vips.load());
-  reserve();
+  const { records, vips, names } = openViews({ ...components, exchange }, config, cluster, onClose);
   const orchestrator = await AppOrchestrator.open(
     { store, exchange, view: records, clock, random, log: log.child('apps'), askApplied },
     {
@@ -152,10 +150,41 @@ async function start(
     authority,
     applied,
     vips,
+    names,
+    records,
     orchestrator,
     front,
   };
   port = await serveMaster(served, config, onClose);
   log.info('The master serves', { cluster, address, port, nodes: nodes.length });
   return { cluster, port };
+}
+
+/** What records say, as others ask for it: tasks, VIPs, and the names that agents answer. */
+function openViews(
+  components: MasterComponents & { readonly exchange: MasterExchange },
+  { vips: config }: MasterConfig,
+  cluster: ClusterId,
+  onClose: (closer: () => Promise<void>) => void,
+): { readonly records: RecordView; readonly vips: VipView; readonly names: DnsNames } {
+  const { exchange, log } = components;
+  const records = new RecordView({ exchange, log }, { onChange: () => reserve() });
+  onClose(() => Promise.resolve(records.close()));
+  const vips = new VipView({ records, log }, { config });
+  onClose(() => Promise.resolve(vips.close()));
+  const reserve = (): void => vips.reserve([...overlaySpaces(records), ...hostAddresses(records)]);
+  drain(vips.load());
+  reserve();
+  const names = new DnsNames(
+    { ...components, records },
+    {
+      listen: DNS_ADDRESSES.map(ip),
+      ttls: defaultTtls,
+      vipRanges: [config.range, config.range6].flatMap((text) => parsePrefix(text ?? '') ?? []),
+      cluster: () => cluster,
+    },
+  );
+  onClose(() => Promise.resolve(names.close()));
+  names.follow(vips);
+  return { records, vips, names };
 }

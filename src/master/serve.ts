@@ -12,6 +12,11 @@ import { listenUnix, type HttpListener } from '../http/server.ts';
 import { listenTls, type TlsServerComponents, type TlsServerInit } from '../http/tls-server.ts';
 import type { MasterConfig } from '../model/config.ts';
 import type { NodeId } from '../model/names.ts';
+import { DNS_PORT } from '../model/dns.ts';
+import { version } from '../base/version.ts';
+import { addDnsRoutes, type DnsApiInit } from '../node/dns-api.ts';
+import type { DnsNames } from '../node/dns-names.ts';
+import type { RecordView } from '../node/record-view.ts';
 import type { AppliedView } from '../node/applied-view.ts';
 import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
 import type { VipView } from '../node/vip-view.ts';
@@ -39,9 +44,22 @@ export interface ServeComponents {
   readonly registry: Registry;
   readonly authority: Authority;
   readonly applied: AppliedView;
+  readonly names: DnsNames;
+  readonly records: RecordView;
   readonly vips: VipView;
   readonly orchestrator: AppOrchestrator;
   readonly front: Front;
+}
+
+/** In the words of Mesos-DNS, which masters stand in for. */
+function dnsApi({ names, records }: ServeComponents): DnsApiInit {
+  return {
+    names,
+    records,
+    dialect: 'mesos-dns',
+    version: version(),
+    config: () => ({ Domain: 'mesos', Port: DNS_PORT, TTL: names.ttls.mesos }),
+  };
 }
 
 /** Resolves to the TCP port, when both listen. */
@@ -64,6 +82,7 @@ export async function serveMaster(
     front.addTo(app);
     addTrustApi(app, { ...components, tokens }, door);
     addVipRoutes(app, vipApi(components));
+    addDnsRoutes(app, dnsApi(components));
     return app;
   };
   const tcp = await listenEverywhere(components, config, {

@@ -178,4 +178,16 @@ describe('names', () => {
     });
     expect(await get('/v1/version')).toMatchObject({ Service: 'dcos-dns' });
   });
+
+  it('are listed by the master too, in the words of Mesos-DNS', async () => {
+    const get = (path: string): Promise<unknown> => lab.tools.api('GET', path);
+    expect(await get('/v1/version')).toMatchObject({ Service: 'Mesos-DNS' });
+    expect(await get('/v1/hosts/web2.marathon.mesos')).toEqual([
+      { host: 'web2.marathon.mesos.', ip: web2().address },
+    ]);
+    expect(await get('/v1/services/_web2._tcp.marathon.slave.mesos')).toMatchObject([{ port: '8080' }]);
+    expect(await get('/v1/hosts/shop.marathon.l4lb.thisdcos.directory')).toMatchObject([
+      { ip: expect.stringMatching(/^11\./) as string },
+    ]);
+  });
 });
