@@ -16,12 +16,14 @@ export function nameKey(text: string): string | undefined {
   return labelsKey(bare.split('.'));
 }
 
+/** Characters that are no byte. */
+const NOT_BYTES = /[\u0100-\uffff]/;
+
 export function labelsKey(labels: readonly string[]): string | undefined {
   let key = '';
   for (const label of labels) {
-    const bytes = Buffer.from(label.toLowerCase(), 'latin1');
-    if (bytes.length === 0 || bytes.length > LABEL_BYTES_MAX) return undefined;
-    key += String.fromCharCode(bytes.length) + bytes.toString('latin1');
+    if (label.length === 0 || label.length > LABEL_BYTES_MAX || NOT_BYTES.test(label)) return undefined;
+    key += String.fromCharCode(label.length) + label.toLowerCase();
   }
   return key.length + 1 > NAME_BYTES_MAX ? undefined : key + ROOT_KEY;
 }
