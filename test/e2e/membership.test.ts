@@ -182,7 +182,8 @@ describe('a cluster', () => {
     });
     await expect.poll(async () => (await named('agent4'))?.overlays['dcos']).toBe('');
     await lab.tools.awaitAnswer('agent4', web1.address, 'web1');
-    expect(await lab.sh('agent4', 'ip -br link show type bridge')).toBe('');
+    // Of overlays: what is the host's own, for names and for containers without an overlay, it has like all others.
+    expect(await lab.sh('agent4', 'ip -br link show type bridge')).not.toMatch(/\b[md]-dcos/);
     await gateway.stop();
   });
 
