@@ -28,7 +28,7 @@ function contextOf(moments: readonly Moment[]) {
     return Promise.reject(new PortolanError('not-found', "App '/web' does not exist"));
   };
   const context = {
-    clusterApi: () => Promise.resolve({ socketPath: '/none' }),
+    masterApi: () => Promise.resolve({ socketPath: '/none' }),
     call,
     say: (line: string) => void said.push(line),
   } as unknown as CliContext;
