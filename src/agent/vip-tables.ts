@@ -20,7 +20,7 @@ import {
 } from '../kernel/nft/types.ts';
 import { isErrno } from '../kernel/types.ts';
 import type { Journal } from '../store/types.ts';
-import type { ElementChange, ElementTable } from '../vip/elements.ts';
+import type { ElementChange, ElementDifference, ElementTable } from '../vip/elements.ts';
 import {
   bridgedSet,
   countedSet,
@@ -171,10 +171,11 @@ export class VipTables {
     const examples: string[] = [];
     for (const { table, set } of sets) {
       if (table === 'bridge' && !this.#hasBridges) continue;
-      const found = (await this.#nft.packed(refs[table], set.name))?.elements ?? new Map<string, string>();
-      const change = await inSlices(this.#clock, wanted.difference(table, set.name, found));
+      const comparison = wanted.compare(table, set.name);
+      await this.#nft.readPacked(refs[table], set.name, comparison);
+      const change = await inSlices(this.#clock, comparison.difference());
       elements += change.count;
-      examples.push(...describe(set, change, found).slice(0, EXAMPLES - examples.length));
+      examples.push(...describe(set, change).slice(0, EXAMPLES - examples.length));
       for (const part of parts(change)) {
         await this.#nft.changePacked(refs[table], [part]);
         await nextTurn();
@@ -196,7 +197,7 @@ function* parts({ set, remove, add }: ElementChange): Generator<NftPackedChange>
   for (let at = 0; at < rest.length; at += PART) yield { set, remove: rest.slice(at, at + PART), add: [] };
 }
 
-function describe(set: NftSet, { remove, add }: ElementChange, found: ReadonlyMap<string, string>): string[] {
+function describe(set: NftSet, { remove, add, found }: ElementDifference): string[] {
   const words = (key: string, data: string): string => `${set.name} ${elementKey(unpack(set, key, data))}`;
   const strays = remove
     .slice(0, EXAMPLES)

@@ -13,6 +13,7 @@ import type {
   NftElementChange,
   NftPackedChange,
   NftPackedElements,
+  NftPackedSink,
   NftSet,
   NftTable,
   NftTableRef,
@@ -145,6 +146,13 @@ export class FakeNft implements Nft {
     const elements = new Map(Array.from(held.elements.values(), (each) => pack(held.set, each)));
     const counted = held.set.counter === true ? elements.keys() : [];
     return { elements, packets: new Map(Array.from(counted, (key) => [key, 0])) };
+  }
+
+  async readPacked(table: NftTableRef, name: string, sink: NftPackedSink): Promise<boolean> {
+    const read = await this.packed(table, name);
+    sink.restart();
+    for (const [key, data] of read?.elements ?? []) sink.take(key, data);
+    return read !== undefined;
   }
 
   async generation(): Promise<number> {

@@ -16,6 +16,8 @@ export interface ElementChange {
 export interface ElementDifference extends ElementChange {
   /** Elements that were not as they should be. */
   readonly count: number;
+  /** Those of the kernel that go, with their data there. */
+  readonly found: ReadonlyMap<string, string>;
 }
 
 /** Elements between two looks at the clock. */
@@ -24,12 +26,16 @@ const SLICE = 2_000;
 interface Wanted {
   data: string;
   holders: number;
+  /** The last reading of the kernel that came by it. */
+  reading: number;
 }
 
 export class ElementTable {
   readonly #vips = new Map<string, readonly VipElement[]>();
   /** By table and set, then by key. */
   readonly #sets = new Map<string, Map<string, Wanted>>();
+  /** Readings of the kernel so far: tells the marks of one from those of all before it. */
+  #readings = 0;
 
   /** How many elements there are. */
   get size(): number {
@@ -53,27 +59,10 @@ export class ElementTable {
     return changes;
   }
 
-  /** What makes a kernel set that holds `found` hold what is wanted; in slices. */
-  *difference(
-    table: VipElement['table'],
-    set: string,
-    found: ReadonlyMap<string, string>,
-  ): Generator<undefined, ElementDifference> {
+  /** A comparison with a kernel set, to be fed with what that holds. What is wanted must not change until its end. */
+  compare(table: VipElement['table'], set: string): ElementComparison {
     const wanted = this.#sets.get(`${table} ${set}`) ?? new Map<string, Wanted>();
-    const change: ElementChange = { table, set, remove: [], add: [] };
-    let strays = 0;
-    let count = 0;
-    for (const [key, data] of found) {
-      if (++count % SLICE === 0) yield;
-      const want = wanted.get(key);
-      if (want === undefined) strays++;
-      if (want?.data !== data) change.remove.push(key);
-    }
-    for (const [key, { data }] of wanted) {
-      if (++count % SLICE === 0) yield;
-      if (found.get(key) !== data) change.add.push([key, data]);
-    }
-    return { ...change, count: strays + change.add.length };
+    return new ElementComparison({ table, set, wanted, nextReading: () => ++this.#readings });
   }
 
   #hold({ table, set, key, data }: VipElement, changes: ElementChanges): void {
@@ -82,7 +71,7 @@ export class ElementTable {
     this.#sets.set(name, elements);
     const wanted = elements.get(key);
     if (wanted === undefined) {
-      elements.set(key, { data, holders: 1 });
+      elements.set(key, { data, holders: 1, reading: 0 });
       changes.add(table, set, key, data);
       return;
     }
@@ -99,6 +88,68 @@ export class ElementTable {
     if (elements === undefined || wanted === undefined || --wanted.holders > 0) return;
     elements.delete(key);
     changes.remove(table, set, key);
+  }
+}
+
+interface ComparisonInit {
+  readonly table: VipElement['table'];
+  readonly set: string;
+  readonly wanted: ReadonlyMap<string, Wanted>;
+  nextReading(): number;
+}
+
+/**
+ * What is wanted beside what the kernel holds, element by element as the kernel's are read: each that is as it should
+ * be costs a mark, and nothing is kept but what is not.
+ */
+export class ElementComparison {
+  readonly #init: ComparisonInit;
+  /** Not wanted, or not so: key and data in the kernel. */
+  readonly #wrong = new Map<string, string>();
+  #reading = 0;
+  #matching = 0;
+
+  constructor(init: ComparisonInit) {
+    this.#init = init;
+    this.restart();
+  }
+
+  /** What was taken counts no more. */
+  restart(): void {
+    this.#reading = this.#init.nextReading();
+    this.#matching = 0;
+    this.#wrong.clear();
+  }
+
+  /** The kernel holds this; false when it has been said before. */
+  take(key: string, data: string): boolean {
+    const want = this.#init.wanted.get(key);
+    if (want?.data !== data) {
+      const isNew = !this.#wrong.has(key) && want?.reading !== this.#reading;
+      this.#wrong.set(key, data);
+      return isNew;
+    }
+    if (want.reading === this.#reading || this.#wrong.has(key)) return false;
+    want.reading = this.#reading;
+    this.#matching++;
+    return true;
+  }
+
+  /** What makes a kernel that holds what was taken hold what is wanted; in slices. */
+  *difference(): Generator<undefined, ElementDifference> {
+    const { table, set, wanted } = this.#init;
+    const found = this.#wrong;
+    const add: (readonly [string, string])[] = [];
+    let strays = 0;
+    for (const key of found.keys()) if (!wanted.has(key)) strays++;
+    let count = 0;
+    // Of what matches throughout, which is the rule, nothing has to be looked for.
+    if (this.#matching < wanted.size)
+      for (const [key, { data, reading }] of wanted) {
+        if (++count % SLICE === 0) yield;
+        if (reading !== this.#reading) add.push([key, data]);
+      }
+    return { table, set, remove: Array.from(found.keys()), add, count: strays + add.length, found };
   }
 }
 

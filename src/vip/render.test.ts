@@ -123,6 +123,12 @@ describe('the ruleset', () => {
   });
 });
 
+function compared(table: ElementTable, set: string, kernel: Iterable<readonly [string, string]>) {
+  const comparison = table.compare('inet', set);
+  for (const each of kernel) expect(comparison.take(...each)).toBe(true);
+  return drain(comparison.difference());
+}
+
 function drain<T>(work: Generator<undefined, T>): T {
   for (;;) {
     const step = work.next();
@@ -157,12 +163,64 @@ describe('ElementTable', () => {
             }
           }
           for (const set of ['a', 'b'] as const)
-            expect(drain(table.difference('inet', set, kernel[set]))).toMatchObject({
-              ...{ remove: [], add: [], count: 0 },
-            });
+            expect(compared(table, set, kernel[set])).toMatchObject({ remove: [], add: [], count: 0 });
           expect(table.size).toBe(kernel.a.size + kernel.b.size);
         }
       }),
     );
+  });
+
+  it('tells what makes any kernel hold what is wanted, whatever was read before', () => {
+    const datum = fc.constantFrom('x', 'y');
+    const held = fc
+      .uniqueArray(fc.tuple(fc.constantFrom('1', '2', '3', '4'), datum), { selector: ([key]) => key })
+      .map((elements) => new Map<string, string>(elements));
+    fc.assert(
+      fc.property(held, fc.array(held, { minLength: 1, maxLength: 3 }), (wanted, kernels) => {
+        const table = new ElementTable();
+        table.replace(
+          'v',
+          Array.from(wanted, ([key, data]) => ({ table: 'inet', set: 'a', key, data })),
+        );
+        const comparison = table.compare('inet', 'a');
+        for (const kernel of kernels) {
+          comparison.restart();
+          for (const each of kernel) expect(comparison.take(...each)).toBe(true);
+        }
+        const kernel = new Map<string, string>(kernels.at(-1));
+        const keys = new Set([...kernel.keys(), ...wanted.keys()]);
+        const wrong = Array.from(keys).filter((key) => kernel.get(key) !== wanted.get(key));
+        const { remove, add, count, found } = drain(comparison.difference());
+        expect(count).toBe(wrong.length);
+        expect(Array.from(found.keys())).toEqual(remove);
+        for (const key of remove) {
+          expect(found.get(key)).toBe(kernel.get(key));
+          expect(kernel.delete(key)).toBe(true);
+        }
+        for (const [key, data] of add) {
+          expect(kernel.has(key)).toBe(false);
+          kernel.set(key, data);
+        }
+        expect(kernel).toEqual(wanted);
+      }),
+    );
+  });
+
+  it('takes no key twice in one reading, right or wrong', () => {
+    const table = new ElementTable();
+    table.replace('v', [{ table: 'inet', set: 'a', key: '1', data: 'x' }]);
+    for (const [first, second] of [
+      ['x', 'x'],
+      ['x', 'y'],
+      ['y', 'x'],
+      ['y', 'y'],
+    ] as const)
+      for (const key of ['1', '2']) {
+        const comparison = table.compare('inet', 'a');
+        expect(comparison.take(key, first)).toBe(true);
+        expect(comparison.take(key, second)).toBe(false);
+        comparison.restart();
+        expect(comparison.take(key, second)).toBe(true);
+      }
   });
 });

@@ -206,6 +206,18 @@ export function nftContract(name: string, open: () => Promise<OpenNft> | OpenNft
         Array.from(read?.elements ?? [], (each) => elementKey(unpack(portMap, ...each))).toSorted(),
       ).toEqual(await elementsOf(portMap));
       expect(await nft.packed(wanted, 'other')).toBeUndefined();
+      const taken: (readonly [string, string])[] = [];
+      const sink = {
+        restart: () => {
+          taken.length = 0;
+        },
+        take: (...element: readonly [string, string]) => taken.push(element) > 0,
+      };
+      expect(await nft.readPacked(wanted, 'portMap', sink)).toBe(true);
+      expect(new Map(taken)).toEqual(read?.elements);
+      expect(taken).toHaveLength(2);
+      expect(await nft.readPacked(wanted, 'other', sink)).toBe(false);
+      expect(taken).toEqual([]);
     });
 
     it('changes no packed element when one to remove is absent', async () => {

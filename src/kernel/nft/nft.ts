@@ -20,7 +20,7 @@ import { ElementReader } from './element-reader.ts';
 import { readFingerprint } from './fingerprint.ts';
 import { readElements, readGeneration, writeElementsDump, writeGenerationRequest } from './messages.ts';
 import { renderRef, renderRemoval, renderTable } from './render.ts';
-import { encodePacked, PackedReader } from './packed.ts';
+import { encodePacked, PackedElements, PackedReader } from './packed.ts';
 import { createNftRunner, type NftRunner, type NftRunnerInit } from './runner.ts';
 import type {
   Nft,
@@ -28,6 +28,7 @@ import type {
   NftElementChange,
   NftPackedChange,
   NftPackedElements,
+  NftPackedSink,
   NftSet,
   NftTable,
   NftTableRef,
@@ -106,12 +107,18 @@ class KernelNft implements RealNft {
   }
 
   async packed(table: NftTableRef, set: string): Promise<NftPackedElements | undefined> {
-    const reader = new PackedReader();
-    return this.#read(table, set, {
+    const found = new PackedElements();
+    return (await this.readPacked(table, set, found)) ? found : undefined;
+  }
+
+  async readPacked(table: NftTableRef, set: string, sink: NftPackedSink): Promise<boolean> {
+    const reader = new PackedReader(sink);
+    const read = await this.#read(table, set, {
       restart: () => reader.restart(),
       read: (...part) => reader.read(...part),
-      finish: () => (reader.isWhole() ? reader : undefined),
+      finish: () => reader.isWhole() || undefined,
     });
+    return read === true;
   }
 
   changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void> {

@@ -22,7 +22,7 @@ import {
   writeBatchBegin,
   writeBatchEnd,
 } from './messages.ts';
-import type { NftElement, NftPackedChange, NftSet, NftTableRef } from './types.ts';
+import type { NftElement, NftPackedChange, NftPackedSink, NftSet, NftTableRef } from './types.ts';
 
 /** Where a message is closed: below the 65,535 bytes of one attribute by more than the largest element. */
 const LIST_LIMIT_BYTES = 60_000;
@@ -115,23 +115,29 @@ function refuseAbove(writer: MessageWriter, set: string): void {
     });
 }
 
-/** Elements of one dump, by key. */
+/** Where a dump's elements go: a sink of somebody who needs no counters, or `PackedElements`. */
+interface DumpSink extends NftPackedSink {
+  count?(key: string, packets: number): void;
+}
+
+/** Reads the messages of one dump. */
 export class PackedReader {
-  readonly elements = new Map<string, string>();
-  /** Packets counted by an element's counter, by key; of sets that count. */
-  readonly packets = new Map<string, number>();
-  #read = 0;
+  readonly #sink: DumpSink;
+  #isWhole = true;
+
+  constructor(sink: DumpSink) {
+    this.#sink = sink;
+  }
 
   /** Forgets what was read: the dump begins anew. */
   restart(): void {
-    this.elements.clear();
-    this.packets.clear();
-    this.#read = 0;
+    this.#isWhole = true;
+    this.#sink.restart();
   }
 
   /** True when no key came twice. */
   isWhole(): boolean {
-    return this.#read === this.elements.size;
+    return this.#isWhole;
   }
 
   /** The payload of one message. */
@@ -139,11 +145,34 @@ export class PackedReader {
     forEachElement(buffer, start, end, (first, last) => {
       // The catch-all `*` has no key and is never ours: an element too many.
       const key = textOf(buffer, valueOf(buffer, first, last, NFTA_SET_ELEM_KEY));
-      this.#read++;
-      this.elements.set(key, textOf(buffer, valueOf(buffer, first, last, NFTA_SET_ELEM_DATA)));
+      const data = textOf(buffer, valueOf(buffer, first, last, NFTA_SET_ELEM_DATA));
+      if (!this.#sink.take(key, data)) this.#isWhole = false;
+      if (this.#sink.count === undefined) return;
       const packets = packetsOf(buffer, first, last);
-      if (packets !== undefined) this.packets.set(key, packets);
+      if (packets !== undefined) this.#sink.count(key, packets);
     });
+  }
+}
+
+/** Elements of one dump, by key. */
+export class PackedElements implements DumpSink {
+  readonly elements = new Map<string, string>();
+  /** Packets counted by an element's counter, by key; of sets that count. */
+  readonly packets = new Map<string, number>();
+
+  restart(): void {
+    this.elements.clear();
+    this.packets.clear();
+  }
+
+  take(key: string, data: string): boolean {
+    const isNew = !this.elements.has(key);
+    this.elements.set(key, data);
+    return isNew;
+  }
+
+  count(key: string, packets: number): void {
+    this.packets.set(key, packets);
   }
 }
 

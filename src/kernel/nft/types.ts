@@ -89,6 +89,14 @@ export interface NftPackedElements {
   readonly packets: ReadonlyMap<string, number>;
 }
 
+/** Takes the elements of one plain set or map as they are read, so that nobody has to keep them all. */
+export interface NftPackedSink {
+  /** What was taken counts no more: the reading begins, or begins anew. */
+  restart(): void;
+  /** False when the key has come before in this reading, which then is no answer. */
+  take(key: string, data: string): boolean;
+}
+
 export interface Nft {
   /**
    * Makes the table exactly as given, elements included, in one transaction; established connections keep their
@@ -113,6 +121,8 @@ export interface Nft {
   changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void>;
   /** The elements of one plain set or map, packed. `undefined` when there is no such set. */
   packed(table: NftTableRef, set: string): Promise<NftPackedElements | undefined>;
+  /** The same into a sink, as it is read, over several turns. False when there is no such set. */
+  readPacked(table: NftTableRef, set: string, sink: NftPackedSink): Promise<boolean>;
   /** The ruleset generation of this namespace (NFT_MSG_GETGEN): unchanged = nobody has touched nftables since. */
   generation(): Promise<number>;
   /** Runs a script of nft commands in one transaction, for the few places that must touch another owner's chains. */
