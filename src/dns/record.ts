@@ -26,7 +26,7 @@ export interface DnsRecord {
   readonly name: string;
   readonly ttl: number;
   readonly data: RecordData;
-  /** False = of a host that cannot be reached now: told only where the name has nothing better. */
+  /** False = of a host that cannot be reached now, or a task that is not healthy: told only where the name has nothing better. */
   readonly preferred: boolean;
 }
 

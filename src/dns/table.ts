@@ -141,7 +141,7 @@ function sameRecord(a: DnsRecord, b: DnsRecord | undefined): boolean {
   );
 }
 
-/** Failure hides, it never erases: what cannot be reached is told when there is nothing else. */
+/** Failure hides, it never erases: what cannot be reached, or is not healthy, is told when there is nothing else. */
 function makeSets(all: readonly DnsRecord[]): Map<RecordType, RecordSet> {
   const sets = new Map<RecordType, RecordSet>();
   for (const type of new Set(all.map((record) => record.data.type))) {

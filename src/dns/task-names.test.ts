@@ -83,6 +83,16 @@ describe('names of a task', () => {
     expect(hidden.every((record) => !record.preferred)).toBe(true);
   });
 
+  it('are less preferred while a check has not passed, so that nobody is sent to a task that does not listen yet', () => {
+    const preferred = (task: object): boolean => taskRecords(viewed(task)).every((each) => each.preferred);
+    const none = (task: object): boolean => taskRecords(viewed(task)).every((each) => !each.preferred);
+    expect(preferred({})).toBe(true);
+    expect(none({ checked: true })).toBe(true);
+    expect(none({ checked: true, healthy: false })).toBe(true);
+    expect(preferred({ checked: true, healthy: true })).toBe(true);
+    expect(taskRecords(viewed({ checked: true })).length).toBe(taskRecords(viewed()).length);
+  });
+
   it('leaves out what is no name', () => {
     expect(taskRecords(viewed({ name: '///' }))).toEqual([]);
     const framework = Array.from({ length: 5 }, () => 'a'.repeat(60)).join('.');

@@ -2,8 +2,8 @@
  * The names of a task (reference "VIPs and DNS", sections 4 and 5).
  *
  * Purpose: one running task in, all records it has in the zones of DC/OS and of Mesos-DNS out.
- * Invariants: only running tasks have names, and those that are not about to be ended; a task that cannot be reached
- * keeps all of them, less preferred.
+ * Invariants: only running tasks have names, and those that are not about to be ended; a task that cannot be reached,
+ * or is not healthy (yet), keeps all of them, less preferred.
  */
 import { parseIp, type IpAddress } from '../base/ip.ts';
 import { fragment, label } from '../model/dns-name.ts';
@@ -36,8 +36,11 @@ export function taskRecords(viewed: ViewedTask, ttls: TimesToLive = defaultTtls)
   // What people write may come to more than the 255 bytes of a name.
   return records
     .filter((record) => nameKey(record.name) !== undefined)
-    .map((record) => ({ ...record, preferred: viewed.reachable }));
+    .map((record) => ({ ...record, preferred: viewed.reachable && isHealthy(task) }));
 }
+
+/** As VIPs have it: one that has a check is not until it passes, since it runs before it listens. */
+const isHealthy = (task: TaskRecord): boolean => task.healthy ?? !task.checked;
 
 /** The task's own names in `<task>.<framework>`. */
 interface Parts {
