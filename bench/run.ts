@@ -18,6 +18,7 @@ import { overlay } from './overlay.ts';
 import { schedule } from './schedule.ts';
 import { kept, markdown, type Bench, type Row } from './support/report.ts';
 import { cleanUp, root } from './support/run.ts';
+import { upgrade } from './upgrade.ts';
 import { vip } from './vip.ts';
 import { vipDeath } from './vip-death.ts';
 
@@ -30,6 +31,7 @@ const benches: readonly Bench[] = [
   convergence,
   marathon,
   apps,
+  upgrade,
   vip,
   vipDeath,
   dns,
