@@ -1,12 +1,10 @@
 /** A binary heap: what comes before everything else is on top. */
 export class Heap<T> {
-  readonly #items: T[];
+  readonly #items: T[] = [];
   readonly #isBefore: (a: T, b: T) => boolean;
 
-  constructor(isBefore: (a: T, b: T) => boolean, items: readonly T[] = []) {
+  constructor(isBefore: (a: T, b: T) => boolean) {
     this.#isBefore = isBefore;
-    this.#items = items.slice();
-    for (let at = (items.length >> 1) - 1; at >= 0; at--) this.#sink(this.#items[at] as T, at);
   }
 
   peek(): T | undefined {
@@ -31,13 +29,13 @@ export class Heap<T> {
     const items = this.#items;
     const top = items[0];
     const last = items.pop();
-    if (items.length > 0 && last !== undefined) this.#sink(last, 0);
+    if (items.length > 0 && last !== undefined) this.#sink(last);
     return top;
   }
 
-  #sink(item: T, from: number): void {
+  #sink(item: T): void {
     const items = this.#items;
-    let at = from;
+    let at = 0;
     for (;;) {
       let child = 2 * at + 1;
       if (child >= items.length) break;

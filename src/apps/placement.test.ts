@@ -6,12 +6,13 @@ import type { NodeId } from '../model/names.ts';
 import type { ResourcesRecord } from '../model/task.ts';
 import { demandOf } from './demand.ts';
 import { testAgents, testApp } from './fake.ts';
+import { OfferBook } from './offer-book.ts';
 import { Offer, type SchedulerAgent } from './offers.ts';
 import { explain, place } from './placement.ts';
 
 const random = seededRandom(4);
 const offersOf = (agents: readonly SchedulerAgent[]) =>
-  new Map(agents.map((agent, i) => [agent.node, new Offer(agent, i)]));
+  new OfferBook(agents.map((agent, i) => new Offer(agent, i)));
 
 /** The names of the agents that the instances come to, in order, and why no more do. */
 function placed(change: Partial<App>, agents: readonly SchedulerAgent[], existing: readonly string[] = []) {

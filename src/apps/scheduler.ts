@@ -11,6 +11,7 @@ import type { NodeId } from '../model/names.ts';
 import { demandOf } from './demand.ts';
 import type { Instance } from './instance.ts';
 import type { InstanceTable } from './instance-table.ts';
+import { OfferBook } from './offer-book.ts';
 import { Offer, type Held, type SchedulerAgent } from './offers.ts';
 import { explain, place, type Place, type PlacementRequest } from './placement.ts';
 
@@ -80,7 +81,7 @@ export class Scheduler {
   }
 
   /** Offers as of now. */
-  offers(): Map<NodeId, Offer> {
+  offers(): OfferBook {
     const offers = new Map(
       Array.from(this.#agents.values(), (agent, i) => [agent.node, new Offer(agent, i)]),
     );
@@ -89,27 +90,25 @@ export class Scheduler {
       if (offer === undefined) continue;
       for (const instance of this.#instances.ofNode(node)) offer.hold(heldBy(instance));
     }
-    return offers;
+    return new OfferBook(Array.from(offers.values()));
   }
 
   /** Places instances of one app; `only` = nowhere else than on that node. */
-  place(
-    app: App,
-    count: number,
-    offers: Map<NodeId, Offer>,
-    nowIso: string,
-    only?: NodeId,
-  ): readonly Place[] {
+  place(app: App, count: number, offers: OfferBook, nowIso: string, only?: NodeId): readonly Place[] {
     const request = { ...this.#request(app), count };
     this.#lastRound = nowIso;
-    const own = only === undefined ? undefined : offers.get(only);
-    if (only !== undefined && own === undefined) return [];
-    const places = place(
-      request,
-      own === undefined || only === undefined ? offers : new Map([[only, own]]),
-      this.#random,
-    );
+    const places =
+      only === undefined
+        ? place(request, offers, this.#random)
+        : this.#placeOn(offers.get(only), request, offers);
     if (places.length > 0) this.#lastUsed.set(app.id, nowIso);
+    return places;
+  }
+
+  #placeOn(only: Offer | undefined, request: PlacementRequest, offers: OfferBook): readonly Place[] {
+    if (only === undefined) return [];
+    const places = place(request, new OfferBook([only]), this.#random);
+    offers.refile([only]);
     return places;
   }
 
@@ -125,7 +124,7 @@ export class Scheduler {
     return this.waiting().map((waiting) => this.#queueItem(waiting, offers, delayLeftMs(waiting.app)));
   }
 
-  #queueItem({ app, count, since }: Waiting, offers: Map<NodeId, Offer>, leftMs: number): QueueItem {
+  #queueItem({ app, count, since }: Waiting, offers: OfferBook, leftMs: number): QueueItem {
     const reasons = explain(this.#request(app), offers);
     const counts = countReasons(
       reasons.map(({ reason }) => reason),
