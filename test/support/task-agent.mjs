@@ -42,6 +42,7 @@ const containers = await openContainers(
     cniDir: join(directory, 'cni'),
     pluginDirectories: [join(directory, 'bin')],
     overlays: () => ['dcos'],
+    dnsServers: () => [],
     attached: () => true,
   },
 );
