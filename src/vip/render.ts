@@ -119,7 +119,12 @@ function renderLocal(
   ];
 }
 
-const packAddress = (address: IpAddress): string => String.fromCharCode(...address.bytes());
+/** IPv4 without an array between: a VIP's elements are packed anew with each of its changes. */
+function packAddress(address: IpAddress): string {
+  const { bits } = address;
+  if (typeof bits !== 'number') return String.fromCharCode(...address.bytes());
+  return String.fromCharCode(bits >>> 24, (bits >>> 16) & 255, (bits >>> 8) & 255, bits & 255);
+}
 const packPort = (port: number): string => String.fromCharCode(port >>> 8, port & 255, 0, 0);
 
 const IPPROTO = { tcp: 6, udp: 17 } as const;
@@ -128,8 +133,8 @@ const packProtocol = (protocol: Protocol): string => String.fromCharCode(IPPROTO
 
 const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 function packHostOrder(value: number): string {
-  const bytes = [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
-  return String.fromCharCode(...(isLittleEndian ? bytes : bytes.reverse()));
+  const [a, b, c, d] = [value & 255, (value >>> 8) & 255, (value >>> 16) & 255, value >>> 24];
+  return isLittleEndian ? String.fromCharCode(a, b, c, d) : String.fromCharCode(d, c, b, a);
 }
 
 /** The key under which a VIP's connections are counted. */

@@ -68,6 +68,34 @@ describe('VipTable', () => {
     expect(table.takeChanges()).toEqual(new Set(['tcp/a.marathon:1', 'tcp/b.marathon:2']));
   });
 
+  const address = (text: string) => ({ networks: [{ mode: 'container' as const, addresses: [text] }] });
+  it.each<[string, Parameters<typeof fakeTask>[2]]>([
+    ['address', { task: address('9.0.1.3') }],
+    ['family', { task: address('fd01:b::1') }],
+    ['port', { port: { container_port: 81 } }],
+    ['way', { port: { host_port: 80 } }],
+    ['protocol', { port: { protocol: 'udp' } }],
+    ['health', { task: { healthy: false } }],
+    ['reachability', { reachable: false }],
+    ['node', { node: fakeTask(2, {}).node }],
+    ['host', { host: 'other' }],
+    ['agent', { agentIp: '10.0.0.9' }],
+    ['task', { task: { id: 'other' } }],
+    ['name', { task: { name: 'other' } }],
+    ['framework', { task: { framework: 'other' } }],
+    ['affinity', { port: { labels: { VIP_0: 'a:1', VIP_0_AFFINITY: 'client' } } }],
+    ['issue', { port: { labels: { VIP_0: 'a:1', VIP_1: 'nonsense' } } }],
+  ])("takes another %s of a task's backend for a change", (what, over) => {
+    const labels = { VIP_0: 'a:1' };
+    const table = tableOf(fakeTask(1, labels));
+    table.takeChanges();
+    table.put('t1', fakeTask(1, labels));
+    expect(table.takeChanges().size).toBe(0);
+    table.put('t1', fakeTask(1, labels, over));
+    expect(table.takeChanges().size).toBeGreaterThan(0);
+    expect(table.issues()).toHaveLength(what === 'issue' ? 1 : 0);
+  });
+
   it.each([
     ['9.0.0.9', 'belongs to the overlay "dcos"'],
     ['11.1.2.3', 'is in the range of named VIPs'],

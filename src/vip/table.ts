@@ -265,13 +265,26 @@ function isSame(a: TaskClaims, b: TaskClaims): boolean {
   return (
     a.claims.length === b.claims.length &&
     a.issues.length === b.issues.length &&
-    a.claims.every((claim, i) => textOf(claim) === textOf(b.claims[i])) &&
-    JSON.stringify(a.issues) === JSON.stringify(b.issues)
+    a.claims.every((claim, i) => isSameClaim(claim, b.claims[i])) &&
+    (a.issues.length === 0 || JSON.stringify(a.issues) === JSON.stringify(b.issues))
   );
 }
 
-function textOf(claim: VipClaim | undefined): string {
-  if (claim === undefined) return '';
-  const { vip, affinity, backend } = claim;
-  return JSON.stringify([vipId(vip), affinity, backend]);
+/** Field by field: their text would be most of the garbage that a change makes. */
+function isSameClaim(a: VipClaim, b: VipClaim | undefined): boolean {
+  if (b === undefined || a.affinity !== b.affinity) return false;
+  const [own, other] = [a.backend, b.backend];
+  return (
+    own.weight === other.weight &&
+    own.reachable === other.reachable &&
+    own.port === other.port &&
+    own.local === other.local &&
+    own.task === other.task &&
+    own.name === other.name &&
+    own.node === other.node &&
+    own.host === other.host &&
+    own.agentIp === other.agentIp &&
+    own.address.equals(other.address) &&
+    vipId(a.vip) === vipId(b.vip)
+  );
 }

@@ -41,7 +41,7 @@ const RECEIVE_TIMEOUT_SECONDS = 5;
 /** Room for the failure of every message of one send. */
 const RECEIVE_QUEUE_BYTES = 8 * 1024 * 1024;
 /** How long a dump may decode before it lets the event loop run. */
-const HOLD_MS = 4;
+const HOLD_MS = 2;
 /** A dump that something changed under (NLM_F_DUMP_INTR) is taken again, at most this often. */
 const MAX_DUMP_ATTEMPTS = 10;
 
