@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [-- --write]`: runs benches and prints ours, the peer's and the ratio.
  *
- * With --write, docs/benchmarks.md is made anew from this run.
+ * With --write, docs/benchmarks.md has the sections of this run; those of benches that did not run stay.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
@@ -55,7 +55,7 @@ async function main(args: readonly string[]): Promise<number> {
     results.push(await runBench(bench));
   if (args.includes('--write')) {
     const path = join(root, 'docs', 'benchmarks.md');
-    writeFileSync(path, document(results) + simulated(readFileSync(path, 'utf8')));
+    writeFileSync(path, document(results, readFileSync(path, 'utf8')));
   }
   return results.flatMap((result) => result.rows).every(kept) ? 0 : 1;
 }
@@ -71,18 +71,28 @@ async function runBench(bench: Bench): Promise<Result> {
   }
 }
 
-function document(results: readonly Result[]): string {
+/** `before`: the document as it was; what the simulator has written into it stays. */
+function document(results: readonly Result[], before: string): string {
   const machine = `${cpus().length} CPUs (${cpus()[0]?.model ?? ''}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.versions.node}`;
-  const sections = results.map(
-    ({ bench, rows }) => `## ${bench.name}\n\n${bench.about}.\n\n${markdown(rows)}\n`,
+  const today = new Date().toISOString().slice(0, 10);
+  const fresh = new Map(
+    results.map(({ bench, rows }) => [
+      bench.name,
+      `## ${bench.name}\n\n${bench.about}. Measured on ${today}.\n\n${markdown(rows)}\n`,
+    ]),
   );
-  return `# Benchmarks\n\nMade by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}.\nOurs and the peer ran in the same run on the same machine; figures of a shared virtual machine vary by 20 %, ratios by 10 %.\n\n${sections.join('\n')}`;
+  const former = sectionsOf(before);
+  const sections = benches.flatMap(({ name }) => fresh.get(name) ?? former.get(name) ?? []);
+  const simulated = former.get(SIMULATED) ?? '';
+  return `# Benchmarks\n\nMade by \`npm run bench -- --write\`, one bench or all of them: ${machine}.\nOurs and the peer ran in the same run on the same machine; figures of a shared virtual machine vary by 20 %, ratios by 10 %.\n\n${[...sections, simulated].join('\n')}`;
 }
 
-/** What the simulator has written into the same document: it stays. */
-function simulated(text: string): string {
-  const at = text.indexOf('\n## Simulated\n');
-  return at < 0 ? '' : text.slice(at);
+const SIMULATED = 'Simulated';
+
+/** By title; each ends with a newline. */
+function sectionsOf(text: string): Map<string, string> {
+  const parts = text.split(/^(?=## )/m).slice(1);
+  return new Map(parts.map((part) => [/^## (.*)/.exec(part)?.[1] ?? '', `${part.trimEnd()}\n`]));
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
