@@ -8,10 +8,10 @@
  * but the promises.
  * Review notes: what the contract suite does not state is not promised here either.
  */
-import { parseMac, type Mac } from '../base/mac.ts';
 import { describeLink, describeOperation } from './describe.ts';
 import { kernelErrorOf } from './errno.ts';
-import { inventedMac, toLink, type FakeLink } from './link-fake.ts';
+import { toLink, type FakeLink } from './link-fake.ts';
+import { FakeLinks, type LinkMachine } from './links-fake.ts';
 import { FakeObjects, type Refusal } from './objects-fake.ts';
 import { offloadDevice } from './offload.ts';
 import { sysctlKey } from './sysctl.ts';
@@ -24,8 +24,6 @@ import type {
   KernelEvent,
   KernelOperation,
   Link,
-  LinkDetails,
-  LinkSettings,
   Neighbour,
   NetworkNamespace,
   OperationFailure,
@@ -37,15 +35,10 @@ import type {
 export type FailureKind = KernelOperation['do'] | 'read' | 'sysctl';
 type Code = Exclude<ErrnoCode, 'other'>;
 
-/** What the namespaces of one machine share: paths, and the numbering of links. */
-export interface FakeMachine {
+/** What the namespaces of one machine share. */
+export interface FakeMachine extends LinkMachine {
   readonly namespaces: Map<string, FakeNamespace>;
-  /** Where each link is. */
-  readonly homes: Map<FakeLink, FakeNamespace>;
-  nextIndex: number;
 }
-
-const MAX_NAME = 15;
 
 export class FakeNamespace implements NetworkNamespace {
   /** Net sysctls by slashed key; put in what a test needs. */
@@ -58,8 +51,7 @@ export class FakeNamespace implements NetworkNamespace {
   /** Every operation that was asked for, in order: for tests that look at what was done rather than what is. */
   readonly performed: KernelOperation[] = [];
   readonly listeners = new Set<(event: KernelEvent) => void>();
-  readonly #machine: FakeMachine;
-  readonly #links = new Map<number, FakeLink>();
+  readonly #links: FakeLinks;
   /** Of links whose receive offload was set. */
   readonly #offloads = new WeakMap<FakeLink, string>();
   readonly #objects: FakeObjects;
@@ -67,13 +59,16 @@ export class FakeNamespace implements NetworkNamespace {
   #own = true;
 
   constructor(components: { readonly machine: FakeMachine }) {
-    this.#machine = components.machine;
     this.#objects = new FakeObjects({
-      links: () => this.#links.values(),
-      byName: (name) => this.#byName(name),
+      links: () => this.#links.all(),
+      byName: (name) => this.#links.byName(name),
       tell: (...event) => this.#tell(...event),
     });
-    this.#insert('lo', { kind: 'other', name: '' }, { mtu: 65_536, mac: parseMac('00:00:00:00:00:00') });
+    this.#links = new FakeLinks({
+      machine: components.machine,
+      objects: this.#objects,
+      tell: (change, link) => this.#tellLink(change, link),
+    });
   }
 
   /** The next `times` operations (or readings) of this kind are refused with `code`. */
@@ -95,22 +90,27 @@ export class FakeNamespace implements NetworkNamespace {
 
   /** All links vanish, veth peers elsewhere too: what happens when a namespace goes. */
   destroy(): void {
-    for (const link of [...this.#links.values()]) this.#remove(link);
+    this.#links.destroy();
+  }
+
+  /** As the links of other namespaces see this one. */
+  get home(): FakeLinks {
+    return this.#links;
   }
 
   /** Whether the bridge port sends packets back where they came from; no dump of ours tells. */
   isHairpin(name: string): boolean {
-    return this.#byName(name)?.hairpin ?? false;
+    return this.#links.byName(name)?.hairpin ?? false;
   }
 
   async links(): Promise<readonly Link[]> {
     this.#read('ip link show');
-    return [...this.#links.values()].map(toLink);
+    return this.#links.all().map(toLink);
   }
 
   async link(name: string): Promise<Link | undefined> {
     this.#read(`ip link show ${name}`);
-    const link = this.#byName(name);
+    const link = this.#links.byName(name);
     return link === undefined ? undefined : toLink(link);
   }
 
@@ -154,7 +154,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.#fail('sysctl', `sysctl ${key}`);
     const device = offloadDevice(key);
     if (device === undefined) return this.sysctls.get(sysctlKey(key));
-    const link = this.#byName(device);
+    const link = this.#links.byName(device);
     return link === undefined ? undefined : (this.#offloads.get(link) ?? '1');
   }
 
@@ -167,7 +167,7 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #setOffload(device: string, value: string): void {
-    const link = this.#byName(device);
+    const link = this.#links.byName(device);
     const refusal = link === undefined ? 'ENODEV' : value === '0' || value === '1' ? undefined : 'EINVAL';
     if (link === undefined || refusal !== undefined)
       throw kernelErrorOf(`ethtool -K ${device} gro ${value}`, refusal ?? 'ENODEV');
@@ -220,13 +220,13 @@ export class FakeNamespace implements NetworkNamespace {
   #perform(operation: KernelOperation): Refusal {
     switch (operation.do) {
       case 'link-add':
-        return this.#addLink(operation);
+        return this.#links.add(operation);
       case 'link-set':
-        return this.#withLink(operation.name, (link) => this.#setLink(link, operation.settings));
+        return this.#withLink(operation.name, (link) => this.#links.set(link, operation.settings));
       case 'link-move':
-        return this.#withLink(operation.name, (link) => this.#moveLink(link, operation.namespacePath));
+        return this.#withLink(operation.name, (link) => this.#links.move(link, operation.namespacePath));
       case 'link-delete':
-        return this.#withLink(operation.name, (link) => this.#deleteLink(link));
+        return this.#withLink(operation.name, (link) => this.#links.delete(link));
       case 'address-replace':
         return this.#withLink(operation.address.link, (link) =>
           this.#objects.putAddress(link, operation.address),
@@ -259,169 +259,8 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #withLink(name: string, action: (link: FakeLink) => Refusal): Refusal {
-    const link = this.#byName(name);
+    const link = this.#links.byName(name);
     return link === undefined ? 'ENODEV' : action(link);
-  }
-
-  #byName(name: string): FakeLink | undefined {
-    for (const link of this.#links.values())
-      if (link.name === name || link.altNames.includes(name)) return link;
-    return undefined;
-  }
-
-  #addLink(operation: Extract<KernelOperation, { do: 'link-add' }>): Refusal {
-    const { name, link, settings } = operation;
-    const refusal = this.#refuseName(name) ?? this.#refuseMaster(settings);
-    if (refusal !== undefined) return refusal;
-    if (link.kind !== 'veth') {
-      const details: LinkDetails = link.kind === 'bridge' ? { kind: 'bridge' } : { ...link };
-      if (link.kind === 'vxlan' && this.#sharesTunnel(link.vni, link.port)) return 'EEXIST';
-      return this.#setLink(this.#insert(name, details, {}), settings);
-    }
-    const { peer } = link;
-    const home = peer.namespacePath === undefined ? this : this.#machine.namespaces.get(peer.namespacePath);
-    if (home === undefined) return 'ENOENT';
-    if (home === this && peer.name === name) return 'EEXIST';
-    const peerRefusal = home.#refuseName(peer.name);
-    if (peerRefusal !== undefined) return peerRefusal;
-    const near = this.#insert(name, { kind: 'veth' }, {});
-    const far = home.#insert(
-      peer.name,
-      { kind: 'veth' },
-      {
-        ...(peer.mtu === undefined ? {} : { mtu: peer.mtu }),
-        ...(peer.mac === undefined ? {} : { mac: peer.mac }),
-      },
-    );
-    near.peer = far;
-    far.peer = near;
-    return this.#setLink(near, settings);
-  }
-
-  #refuseName(name: string): Refusal {
-    if (name.length > MAX_NAME) return 'ERANGE';
-    if (name === '' || name === '.' || name === '..' || /[/:\s]/.test(name)) return 'EINVAL';
-    return this.#byName(name) === undefined ? undefined : 'EEXIST';
-  }
-
-  #refuseMaster(settings: LinkSettings): Refusal {
-    if (typeof settings.master !== 'string') return undefined;
-    const master = this.#byName(settings.master);
-    if (master === undefined) return 'ENODEV';
-    return master.details.kind === 'bridge' ? undefined : 'EOPNOTSUPP';
-  }
-
-  #sharesTunnel(vni: number, port: number): boolean {
-    return [...this.#links.values()].some(
-      ({ details }) => details.kind === 'vxlan' && details.vni === vni && details.port === port,
-    );
-  }
-
-  #insert(
-    name: string,
-    details: LinkDetails,
-    init: { readonly mtu?: number; readonly mac?: Mac | undefined },
-  ): FakeLink {
-    const index = this.#machine.nextIndex++;
-    const link: FakeLink = {
-      index: name === 'lo' ? 1 : index,
-      name,
-      up: false,
-      mtu: init.mtu ?? 1500,
-      mac: init.mac ?? inventedMac(index),
-      alias: undefined,
-      altNames: [],
-      master: undefined,
-      group: 0,
-      details,
-      hairpin: false,
-      peer: undefined,
-    };
-    this.#links.set(link.index, link);
-    this.#machine.homes.set(link, this);
-    this.#tellLink('new', link);
-    return link;
-  }
-
-  #setLink(link: FakeLink, settings: LinkSettings): Refusal {
-    const refusal = this.#refuseSettings(link, settings);
-    if (refusal !== undefined) return refusal;
-    link.mtu = settings.mtu ?? link.mtu;
-    link.mac = settings.mac ?? link.mac;
-    link.alias = settings.alias === undefined ? link.alias : settings.alias || undefined;
-    link.group = settings.group ?? link.group;
-    link.name = settings.rename ?? link.name;
-    if (settings.master !== undefined)
-      link.master = settings.master === null ? undefined : this.#byName(settings.master);
-    if (settings.addAltName !== undefined && !link.altNames.includes(settings.addAltName))
-      link.altNames.push(settings.addAltName);
-    link.hairpin = settings.hairpin ?? link.hairpin;
-    if (settings.up === true) link.up = true;
-    if (settings.up === false && link.up) {
-      link.up = false;
-      this.#objects.takeDown(link);
-    }
-    this.#tellLink('new', link);
-    return undefined;
-  }
-
-  #refuseSettings(link: FakeLink, settings: LinkSettings): Refusal {
-    const { rename, addAltName, mtu } = settings;
-    if (mtu !== undefined && (mtu < 68 || mtu > 65_535)) return 'EINVAL';
-    if (rename !== undefined && rename !== link.name) {
-      const refusal = this.#refuseName(rename);
-      if (refusal !== undefined) return refusal;
-    }
-    if (
-      addAltName !== undefined &&
-      !link.altNames.includes(addAltName) &&
-      this.#byName(addAltName) !== undefined
-    )
-      return 'EEXIST';
-    const master = this.#refuseMaster(settings);
-    if (master !== undefined) return master;
-    const port = settings.master === undefined ? link.master !== undefined : settings.master !== null;
-    return settings.hairpin !== undefined && !port ? 'EOPNOTSUPP' : undefined;
-  }
-
-  #moveLink(link: FakeLink, path: string): Refusal {
-    const target = this.#machine.namespaces.get(path);
-    if (target === undefined) return 'ENOENT';
-    if (target === this) return undefined;
-    if (target.#byName(link.name) !== undefined) return 'EEXIST';
-    link.up = false;
-    this.#objects.strip(link);
-    this.#links.delete(link.index);
-    this.#tellLink('delete', link);
-    if (target.#links.has(link.index)) link.index = this.#machine.nextIndex++;
-    Object.assign(link, { up: false, master: undefined, hairpin: false });
-    this.#machine.homes.set(link, target);
-    target.#links.set(link.index, link);
-    target.#tellLink('new', link);
-    return undefined;
-  }
-
-  #deleteLink(link: FakeLink): Refusal {
-    if (link.details.kind === 'other') return 'EOPNOTSUPP';
-    this.#remove(link);
-    return undefined;
-  }
-
-  #remove(link: FakeLink): void {
-    link.up = false;
-    this.#objects.strip(link);
-    this.#links.delete(link.index);
-    for (const port of this.#links.values())
-      if (port.master === link) {
-        port.master = undefined;
-        port.hairpin = false;
-      }
-    this.#tellLink('delete', link);
-    this.#machine.homes.delete(link);
-    const { peer } = link;
-    link.peer = undefined;
-    const home = peer === undefined ? undefined : this.#machine.homes.get(peer);
-    if (peer !== undefined && home !== undefined) home.#remove(peer);
   }
 
   #tellLink(change: KernelEvent['change'], link: FakeLink): void {
