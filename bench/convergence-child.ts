@@ -1,23 +1,22 @@
 /**
  * A node of the cluster without a host: takes part in the record exchange and moves its block when told to. Runs inside a
- * lab host, which it joins with the token given; each line "next" on standard input is one change, answered by a line of JSON: the block and when it was told.
+ * lab host, which it joins with the token given. On standard input, each answered by a line of JSON:
+ * "next" is one change: the block and when it was told; "applied REVISION AGENTS" waits until so many agents have it in
+ * their kernels: when the last of them said so.
  */
 import { createInterface } from 'node:readline';
 import { joinWithToken } from '../src/agent/joining.ts';
-import { realClock, sleep } from '../src/base/clock.ts';
-import { createLog } from '../src/base/log.ts';
-import { createMetrics } from '../src/base/metrics.ts';
-import { realRandom } from '../src/base/random.ts';
+import { sleep } from '../src/base/clock.ts';
 import { request } from '../src/http/client.ts';
-import { keys, type NodeRecord, type OverlayRecord } from '../src/model/record.ts';
-import { openExchange } from '../src/node/exchange.ts';
-import { createTlsTransport } from '../src/peer/tls.ts';
-import { memoryJournal } from '../src/store/memory-journal.ts';
+import type { NodeId } from '../src/model/names.ts';
+import { appliedRecord, keys, type NodeRecord, type OverlayRecord } from '../src/model/record.ts';
+import type { RecordExchange } from '../src/node/exchange.ts';
+import { becomeMember, exchangeOf } from './support/member.ts';
 
 const PORT = 62_599;
 /** Far from what the lab's master gives out, and an address that no host of the lab has. */
 const VTEP = { vtep_ip: '44.128.8.1/20', vtep_mac: '70:b3:d5:80:08:01' };
-const JOIN_TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
 interface Status {
   readonly address: string;
@@ -29,39 +28,54 @@ async function main(): Promise<void> {
     { method: 'GET', path: '/v1/status', timeoutMs: 5_000 },
   );
   const { address } = body as Status;
-  const journal = memoryJournal();
-  const { credentials } = await joinWithToken({ journal }, process.argv[2] ?? '');
-  const { cluster, node } = credentials.name;
-  const components = { clock: realClock, random: realRandom, log: createLog('error') };
-  const exchange = await openExchange(
-    {
-      ...{ ...components, metrics: createMetrics(), journal },
-      transport: createTlsTransport(components, { credentials: () => credentials }),
-    },
-    { cluster, node, listen: { host: address, port: PORT }, contacts: [`${address}:62501`] },
-  );
+  const member = await becomeMember((components) => joinWithToken(components, process.argv[2] ?? ''));
+  const { node } = member.credentials.name;
+  const exchange = await exchangeOf(member, { address, port: PORT });
   const own = {
     ...{ name: 'mover', address, gossip_port: PORT, api_port: 9, role: 'master' as const },
   } satisfies NodeRecord;
   await exchange.publish(keys.node(node), own);
-  const end = performance.now() + JOIN_TIMEOUT_MS;
-  while (!exchange.peers().some(({ connected }) => connected)) {
-    if (performance.now() > end) throw new Error('no peer within 10 s');
-    await sleep(50);
-  }
+  await until('no peer', () => exchange.peers().some(({ connected }) => connected) || undefined);
   let moves = 0;
   for await (const line of createInterface({ input: process.stdin })) {
-    if (line !== 'next') break;
-    const subnet = `9.200.${moves++}.0/24`;
-    const place = {
-      ...{ overlay: 'dcos', space: '9.0.0.0/8', subnet, agent_ip: '10.0.0.250', grant_epoch: 10_000 },
-      ...VTEP,
-    } satisfies OverlayRecord;
-    const at = Date.now();
-    await exchange.publish(keys.overlay(node, 'dcos'), place);
-    process.stdout.write(`${JSON.stringify({ subnet, at })}\n`);
+    const [word, revision, agents] = line.split(' ');
+    if (word !== 'next' && word !== 'applied') break;
+    const answer =
+      word === 'next'
+        ? await move(exchange, node, `9.200.${moves++}.0/24`)
+        : { at: await until(`not ${line}`, () => lastApplied(exchange, Number(revision), Number(agents))) };
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   await exchange.close();
+}
+
+async function move(exchange: RecordExchange, node: NodeId, subnet: string): Promise<object> {
+  const place = {
+    ...{ overlay: 'dcos', space: '9.0.0.0/8', subnet, agent_ip: '10.0.0.250', grant_epoch: 10_000 },
+    ...VTEP,
+  } satisfies OverlayRecord;
+  const at = Date.now();
+  await exchange.publish(keys.overlay(node, 'dcos'), place);
+  return { subnet, at };
+}
+
+/** Wall time at which the last of the agents said that it has the revision; `undefined` while one has not. */
+function lastApplied(exchange: RecordExchange, revision: number, agents: number): number | undefined {
+  const told = Array.from(exchange.records('node/'))
+    .filter(({ key }) => key.endsWith('/applied'))
+    .flatMap(({ value }) => appliedRecord.safeParse(value).data ?? [])
+    .filter((each) => each.revision >= revision);
+  return told.length >= agents ? Math.max(...told.map(({ at }) => at)) : undefined;
+}
+
+async function until<T>(what: string, look: () => T | undefined): Promise<T> {
+  const end = performance.now() + TIMEOUT_MS;
+  for (;;) {
+    const found = look();
+    if (found !== undefined) return found;
+    if (performance.now() > end) throw new Error(`${what} within ${TIMEOUT_MS / 1000} s`);
+    await sleep(20);
+  }
 }
 
 await main();
