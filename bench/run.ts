@@ -21,6 +21,7 @@ import { cleanUp, root } from './support/run.ts';
 import { upgrade } from './upgrade.ts';
 import { vip } from './vip.ts';
 import { vipDeath } from './vip-death.ts';
+import { vipLoad } from './vip-load.ts';
 
 const benches: readonly Bench[] = [
   overlay,
@@ -32,6 +33,7 @@ const benches: readonly Bench[] = [
   marathon,
   apps,
   upgrade,
+  vipLoad,
   vip,
   vipDeath,
   dns,

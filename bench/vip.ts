@@ -1,6 +1,6 @@
 /**
- * Virtual IPs: what it takes to put them into the kernel, and what connections through them cost, beside direct ones,
- * HAProxy in TCP mode and iptables' statistic chains; all in one run.
+ * Virtual IPs: what connections through them cost, beside direct ones, HAProxy in TCP mode and iptables' statistic
+ * chains; all in one run. What it takes to put them into the kernel is in vip-load.ts.
  */
 import { sleep } from '../src/base/clock.ts';
 import { addressOfVip, haproxyConfig, iptablesRules } from './support/vip-peers.ts';
@@ -23,10 +23,8 @@ export const vip: Bench = {
     const cleanStream = await times(() => ours.stream(backend(0)));
     const vips = vipsOn(ours);
     const few = await vips.ask({ load: FEW });
-    const fewMeasured = await vips.ask({ measure: true });
     const throughFew = await times(() => ours.connect(few.called, PORT));
     const many = await vips.ask({ load: MANY });
-    const manyMeasured = await vips.ask({ measure: true });
     const throughMany = await times(() => ours.connect(many.called, PORT));
     const beside = await times(() => ours.connect(backend(0), PORT));
     const stream = await times(() => ours.stream(many.bulk));
@@ -36,7 +34,6 @@ export const vip: Bench = {
       ...{ what, unit: 'conn/s', ours: value, peer, peerName, promise: { atLeast } },
     });
     return [
-      ...programming(many, manyMeasured, fewMeasured),
       path(`${MANY} VIPs loaded`, throughMany, throughFew, `${FEW} VIPs loaded`, 0.9),
       path(`through a VIP of ${MANY}`, throughMany, clean, 'direct', 0.8),
       path(`direct, ${MANY} VIPs loaded`, beside, clean, 'direct, none loaded', 0.9),
@@ -61,25 +58,6 @@ export const vip: Bench = {
     ];
   },
 };
-
-type Measured = Readonly<Record<string, number | string>>;
-
-function programming(many: Measured, measured: Measured, few: Measured): Row[] {
-  const row = (what: string, from: Measured, key: string, atMost?: number): Row => ({
-    ...{ what, unit: 'ms', ours: Number(from[key]) },
-    ...(atMost === undefined ? {} : { promise: { atMost } }),
-  });
-  return [
-    row(`${MANY} x 10 compiled VIPs into an empty kernel`, many, 'coldMs', 500),
-    row('the same from the records of 10,000 tasks', many, 'wholeMs'),
-    row('longest hold of the event loop while loading', many, 'heldMs'),
-    row(`${MANY} x 10 read back and compared`, measured, 'auditMs', 600),
-    row('longest hold of the event loop meanwhile', measured, 'auditHeldMs', 10),
-    row(`one backend changed, record to kernel, ${MANY} VIPs, 99th percentile`, measured, 'changeP99', 1),
-    row(`the same, median`, measured, 'changeP50'),
-    row(`the same with ${FEW} VIPs, 99th percentile`, few, 'changeP99', 1),
-  ];
-}
 
 async function times(measure: () => Promise<number>): Promise<number> {
   const values: number[] = [];
