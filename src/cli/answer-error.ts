@@ -2,6 +2,7 @@
 import { PortolanError, type ErrorCode } from '../base/errors.ts';
 import type { Answer } from '../http/client.ts';
 import type { ErrorBody } from '../http/errors.ts';
+import { keyWords, memberName, type RefusedMember } from './definition-refusal.ts';
 
 export function answerError({ status, body }: Answer): PortolanError {
   const told = (typeof body === 'object' && body !== null ? body : {}) as Partial<ErrorBody> & MarathonBody;
@@ -11,12 +12,14 @@ export function answerError({ status, body }: Answer): PortolanError {
   const remedy =
     told.remedy ??
     (locking === undefined ? undefined : `wait for deployment ${locking}, or cancel it with --force`);
+  const refused = refusedMembers(told.details);
   return new PortolanError(
     code,
-    locking === undefined ? message + detailText(told.details) : 'App is locked',
+    locking === undefined ? message + detailText(told.details, refused) : 'App is locked',
     {
       ...(field === undefined ? {} : { field }),
       ...(remedy === undefined ? {} : { remedy }),
+      ...(refused.length === 0 ? {} : { details: { refused } }),
     },
   );
 }
@@ -33,12 +36,18 @@ function codeOf(status: number): ErrorCode {
   return status < 500 ? 'invalid' : 'internal';
 }
 
-/** `: /portDefinitions(0)/name: error.pattern; /id: …` */
-function detailText(details: unknown): string {
+/** What Marathon's bodies say of members: `{"path":"/portDefinitions(0)/name","errors":["error.pattern"]}`. */
+function refusedMembers(details: unknown): readonly RefusedMember[] {
+  if (!Array.isArray(details)) return [];
+  return (details as Partial<RefusedMember>[]).map(({ path = '/', errors = [] }) => ({ path, errors }));
+}
+
+/** `: portDefinitions[0].name: has characters that it may not have; …` */
+function detailText(details: unknown, refused: readonly RefusedMember[]): string {
   if (typeof details === 'string') return `: ${details}`;
-  if (!Array.isArray(details)) return '';
-  const lines = (details as { path?: string; errors?: readonly string[] }[]).map(
-    ({ path = '/', errors = [] }) => `${path}: ${errors.join(', ')}`,
-  );
+  const lines = refused.map(({ path, errors }) => {
+    const said = errors.map(keyWords).join(', ');
+    return path === '/' ? said : `${memberName(path)}: ${said}`;
+  });
   return lines.length === 0 ? '' : `: ${lines.join('; ')}`;
 }

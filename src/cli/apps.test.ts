@@ -47,7 +47,7 @@ describe('error answers', () => {
     const error = answerError({ status: 422, body: { message: 'Object is not valid', details } });
     expect([error.code, error.message]).toEqual([
       'invalid',
-      'Object is not valid: /cpus: error.min; /id: must not be root',
+      'Object is not valid: cpus: is less than it may be; id: must not be root',
     ]);
     expect(answerError({ status: 400, body: { message: 'Invalid JSON', details: 'no end' } }).message).toBe(
       'Invalid JSON: no end',

@@ -1,8 +1,8 @@
 /** Files with definitions of apps and groups: JSON or YAML; what is in them decides where they are sent. */
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import { absoluteId } from '../apps/ids.ts';
 import { PortolanError } from '../base/errors.ts';
+import { parseYaml } from '../model/yaml-text.ts';
 import { appPath, type MarathonCall } from './marathon.ts';
 
 export interface Definition {
@@ -25,17 +25,13 @@ export function readDefinition(file: string, { force }: { readonly force: boolea
   return definitionOf(parsed(text, file), { file, query: `?force=${String(force)}` });
 }
 
-/** JSON is YAML as well. */
 function parsed(text: string, file: string): unknown {
-  try {
-    return parse(text) as unknown;
-  } catch (error) {
-    const [first = ''] = (error as Error).message.split('\n');
-    throw new PortolanError('invalid', `Cannot read ${file}: ${first}`, {
-      field: 'file',
-      remedy: 'write JSON or YAML',
-    });
-  }
+  const read = parseYaml(text);
+  if ('value' in read) return read.value;
+  throw new PortolanError('invalid', `Cannot read ${file}: ${read.problem}`, {
+    field: 'file',
+    remedy: 'correct the JSON or YAML there',
+  });
 }
 
 interface Node {

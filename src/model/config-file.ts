@@ -6,10 +6,10 @@
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
 import { describeIssue } from './config-issue.ts';
+import { parseYaml } from './yaml-text.ts';
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
@@ -51,20 +51,14 @@ async function readConfigFile(path: string): Promise<string> {
   );
 }
 
-/** JSON is a subset of YAML 1.2, so one parser reads both. An empty file is an empty object. */
+/** An empty file is an empty object. */
 export function parseConfigText(text: string, path: string): unknown {
-  const document = parseDocument(text, { uniqueKeys: true });
-  const error = document.errors[0];
-  if (error !== undefined)
-    throw new PortolanError('invalid', `Cannot read configuration "${path}": ${firstLine(error.message)}`, {
-      field: 'config',
-      remedy: 'correct the YAML or JSON there',
-    });
-  return (document.toJS() as unknown) ?? {};
-}
-
-function firstLine(text: string): string {
-  return (text.split('\n')[0] ?? text).replace(/:$/, '');
+  const parsed = parseYaml(text);
+  if ('value' in parsed) return parsed.value ?? {};
+  throw new PortolanError('invalid', `Cannot read configuration "${path}": ${parsed.problem}`, {
+    field: 'config',
+    remedy: 'correct the YAML or JSON there',
+  });
 }
 
 /** Checks `raw`; `path` is where it came from. */

@@ -277,9 +277,11 @@ portDefinitions:
       await file('wrong.json', { id: '/wrong', cmd: 'sleep 1', instances: -1 }),
     );
     expect(outcome).toMatchObject({ code: 2, stdout: '' });
-    expect(outcome.stderr).toBe('portolan: Object is not valid: /instances: error.min\n');
+    expect(outcome.stderr).toBe(
+      `portolan: Cannot apply ${join(dir, 'wrong.json')}: instances: must be at least 0, and is -1: correct the file and apply it again\n`,
+    );
     expect((await portolan('app', 'apply', await file('bad.json', '{"id": '))).stderr).toContain(
-      'write JSON or YAML',
+      'correct the JSON or YAML there',
     );
     expect((await portolan('app', 'apply', '/nowhere.json')).stderr).toContain('Cannot read /nowhere.json');
     expect(await portolan('app', 'scale', '/shop/web', 'many')).toMatchObject({ code: 2 });

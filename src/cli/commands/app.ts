@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { absoluteId } from '../../apps/ids.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { readDefinition } from '../definition-file.ts';
+import { refusalError } from '../definition-refusal.ts';
 import { followDeployment } from '../deployment-follow.ts';
 import { appPath, apps, callMarathon, deployed, type AppStatus, type MarathonCall } from '../marathon.ts';
 import { outputOption } from '../output.ts';
@@ -68,7 +69,9 @@ function apply(context: CliContext): Command {
       ),
   ).action(async (file: string, options: ChangeOptions) => {
     const definition = readDefinition(file, options);
-    await change(context, definition.call, definition.apps, options);
+    await change(context, definition.call, definition.apps, options).catch((error: unknown) => {
+      throw refusalError(error, definition.call.body, file === '-' ? 'standard input' : file);
+    });
   });
 }
 
