@@ -85,6 +85,16 @@ export const agentConfig = z.strictObject({
   zone: z.string().optional(),
   /** False = masters run nothing here; containers started by hand are not concerned. */
   tasks: z.boolean().default(true),
+  /** Sandboxes and logs of tasks that nobody asks for any more. */
+  ended_tasks: z
+    .strictObject({
+      /** A week, as with Mesos, while the disk is empty; 0 = nothing is kept. */
+      keep_seconds: z.number().min(0).max(31_536_000).default(604_800),
+      /** Part of the disk beyond which nothing is kept; the nearer it is, the shorter things are kept. */
+      disk_headroom: z.number().min(0).max(1).default(0.1),
+      max: z.int().min(0).max(100_000).default(1000),
+    })
+    .prefault({}),
   log_level: logLevel,
 });
 export type AgentConfig = z.infer<typeof agentConfig>;

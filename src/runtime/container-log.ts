@@ -44,3 +44,13 @@ export function parseLog(text: string): readonly LogEntry[] {
   }
   return entries;
 }
+
+/** As `parseLog` reads it; who wrote it when is not known any more. */
+export function renderLog(entries: readonly LogEntry[]): string {
+  const lines = entries.flatMap(({ stream, text }) =>
+    text
+      .split(/(?<=\n)/)
+      .map((line) => (line.endsWith('\n') ? `- ${stream} F ${line}` : `- ${stream} P ${line}\n`)),
+  );
+  return lines.join('');
+}

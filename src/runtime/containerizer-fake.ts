@@ -25,6 +25,8 @@ export class FakeContainerizer implements Containerizer {
   hold: Promise<void> | undefined;
   /** Programs that go on after SIGTERM. */
   stubborn = false;
+  /** What each container has written. */
+  written: ContainerLogs['entries'] = [];
   /** What commands in containers end with. */
   execStatus = 0;
 
@@ -82,8 +84,9 @@ export class FakeContainerizer implements Containerizer {
     return this.#call('remove', id, () => this.containers.delete(id));
   }
 
-  logs(): Promise<ContainerLogs> {
-    return Promise.resolve({ entries: [], next: 0 });
+  logs(_id: string, from: number): Promise<ContainerLogs> {
+    const { length } = this.written;
+    return Promise.resolve({ entries: this.written.slice(from), next: Math.max(from, length) });
   }
 
   exec(): Promise<ExecResult> {

@@ -13,6 +13,8 @@ import { openContainers } from '../../dist/agent/containers.js';
 import { NativeContainerizer } from '../../dist/agent/tasks/native-containerizer.js';
 import { TaskPublisher } from '../../dist/agent/tasks/task-publisher.js';
 import { TaskStore } from '../../dist/agent/tasks/task-store.js';
+import { EndedTasks } from '../../dist/agent/tasks/ended-tasks.js';
+import { TaskHost } from '../../dist/agent/tasks/task-host.js';
 import { Tasks } from '../../dist/agent/tasks/tasks.js';
 import { tcpSocketIn } from '../../dist/kernel/netns-socket.js';
 import { ImageStore } from '../../dist/runtime/images.js';
@@ -49,20 +51,17 @@ const containers = await openContainers(
 const images = new ImageStore({ root: join(state, 'images') });
 await images.open();
 const store = new TaskStore({ journal, log });
+const root = join(state, 'tasks');
+const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
+const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
+const host = new TaskHost(
+  { log, containerizers: [native], ended },
+  { root, refuseTakenPorts: () => Promise.resolve() },
+);
+const publisher = new TaskPublisher({ exchange, clock, log }, { node: 'n1' });
 const tasks = new Tasks(
-  {
-    clock,
-    log,
-    store,
-    publisher: new TaskPublisher({ exchange, clock, log }, { node: 'n1' }),
-    containerizers: [new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') })],
-    socketIn: tcpSocketIn,
-  },
-  {
-    root: join(state, 'tasks'),
-    agentIp: () => '10.0.0.11',
-    refuseTakenPorts: () => Promise.resolve(),
-  },
+  { clock, log, store, publisher, host, ended, socketIn: tcpSocketIn },
+  { agentIp: () => '10.0.0.11' },
 );
 await tasks.open();
 await tasks.assign(String(Date.now()), JSON.parse(readFileSync(join(directory, 'launches.json'), 'utf8')));

@@ -13,8 +13,10 @@ import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../containers.ts';
 import type { OnClose, Parts, SessionComponents } from '../session.ts';
 import { Assignments } from './assignments.ts';
+import { EndedTasks } from './ended-tasks.ts';
 import { NativeContainerizer, persistentVolume } from './native-containerizer.ts';
 import { Resources } from './resources.ts';
+import { TaskHost } from './task-host.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
 import { Tasks } from './tasks.ts';
@@ -31,14 +33,23 @@ export async function openTasks(
   onClose(() => publisher.close());
   const store = new TaskStore({ journal, log });
   const containerizers = await openContainerizers(config, containers, onClose);
-  const tasks = new Tasks(
-    { clock, log, store, publisher, containerizers, socketIn: tcpSocketIn },
+  const root = join(config.state_dir, 'tasks');
+  const { keep_seconds, disk_headroom, max } = config.ended_tasks;
+  const ended = new EndedTasks(
+    { clock, log },
+    { root, keepMs: keep_seconds * 1000, diskHeadroom: disk_headroom, max },
+  );
+  const host = new TaskHost(
+    { log, containerizers, ended },
     {
-      root: join(config.state_dir, 'tasks'),
-      agentIp: () => parts.underlay.current().address.toString(),
+      root,
       refuseTakenPorts: (launch, container) =>
         parts.attachments.refuseTakenPorts(hostPorts(launch), container),
     },
+  );
+  const tasks = new Tasks(
+    { clock, log, store, publisher, host, ended, socketIn: tcpSocketIn },
+    { agentIp: () => parts.underlay.current().address.toString() },
   );
   await tasks.open();
   onClose(() => tasks.close());

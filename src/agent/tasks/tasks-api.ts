@@ -10,19 +10,17 @@ const logOffset = z.coerce.number().int().nonnegative().default(0);
 export function addTaskRoutes(app: Hono, components: { readonly tasks: Tasks }): void {
   const { tasks } = components;
   app.get(TASKS_LOCAL_PATH, (context) => context.json({ tasks: tasks.list() }));
-  app.get(`${TASKS_LOCAL_PATH}/:id`, (context) => context.json(tasks.find(context.req.param('id')).record));
+  app.get(`${TASKS_LOCAL_PATH}/:id`, (context) => context.json(tasks.record(context.req.param('id'))));
 }
 
 export function addLocalTaskRoutes(app: Hono, components: { readonly tasks: Tasks }): void {
   const { tasks } = components;
   app.get(`${TASKS_LOCAL_PATH}/:id/logs`, async (context) => {
-    const { containerizer, container } = tasks.find(context.req.param('id'));
     const from = logOffset.parse(context.req.query('from'));
-    return context.json(await containerizer.logs(container, from));
+    return context.json(await tasks.logs(context.req.param('id'), from));
   });
   app.get(`${TASKS_LOCAL_PATH}/:id/exec`, async (context) => {
-    const { containerizer, container } = tasks.find(context.req.param('id'));
     const terminal = context.req.query('terminal') === 'true';
-    return context.json({ words: await containerizer.execWords(container, { terminal }) });
+    return context.json({ words: await tasks.execWords(context.req.param('id'), { terminal }) });
   });
 }

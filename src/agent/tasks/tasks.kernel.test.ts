@@ -24,6 +24,8 @@ import { openContainers, type Containers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
+import { EndedTasks } from './ended-tasks.ts';
+import { TaskHost } from './task-host.ts';
 import { Tasks } from './tasks.ts';
 
 const node = 'n1' as NodeId;
@@ -70,18 +72,13 @@ async function open(): Promise<Tasks> {
   );
   const images = new ImageStore({ root: join(state, 'images') });
   await images.open();
-  tasks = new Tasks(
+  const root = join(state, 'tasks');
+  const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
+  const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
+  const host = new TaskHost(
+    { log, containerizers: [native], ended },
     {
-      clock,
-      log,
-      store: new TaskStore({ journal, log }),
-      publisher: new TaskPublisher({ exchange, clock, log }, { node }),
-      containerizers: [new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') })],
-      socketIn: tcpSocketIn,
-    },
-    {
-      root: join(state, 'tasks'),
-      agentIp: () => '127.0.0.1',
+      root,
       refuseTakenPorts: (launch, container) =>
         refuseOccupiedPorts(
           { portPerhapsInUse },
@@ -91,6 +88,16 @@ async function open(): Promise<Tasks> {
           container,
         ),
     },
+  );
+  tasks = new Tasks(
+    {
+      clock,
+      log,
+      store: new TaskStore({ journal, log }),
+      publisher: new TaskPublisher({ exchange, clock, log }, { node }),
+      ...{ host, ended, socketIn: tcpSocketIn },
+    },
+    { agentIp: () => '127.0.0.1' },
   );
   await tasks.open();
   return tasks;

@@ -14,7 +14,9 @@ import { memoryJournal } from '../../store/memory-journal.ts';
 import type { Journal } from '../../store/types.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
-import { containerIdOf, Tasks } from './tasks.ts';
+import { EndedTasks } from './ended-tasks.ts';
+import { containerIdOf, TaskHost } from './task-host.ts';
+import { Tasks } from './tasks.ts';
 
 const node = 'n1' as NodeId;
 let root = '';
@@ -24,6 +26,8 @@ let published = new Map<string, TaskRecord>();
 let opened: Tasks[] = [];
 /** What refuses ports, as the host would. */
 let taken: Error | undefined;
+/** How long sandboxes of ended tasks are kept. */
+let keepMs = 0;
 
 /** Records of this node alone. */
 const exchange = {
@@ -41,20 +45,23 @@ const exchange = {
 
 async function open(): Promise<Tasks> {
   const log = silentLog;
+  const ended = new EndedTasks(
+    { clock: realClock, log },
+    { root, keepMs, diskHeadroom: 0.1, max: 10, diskUsed: () => Promise.resolve(0) },
+  );
+  const host = new TaskHost(
+    { log, containerizers: [native], ended },
+    { root, refuseTakenPorts: () => (taken === undefined ? Promise.resolve() : Promise.reject(taken)) },
+  );
   const tasks = new Tasks(
     {
       clock: realClock,
       log,
       store: new TaskStore({ journal, log }),
       publisher: new TaskPublisher({ exchange, clock: realClock, log }, { node }),
-      containerizers: [native],
-      socketIn: () => -1,
+      ...{ host, ended, socketIn: () => -1 },
     },
-    {
-      root,
-      agentIp: () => '10.0.0.11',
-      refuseTakenPorts: () => (taken === undefined ? Promise.resolve() : Promise.reject(taken)),
-    },
+    { agentIp: () => '10.0.0.11' },
   );
   opened.push(tasks);
   await tasks.open();
@@ -74,6 +81,7 @@ beforeEach(async () => {
   native = new FakeContainerizer();
   published = new Map();
   taken = undefined;
+  keepMs = 0;
 });
 
 afterEach(async () => {
@@ -96,6 +104,30 @@ describe('what masters want', () => {
     expect(native.calls).toEqual(['launch t1', 'SIGTERM t1', 'release t1', 'remove t1']);
     expect(await readdir(root)).toEqual([]);
     expect([...journal.entries('task/')]).toEqual([]);
+  });
+
+  it('leaves its sandbox and what it wrote for a time, also to the next agent', async () => {
+    keepMs = 3_600_000;
+    const tasks = await open();
+    native.written = [{ stream: 'stdout', text: 'last words\n' }];
+    await assign(tasks, launchOf('t1'));
+    await becomes('t1', 'TASK_RUNNING');
+    native.end(containerIdOf('t1'), 3);
+    await becomes('t1', 'TASK_FAILED');
+    await assign(tasks);
+    await expect.poll(() => told('t1'), { timeout: 20_000 }).toBeUndefined();
+    expect(native.containers.size).toBe(0);
+    expect([...journal.entries('task/')]).toEqual([]);
+    expect(tasks.list()).toEqual([]);
+    await tasks.close();
+    const next = await open();
+    expect(next.record('t1')).toMatchObject({ id: 't1', state: 'TASK_FAILED', exit_code: 3 });
+    expect((await next.logs('t1', 0)).entries).toEqual(native.written);
+    await expect(next.execWords('t1', { terminal: false })).rejects.toThrow(
+      'Cannot run a command in task "t1": it has ended',
+    );
+    expect(() => next.record('t2')).toThrow('Cannot find task "t2"');
+    expect((await readdir(join(root, containerIdOf('t1')))).sort()).toEqual(['ended.json', 'log', 'sandbox']);
   });
 
   it('has the address of the host where it is in its network', async () => {

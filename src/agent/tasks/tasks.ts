@@ -8,9 +8,6 @@
  * Review notes: events of one task are handled one at a time, in the order they come; an effect that fails is logged and
  * tried again by the next look at the containers.
  */
-import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   stagedTask,
   TaskMachine,
@@ -22,16 +19,15 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { PortolanError, describeError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { isTerminal, type TaskLaunch, type TaskRecord } from '../../model/task.ts';
-import type { Containerizer, TaskContainer } from '../../runtime/containerizer.ts';
-import { emptySandbox, fetchUri } from '../../runtime/fetch.ts';
+import type { ContainerLogs } from '../../model/container.ts';
+import type { Containerizer } from '../../runtime/containerizer.ts';
+import type { EndedTask, EndedTasks } from './ended-tasks.ts';
 import type { ProbeComponents } from './probes.ts';
-import { Slots } from './slots.ts';
 import { TaskChecks } from './task-checks.ts';
+import { containerIdOf, TaskHost } from './task-host.ts';
 import type { TaskPublisher } from './task-publisher.ts';
 import type { TaskStore } from './task-store.ts';
 
-/** Launches at once: more make none of them quicker, since most of it is work of this host. */
-const LAUNCHES = 8;
 /** Of the state of running containers. */
 const LOOK_MS = 500;
 
@@ -40,20 +36,12 @@ export interface TasksComponents extends ProbeComponents {
   readonly log: Log;
   readonly store: TaskStore;
   readonly publisher: TaskPublisher;
-  readonly containerizers: readonly Containerizer[];
+  readonly host: TaskHost;
+  readonly ended: EndedTasks;
 }
 
 export interface TasksInit {
-  /** Holds a directory for each task, with its sandbox. */
-  readonly root: string;
   agentIp(): string;
-  /** Rejects when a port of the host that the task is to have is taken. */
-  refuseTakenPorts(launch: TaskLaunch, container: string): Promise<void>;
-}
-
-/** A container's id, from its task's. */
-export function containerIdOf(task: string): string {
-  return createHash('sha256').update(task).digest('hex').slice(0, 32);
 }
 
 interface Task {
@@ -78,7 +66,6 @@ export class Tasks {
   readonly #components: TasksComponents;
   readonly #init: TasksInit;
   readonly #tasks = new Map<string, Task>();
-  readonly #slots = new Slots(LAUNCHES);
   /** Of the list that is taken: one that could not be kept on disk is asked for again. */
   #revision: string | undefined;
   #timer: Timer | undefined;
@@ -91,12 +78,14 @@ export class Tasks {
 
   /** Finds what former agents left, and goes on with it. */
   async open(): Promise<void> {
-    const { store, publisher } = this.#components;
+    const { store, publisher, host, ended } = this.#components;
     this.#revision = store.revision;
     const memories = store.load();
     publisher.begin(new Set(memories.map(({ launch }) => launch.id)));
     for (const memory of memories) this.#adopt(memory);
-    await this.#removeStrangers();
+    const known = new Set([...this.#tasks.values()].map(({ container }) => container));
+    await host.removeStrangers(known);
+    await ended.open(known);
     for (const task of this.#tasks.values()) {
       task.recovering = true;
       await this.#look(task);
@@ -136,25 +125,43 @@ export class Tasks {
     return [...this.#tasks.values()].map((task) => this.#recordOf(task));
   }
 
+  /** What is known of a task of this host, also of one that has ended and is kept. */
+  record(reference: string): TaskRecord {
+    const task = this.#find(reference);
+    return task === undefined ? this.#wantedEnded(reference).record : this.#recordOf(task);
+  }
+
+  /** What it has written, from byte `from` of its log on; a piece at a time. */
+  async logs(reference: string, from: number): Promise<ContainerLogs> {
+    const task = this.#find(reference);
+    return task === undefined
+      ? this.#components.ended.logs(this.#wantedEnded(reference), from)
+      : this.#containerizer(task).logs(task.container, from);
+  }
+
+  /** The words before `COMMAND ARG...` that run a command in its container with the caller's terminal. */
+  async execWords(reference: string, options: { readonly terminal: boolean }): Promise<readonly string[]> {
+    const task = this.#find(reference);
+    if (task !== undefined) return this.#containerizer(task).execWords(task.container, options);
+    const { record } = this.#wantedEnded(reference);
+    throw new PortolanError('conflict', `Cannot run a command in task "${record.id}": it has ended`, {
+      remedy: `see "portolan task logs ${record.id}"`,
+    });
+  }
+
   /** By id, or the beginning of an id that only one has. */
-  find(reference: string): {
-    readonly record: TaskRecord;
-    readonly container: string;
-    readonly containerizer: Containerizer;
-  } {
-    const all = [...this.#tasks.values()];
-    const begins = all.filter(({ id }) => reference !== '' && id.startsWith(reference));
-    const found = this.#tasks.get(reference) ?? (begins.length === 1 ? begins[0] : undefined);
-    if (found === undefined)
-      throw new PortolanError('not-found', `Cannot find task "${reference}" on this host`, {
-        field: 'task',
-        remedy: 'see "portolan task ls"',
-      });
-    return {
-      record: this.#recordOf(found),
-      container: found.container,
-      containerizer: this.#containerizer(found),
-    };
+  #find(reference: string): Task | undefined {
+    const begins = [...this.#tasks.values()].filter(({ id }) => reference !== '' && id.startsWith(reference));
+    return this.#tasks.get(reference) ?? (begins.length === 1 ? begins[0] : undefined);
+  }
+
+  #wantedEnded(reference: string): EndedTask {
+    const found = this.#components.ended.find(reference);
+    if (found !== undefined) return found;
+    throw new PortolanError('not-found', `Cannot find task "${reference}" on this host`, {
+      field: 'task',
+      remedy: 'see "portolan task ls"',
+    });
   }
 
   #recordOf({ machine }: Task): TaskRecord {
@@ -177,6 +184,7 @@ export class Tasks {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#components.ended.close();
     for (const task of this.#tasks.values()) {
       task.grace?.cancel();
       task.checks?.stop();
@@ -207,32 +215,8 @@ export class Tasks {
     this.#perform(task, task.machine.begin(this.#components.clock.wallMs()));
   }
 
-  /** Containers of tasks that nothing is known of: their agent lost its memory. */
-  async #removeStrangers(): Promise<void> {
-    const known = new Set([...this.#tasks.values()].map(({ container }) => container));
-    for (const containerizer of this.#components.containerizers) {
-      const containers = await containerizer.list().catch(() => []);
-      for (const { id, task } of containers.filter((each) => !known.has(each.id))) {
-        this.#components.log.warn('Removing the container of a task that is not known', {
-          task,
-          container: id,
-        });
-        await containerizer.remove(id).catch((error: unknown) => {
-          const fields = { task, container: id, error };
-          this.#components.log.warn('Cannot remove it; the next start tries again', fields);
-        });
-      }
-    }
-  }
-
   #containerizer(task: Task): Containerizer {
-    const { runtime } = task.machine.memory.launch;
-    const found = this.#components.containerizers.find((each) => each.runtime === runtime);
-    if (found !== undefined) return found;
-    throw new PortolanError('unavailable', `Cannot run the task: this host has no runtime for "${runtime}"`, {
-      remedy:
-        runtime === 'docker' ? 'set docker.enabled to true and start dockerd' : 'install runc and conmon',
-    });
+    return this.#components.host.containerizer(task.machine.memory.launch);
   }
 
   #handle(task: Task, event: TaskEvent): void {
@@ -276,7 +260,8 @@ export class Tasks {
   }
 
   async #bringAbout(task: Task, effect: TaskEffect): Promise<void> {
-    const { publisher, store, clock } = this.#components;
+    const { publisher, store, clock, host } = this.#components;
+    const { launch } = task.machine.memory;
     switch (effect.do) {
       case 'launch':
         // Not waited for: what comes meanwhile may stop it.
@@ -298,10 +283,12 @@ export class Tasks {
         return;
       case 'release':
         task.grace?.cancel();
-        return this.#release(task);
+        return host.release(launch);
       case 'remove':
         task.grace?.cancel();
-        return this.#remove(task);
+        await host.remove(launch, this.#recordOf(task));
+        this.#handle(task, { type: 'removed' });
+        return;
       case 'tell':
         // A disk that is full must not keep the others from hearing of it.
         if (effect.durable)
@@ -318,8 +305,11 @@ export class Tasks {
 
   #launch(task: Task): void {
     const abort = new AbortController();
-    const done = this.#slots
-      .run(() => this.#launchNow(task, abort.signal))
+    const done = this.#components.host
+      .launch(task.machine.memory.launch, {
+        signal: abort.signal,
+        starting: (runtimeId) => this.#handle(task, { type: 'starting', runtimeId }),
+      })
       .then(
         (container): TaskEvent => ({ type: 'started', container }),
         (error: unknown): TaskEvent => {
@@ -333,30 +323,6 @@ export class Tasks {
         if (!this.#closed) this.#handle(task, event);
       });
     task.launch = { abort, done };
-  }
-
-  async #launchNow(task: Task, signal: AbortSignal): Promise<TaskContainer> {
-    signal.throwIfAborted();
-    const { launch } = task.machine.memory;
-    const containerizer = this.#containerizer(task);
-    const problem = await containerizer.problem();
-    if (problem !== undefined)
-      throw new PortolanError(
-        'unavailable',
-        `Cannot run the task: ${launch.runtime} does not work on this host: ${problem}`,
-      );
-    await this.#init.refuseTakenPorts(launch, task.container);
-    const sandbox = join(this.#directory(task), 'sandbox');
-    await emptySandbox(sandbox);
-    for (const wish of launch.fetch) await fetchUri(wish, sandbox, { signal });
-    return containerizer.launch(
-      { id: task.container, launch, sandbox },
-      { signal, starting: (runtimeId) => this.#handle(task, { type: 'starting', runtimeId }) },
-    );
-  }
-
-  #directory(task: Task): string {
-    return join(this.#init.root, task.container);
   }
 
   async #watch(task: Task): Promise<void> {
@@ -375,21 +341,6 @@ export class Tasks {
       onReadiness: (ready) => this.#handle(task, { type: 'readiness', ready }),
     });
     task.checks.start();
-  }
-
-  /** A task whose runtime is gone from this host has nothing there. */
-  async #release(task: Task): Promise<void> {
-    const { launch } = task.machine.memory;
-    if (!this.#components.containerizers.some(({ runtime }) => runtime === launch.runtime)) return;
-    await this.#containerizer(task).release(task.container);
-  }
-
-  async #remove(task: Task): Promise<void> {
-    const { launch } = task.machine.memory;
-    if (this.#components.containerizers.some(({ runtime }) => runtime === launch.runtime))
-      await this.#containerizer(task).remove(task.container);
-    await rm(this.#directory(task), { recursive: true, force: true });
-    this.#handle(task, { type: 'removed' });
   }
 
   #lookLater(): void {
