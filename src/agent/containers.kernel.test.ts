@@ -206,6 +206,39 @@ describe('a container that cannot be made', () => {
     expect(await remains()).toEqual([]);
   });
 
+  it('starts although the parent of its groups is removed at that moment', async () => {
+    const bin = join(directory, 'bin');
+    await mkdir(bin);
+    const real = execFileSync('sh', ['-c', 'PATH=$PATH:/usr/sbin:/sbin; command -v runc'], {
+      encoding: 'utf8',
+    });
+    const group = 'mkdir /sys/fs/cgroup/cpuset/portolan/x: no such file or directory';
+    const failure = `runc create failed: unable to start container process: unable to apply cgroup configuration: ${group}`;
+    await writeFile(
+      join(bin, 'runc'),
+      `#!/bin/sh
+case " $* " in *" create "*)
+  if [ ! -e ${directory}/swept ]; then
+    touch ${directory}/swept
+    echo 'time="2026-11-21T00:00:00Z" level=error msg="${failure}"' >&2
+    exit 1
+  fi ;;
+esac
+exec ${real.trim()} "$@"
+`,
+      { mode: 0o755 },
+    );
+    const path = process.env['PATH'] ?? '';
+    process.env['PATH'] = `${bin}:${path}`;
+    try {
+      const containers = await open();
+      expect(await run(containers, 'exec busybox sleep 1000', 'web')).toMatchObject({ state: 'running' });
+      expect(existsSync(join(directory, 'swept'))).toBe(true);
+    } finally {
+      process.env['PATH'] = path;
+    }
+  });
+
   it("leaves nothing when the plug-in refuses, and says the plug-in's reason", async () => {
     await writeFile(join(directory, 'fail-ADD'), '');
     const containers = await open();

@@ -10,7 +10,7 @@ import { mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
-import { PortolanError } from '../base/errors.ts';
+import { describeError, PortolanError } from '../base/errors.ts';
 import { mustRun, runCommand } from './command.ts';
 import { processIdentity, signalProcess, waitForEnd, type ProcessIdentity } from './process.ts';
 
@@ -46,6 +46,9 @@ export function containerPaths(directory: string, id: string, runcRoot: string):
   };
 }
 
+const MAX_CREATES = 3;
+const SWEPT = /unable to apply cgroup configuration: mkdir .*no such file or directory/;
+
 /** conmon's answer on its synchronisation pipe: the container's pid, or -1 and why. */
 const syncMessage = z.looseObject({
   pid: z.int().optional(),
@@ -60,7 +63,7 @@ export async function startContainer(
 ): Promise<ProcessIdentity> {
   await mkdir(paths.exitDirectory, { recursive: true });
   await mkdir(paths.runcRoot, { recursive: true });
-  const pid = await createUnderConmon(paths, options.terminal === true ? ['--terminal'] : []);
+  const pid = await createDespiteSweeps(paths, options.terminal === true ? ['--terminal'] : []);
   // Read while it waits to be started, so it cannot have ended.
   const identity = processIdentity(pid);
   if (identity === undefined)
@@ -139,6 +142,20 @@ async function createUnderConmon(paths: ContainerPaths, options: readonly string
   child.unref();
   if (pid > 0) return pid;
   throw createFailure(parsed.success ? (parsed.data.message ?? '') : text, paths.id);
+}
+
+/**
+ * The agents of one machine, as in labs, share the parent of all groups, and whoever leaves removes it when it is empty:
+ * perhaps between runc's making it and its first child.
+ */
+async function createDespiteSweeps(paths: ContainerPaths, options: readonly string[]): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await createUnderConmon(paths, options);
+    } catch (error) {
+      if (attempt === MAX_CREATES || !SWEPT.test(describeError(error))) throw error;
+    }
+  }
 }
 
 function createFailure(message: string, id: string): PortolanError {

@@ -123,7 +123,7 @@ describe('apps', () => {
 describe('an agent that is killed', () => {
   it('takes none of its tasks with it; how they ended meanwhile is told by the next', async () => {
     const instances = 4;
-    const cmd = 'while ! [ -e /mnt/mesos/sandbox/go ]; do sleep 0.1; done; exit 7';
+    const cmd = 'echo last words; while ! [ -e /mnt/mesos/sandbox/go ]; do sleep 0.1; done; exit 7';
     await post({ id: '/ends', cmd, instances, backoffSeconds: 3600, ...small });
     const ends = await running('/ends', instances);
     const before = (await tasks()).map(({ id, container }) => `${id} ${container ?? ''}`);
@@ -151,7 +151,7 @@ describe('an agent that is killed', () => {
   });
 });
 
-it('leaves nothing when all apps are gone', async () => {
+it('leaves what its tasks wrote for a time, and nothing else when all apps are gone', async () => {
   const { apps } = z
     .object({ apps: z.array(z.object({ id: z.string() })) })
     .parse(await lab.tools.api('GET', '/v2/apps'));
@@ -160,11 +160,21 @@ it('leaves nothing when all apps are gone', async () => {
   for (const host of agents) {
     const left = await lab.sh(
       host,
-      `ls /var/lib/portolan/agent/tasks /var/lib/portolan/agent/containers /run/portolan/netns | grep -v : || true
+      `ls /var/lib/portolan/agent/containers /run/portolan/netns | grep -v : || true
+       cd /var/lib/portolan/agent/tasks
+       for task in *; do [ -e $task/ended.json ] || echo $task; done
+       find . -mindepth 2 -maxdepth 2 ! -name ended.json ! -name log ! -name sandbox
        docker ps -aq
        ip -br link show master m-dcos; ip -br link show master m-mesos-bridge
        grep /var/lib/portolan/agent/containers /proc/self/mountinfo || true`,
     );
     expect(left.trim()).toBe('');
+    const words = [`${process.cwd()}/bin/portolan`, 'task', 'logs'];
+    const [ended] = lab
+      .log(host)
+      .filter((line) => line['state'] === 'TASK_FAILED' && String(line['task']).startsWith('ends.'));
+    expect(await lab.try(host, [...words, String(ended?.['task'])])).toMatchObject({
+      stdout: 'last words\n',
+    });
   }
 });
