@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseInput, Refused } from '../apps/issues.ts';
+import { parseInput, type Refused } from '../apps/issues.ts';
 import { appInput, appsInput, groupInput } from '../apps/schema.ts';
-import { describeError, PortolanError } from '../base/errors.ts';
+import { describeError, type PortolanError } from '../base/errors.ts';
 import { answerError } from './answer-error.ts';
 import { refusalError } from './definition-refusal.ts';
 

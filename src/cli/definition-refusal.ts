@@ -110,7 +110,7 @@ function issueWords(issue: z.core.$ZodIssue): string {
     case 'too_big':
       return limit('at most', issue.origin, issue.maximum, input);
     case 'invalid_format':
-      return `must fit ${'pattern' in issue ? String(issue.pattern) : issue.format}, and is ${shown(input)}`;
+      return `must fit ${issue.pattern ?? issue.format}, and is ${shown(input)}`;
     case 'invalid_value':
       return `must be ${issue.values.map(String).join(', ')}; it is ${shown(input)}`;
     default:

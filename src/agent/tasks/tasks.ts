@@ -24,7 +24,7 @@ import type { Containerizer } from '../../runtime/containerizer.ts';
 import type { EndedTask, EndedTasks } from './ended-tasks.ts';
 import type { ProbeComponents } from './probes.ts';
 import { TaskChecks } from './task-checks.ts';
-import { containerIdOf, TaskHost } from './task-host.ts';
+import { containerIdOf, type TaskHost } from './task-host.ts';
 import type { TaskPublisher } from './task-publisher.ts';
 import type { TaskStore } from './task-store.ts';
 
