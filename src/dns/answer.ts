@@ -11,9 +11,9 @@ import { rcodes, types, UDP_BYTES_MAX } from './constants.ts';
 import type { Query } from './query.ts';
 import { recordTypeOf, type DnsRecord } from './record.ts';
 import type { NamedSets, NameTable, RecordSet } from './table.ts';
-import { optBytes, RecordWriter, writeHead, writeOpt } from './writer.ts';
+import { optBytes, RecordWriter, writeAbsence, writeHead, writeOpt } from './writer.ts';
 import { keyText, nameKey, ROOT_KEY } from './name.ts';
-import type { Zones } from './zones.ts';
+import type { Zone, Zones } from './zones.ts';
 
 /** Instead of an answer's length: the name is in none of our zones. */
 export const NOT_OURS = -1;
@@ -34,6 +34,15 @@ export interface Resolution {
   readonly records: readonly DnsRecord[];
 }
 
+interface Asked {
+  readonly query: Query;
+  readonly packet: Buffer;
+  /** Absent for a name that an owner has outside of all zones. */
+  readonly zone: Zone | undefined;
+  /** Under which the table has the name. */
+  readonly key: string;
+}
+
 export class Answerer {
   readonly #table: NameTable;
   readonly #zones: () => Zones;
@@ -49,10 +58,13 @@ export class Answerer {
     const sets = this.#table.find(query.key)?.sets();
     const set = type === undefined ? undefined : sets?.get(type);
     if (set?.packed !== undefined) return copySet(query, packet, out, limit, set);
-    if (sets !== undefined && sets.size > 0) return this.#answerFrom(query, packet, out, limit, query.key);
     const zones = this.#zones();
-    if (zones.find(query.key) === undefined) return NOT_OURS;
-    return this.#answerFrom(query, packet, out, limit, zones.canonical(query.key));
+    const zone = zones.find(query.key);
+    if (sets === undefined || sets.size === 0) {
+      if (zone === undefined) return NOT_OURS;
+      return this.#answerFrom({ query, packet, zone, key: zones.canonical(query.key) }, out, limit);
+    }
+    return this.#answerFrom({ query, packet, zone, key: query.key }, out, limit);
   }
 
   /** The same without a packet: what is told of a name; `undefined` when it is not ours. */
@@ -66,26 +78,30 @@ export class Answerer {
     return { rcode, zone: zone.name, records: entry === undefined ? [] : told(entry, qtype, 0) };
   }
 
-  #answerFrom(query: Query, packet: Buffer, out: Buffer, limit: number, key: string): number {
+  #answerFrom({ query, packet, zone, key }: Asked, out: Buffer, limit: number): number {
     const entry = this.#table.find(key);
-    const records = entry === undefined ? [] : told(entry, query.type, query.id);
     const rcode = entry === undefined ? rcodes.NXDOMAIN : rcodes.NOERROR;
     const at = writeHead(packet, query, out, { rcode, authoritative: true, answers: 0 });
-    const writer = new RecordWriter(out, { query, at, limit: limit - optBytes(query) });
-    const whole = records.every((record) => writer.add('answer', record, query.key));
-    if (!whole) markTruncated(out);
-    else if (records.length === 0) this.#addSoa(query, writer);
-    else this.#addAddresses(records, writer);
-    return writeOpt(query, out, writer.at, UDP_BYTES_MAX);
+    const records = entry === undefined ? [] : told(entry, query.type, query.id);
+    const end =
+      records.length > 0
+        ? this.#writeRecords(records, { query, at, limit: limit - optBytes(query) }, out)
+        : zone === undefined
+          ? at
+          : writeAbsence(query, out, at, zone);
+    return writeOpt(query, out, end, UDP_BYTES_MAX);
   }
 
-  #addSoa(query: Query, writer: RecordWriter): void {
-    const zone = this.#zones().find(query.key);
-    if (zone === undefined) return;
-    const { soa } = zone;
-    // The time for which the absence may be kept is the lesser of the two (RFC 2308, 3).
-    const ttl = soa.data.type === 'SOA' ? Math.min(soa.ttl, soa.data.minimum) : soa.ttl;
-    writer.add('authority', { ...soa, ttl });
+  #writeRecords(
+    records: readonly DnsRecord[],
+    where: ConstructorParameters<typeof RecordWriter>[1],
+    out: Buffer,
+  ): number {
+    const writer = new RecordWriter(out, where);
+    if (records.every((record) => writer.add('answer', record, where.query.key)))
+      this.#addAddresses(records, writer);
+    else markTruncated(out);
+    return writer.at;
   }
 
   /** Where the answers name hosts, their addresses: whoever gets them need not ask again. */

@@ -16,7 +16,7 @@ const OPT_BYTES = 11;
 const FIXED_BYTES = 10;
 const SOA_SERIAL = 1;
 
-export type Section = 'answer' | 'authority' | 'additional';
+export type Section = 'answer' | 'additional';
 const countOffset = { answer: 6, authority: 8, additional: 10 } as const;
 
 /** Header and question of the answer to `query`; answers where the next record goes. */
@@ -64,6 +64,23 @@ export function writeRefusal(packet: Buffer, query: Query, out: Buffer, offer: n
   const end = writeHead(packet, query, out, { rcode: query.rcode, authoritative: false, answers: 0 });
   // Where the question could not be read, nothing else of the packet was.
   return query.rcode === rcodes.FORMERR ? end : writeOpt(query, out, end, offer);
+}
+
+/**
+ * The SOA record of the zone that the question's name is in, where nothing was answered: the zone's name is the end of
+ * that name, so a pointer says it. Answers where the next record goes.
+ */
+export function writeAbsence(
+  query: Query,
+  out: Buffer,
+  at: number,
+  zone: { readonly key: string; readonly absence: Buffer },
+): number {
+  const offset = HEADER_BYTES + query.key.length - zone.key.length;
+  out[at] = (POINTER >>> 8) | (offset >>> 8);
+  out[at + 1] = offset & 0xff;
+  out[countOffset.authority + 1] = 1;
+  return at + 2 + zone.absence.copy(out, at + 2);
 }
 
 export class RecordWriter {
@@ -132,6 +149,17 @@ export class RecordWriter {
       if (!this.#offsets.has(suffix)) this.#offsets.set(suffix, start + offset);
     }
   }
+}
+
+/** A record behind its owner's name. */
+export function recordTail(record: DnsRecord): Buffer {
+  const data = dataBytes(record.data);
+  const fixed = Buffer.alloc(FIXED_BYTES);
+  fixed.writeUInt16BE(types[record.data.type], 0);
+  fixed.writeUInt16BE(classes.IN, 2);
+  fixed.writeUInt32BE(record.ttl, 4);
+  fixed.writeUInt16BE(data.length, 8);
+  return Buffer.concat([fixed, data]);
 }
 
 /** Names within data are not compressed: RFC 2782 forbids it for SRV, and nobody gains by it elsewhere. */

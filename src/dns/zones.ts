@@ -6,10 +6,11 @@
  * Invariants: comparisons are label by label; rewriting ends, since each step takes a name nearer to its canonical zone
  * and the steps are counted.
  */
-import type { IpAddress, Prefix } from '../base/ip.ts';
+import type { Prefix } from '../base/ip.ts';
 import { keyLabels, labelsKey, nameKey, suffixOffsets } from './name.ts';
 import type { DnsRecord, SoaData } from './record.ts';
 import { addressOfReverse, reverseName } from './reverse.ts';
+import { recordTail } from './writer.ts';
 import { assert } from '../base/assert.ts';
 
 export const MESOS = 'mesos';
@@ -43,7 +44,10 @@ const mesosSoa: SoaData = { ...soa, mname: MESOS_NAME_SERVER, rname: `root.${MES
 
 export interface Zone {
   readonly name: string;
+  readonly key: string;
   readonly soa: DnsRecord;
+  /** The SOA record behind its owner's name, as it goes over the wire with the word that something is not there. */
+  readonly absence: Buffer;
 }
 
 /** Zones whose apex has SOA and NS records in the table. */
@@ -51,15 +55,12 @@ export const zoneNames: readonly string[] = [DIRECTORY, L4LB, DCOS, MESOS, SPART
 
 function zoneOf(name: string, ttls: TimesToLive): Zone {
   const mesos = name === MESOS || name === `${MESOS}.${DIRECTORY}`;
-  return {
-    name,
-    soa: {
-      name,
-      ttl: mesos ? ttls.mesos : ttls.own,
-      data: mesos ? mesosSoa : soa,
-      preferred: true,
-    },
-  };
+  const ttl = mesos ? ttls.mesos : ttls.own;
+  const data = mesos ? mesosSoa : soa;
+  const record = { name, ttl, data, preferred: true };
+  // The time for which the absence may be kept is the lesser of the two (RFC 2308, 3).
+  const absence = recordTail({ ...record, ttl: Math.min(ttl, data.minimum) });
+  return { name, key: keyOf(name), soa: record, absence };
 }
 
 /** SOA and NS of every zone. */
@@ -95,20 +96,19 @@ export interface ZonesInit {
 export class Zones {
   readonly #zones: ReadonlyMap<string, Zone>;
   readonly #aliases: ReadonlyMap<string, string>;
-  readonly #reverse: readonly Prefix[];
-  readonly #ttls: TimesToLive;
+  readonly #reverse: readonly { readonly prefix: Prefix; readonly zone: Zone }[];
 
   constructor(init: ZonesInit) {
-    this.#ttls = init.ttls ?? defaultTtls;
+    const ttls = init.ttls ?? defaultTtls;
     const cluster = init.cluster === undefined ? undefined : nameKey(`${init.cluster}.dcos.directory`);
     const aliases = new Map(aliasTexts.map(([from, to]) => [keyOf(from), keyOf(to)]));
     if (cluster !== undefined) aliases.set(cluster, keyOf(DIRECTORY));
     const names = [...zoneNames, ...aliasTexts.map(([from]) => from)];
-    const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name, this.#ttls)]));
-    if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.'), this.#ttls));
+    const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name, ttls)]));
+    if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.'), ttls));
     this.#zones = zones;
     this.#aliases = aliases;
-    this.#reverse = init.reverse;
+    this.#reverse = init.reverse.map((prefix) => ({ prefix, zone: zoneOf(reverseApex(prefix), ttls) }));
   }
 
   /** The zone of ours that the name is in; `undefined` = not ours to answer. */
@@ -143,12 +143,9 @@ export class Zones {
     const labels = keyLabels(key);
     if (labels.at(-1) !== 'arpa') return undefined;
     const address = addressOfReverse(labels);
-    const prefix = address === undefined ? undefined : this.#ours(address);
-    return prefix === undefined ? undefined : zoneOf(reverseApex(prefix), this.#ttls);
-  }
-
-  #ours(address: IpAddress): Prefix | undefined {
-    return this.#reverse.find((prefix) => prefix.contains(address));
+    return address === undefined
+      ? undefined
+      : this.#reverse.find(({ prefix }) => prefix.contains(address))?.zone;
   }
 }
 

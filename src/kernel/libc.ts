@@ -1,5 +1,6 @@
 /**
- * The few system calls that Node does not offer: sockets of AF_NETLINK and network namespaces.
+ * The few system calls that Node does not offer: sockets of AF_NETLINK, datagrams by the batch, and
+ * network namespaces.
  *
  * Purpose: the only module that knows the foreign-function library.
  * Invariants: every function answers as the kernel does, a negative errno on failure, and never throws for one; a
@@ -191,6 +192,34 @@ export function readable(fd: number, timeoutMs: number): boolean {
   entry.writeInt32LE(fd, 0);
   entry.writeInt16LE(POLLIN, 4);
   return native.poll(entry, 1, timeoutMs) > 0;
+}
+
+/** Ends with `close`, which must come before `fd` is closed. */
+export interface Watch {
+  close(): void;
+}
+
+/**
+ * Calls `onReadable` from the event loop as often as the socket `fd`, which waits no more, has something to receive.
+ *
+ * The call is none of Node's own: promises that it settles go on when Node calls something next, which `setImmediate`
+ * makes it do at once.
+ */
+export function watchReadable(fd: number, onReadable: () => void): Watch {
+  const onPoll = (...[status]: readonly unknown[]): void => {
+    try {
+      onReadable();
+    } catch (error) {
+      // Nobody is above to catch it: it ends the process as any other would.
+      setImmediate(() => {
+        throw error;
+      });
+    }
+    // The event loop stops watching a socket that has an error; by now it has been read off.
+    if (status !== 0) handle.start(onPoll);
+  };
+  const handle = koffi.node.poll(fd, onPoll);
+  return handle;
 }
 
 /** Moves the calling thread into the namespace behind `fd`. */

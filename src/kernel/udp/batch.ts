@@ -1,85 +1,121 @@
 /**
  * Memory for one call of recvmmsg or sendmmsg: headers, addresses and bytes of many datagrams, made once.
  *
- * The structures point to one another by address, so none of these buffers is ever replaced.
+ * The structures point to one another by address, so none of these buffers is ever replaced. They are read and written
+ * as words of 32 bits, which costs a tenth of what the methods of `Buffer` do.
  */
+import { assert } from '../../base/assert.ts';
 import * as libc from '../libc.ts';
 
 export const BATCH = 64;
-/** struct mmsghdr and struct iovec on 64-bit machines; enough for struct sockaddr_in6. */
-const HEADER_BYTES = 64;
-const VECTOR_BYTES = 16;
+/** struct mmsghdr and struct iovec on 64-bit machines, in words; enough bytes for struct sockaddr_in6. */
+const HEADER_WORDS = 16;
+const VECTOR_WORDS = 4;
 const ADDRESS_BYTES = 32;
-/** In mmsghdr: msg_name, msg_namelen, msg_iov, msg_iovlen, msg_flags, msg_len. */
+/** Words of mmsghdr: msg_name (two), msg_namelen, msg_iov (two), msg_iovlen, msg_flags, msg_len. */
 const NAME = 0;
-const NAME_LENGTH = 8;
-const VECTOR = 16;
-const VECTOR_COUNT = 24;
-const FLAGS = 48;
-const LENGTH = 56;
+const NAME_LENGTH = 2;
+const VECTOR = 4;
+const VECTOR_COUNT = 6;
+const FLAGS = 12;
+const LENGTH = 14;
+/** Of iovec: iov_base (two), iov_len. */
+const VECTOR_LENGTH = 2;
 
 export class Batch {
-  readonly headers: Buffer;
   /** Where each datagram's bytes are. */
   readonly slots: readonly Buffer[];
+  readonly #count: number;
+  readonly #headers: Words;
+  readonly #vectors: Words;
   readonly #addresses: Buffer;
-  readonly #vectors: Buffer;
+  readonly #addressPointer: bigint;
+  /** How many of the headers have what was received last. */
+  #received: number;
 
   /** Room for `count` datagrams of `size` bytes. */
   constructor(size: number, count: number) {
-    this.headers = Buffer.alloc(count * HEADER_BYTES);
-    this.#addresses = Buffer.alloc(count * ADDRESS_BYTES);
-    this.#vectors = Buffer.alloc(count * VECTOR_BYTES);
     const bytes = Buffer.alloc(count * size);
     this.slots = Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
-    const [data, addresses, vectors] = [bytes, this.#addresses, this.#vectors].map(libc.addressOf) as [
-      bigint,
-      bigint,
-      bigint,
-    ];
+    this.#count = count;
+    this.#received = count;
+    this.#headers = new Words(count * HEADER_WORDS);
+    this.#vectors = new Words(count * VECTOR_WORDS);
+    this.#addresses = Buffer.alloc(count * ADDRESS_BYTES);
+    this.#addressPointer = libc.addressOf(this.#addresses);
+    const [data, vectors] = [libc.addressOf(bytes), libc.addressOf(this.#vectors.bytes)];
     for (let i = 0; i < count; i++) {
-      this.#vectors.writeBigUInt64LE(data + BigInt(i * size), i * VECTOR_BYTES);
-      this.#vectors.writeBigUInt64LE(BigInt(size), i * VECTOR_BYTES + 8);
-      const header = i * HEADER_BYTES;
-      this.headers.writeBigUInt64LE(addresses + BigInt(i * ADDRESS_BYTES), header + NAME);
-      this.headers.writeBigUInt64LE(vectors + BigInt(i * VECTOR_BYTES), header + VECTOR);
-      this.headers.writeBigUInt64LE(1n, header + VECTOR_COUNT);
+      this.#vectors.setPointer(i * VECTOR_WORDS, data + BigInt(i * size));
+      this.#vectors.words[i * VECTOR_WORDS + VECTOR_LENGTH] = size;
+      this.#headers.setPointer(i * HEADER_WORDS + VECTOR, vectors + BigInt(i * VECTOR_WORDS * 4));
+      this.#headers.words[i * HEADER_WORDS + VECTOR_COUNT] = 1;
+      this.#setOwnName(i);
     }
   }
 
-  /** Ready to receive anew. */
-  reset(count: number): void {
-    for (let i = 0; i < count; i++) this.headers.writeUInt32LE(ADDRESS_BYTES, i * HEADER_BYTES + NAME_LENGTH);
+  /** Takes what is there; answers how many datagrams, or a negative errno. */
+  receive(fd: number): number {
+    const { words } = this.#headers;
+    for (let i = 0; i < this.#received; i++) words[i * HEADER_WORDS + NAME_LENGTH] = ADDRESS_BYTES;
+    const count = libc.recvmmsg(fd, this.#headers.bytes, this.#count, libc.MSG_DONTWAIT);
+    this.#received = Math.max(count, 0);
+    return count;
   }
 
-  received(i: number): number {
-    return this.headers.readUInt32LE(i * HEADER_BYTES + LENGTH);
+  /** Sends the first `count`; answers how many went, or a negative errno. */
+  transmit(fd: number, count: number): number {
+    return libc.sendmmsg(fd, this.#headers.bytes, count, libc.MSG_DONTWAIT);
+  }
+
+  length(i: number): number {
+    return this.#headers.words[i * HEADER_WORDS + LENGTH] ?? 0;
   }
 
   /** It was longer than there was room. */
   truncated(i: number): boolean {
-    return (this.headers.readUInt32LE(i * HEADER_BYTES + FLAGS) & libc.MSG_TRUNC) !== 0;
+    return ((this.#headers.words[i * HEADER_WORDS + FLAGS] ?? 0) & libc.MSG_TRUNC) !== 0;
   }
 
   /** A copy. */
   address(i: number): Buffer {
-    const length = this.headers.readUInt32LE(i * HEADER_BYTES + NAME_LENGTH);
+    const length = this.#headers.words[i * HEADER_WORDS + NAME_LENGTH] ?? 0;
     return Buffer.from(this.#addresses.subarray(i * ADDRESS_BYTES, i * ADDRESS_BYTES + length));
   }
 
-  /** The datagram at `i` is `length` bytes, to where the one at `j` of another batch came from. */
+  /** The datagram at `i` is `length` bytes, to where the one at `j` of `from` came from, as long as that is there. */
   reply(i: number, length: number, from: Batch, j: number): void {
-    this.#vectors.writeUInt32LE(length, i * VECTOR_BYTES + 8);
-    const size = from.headers.readUInt32LE(j * HEADER_BYTES + NAME_LENGTH);
-    this.headers.writeUInt32LE(size, i * HEADER_BYTES + NAME_LENGTH);
-    const at = i * ADDRESS_BYTES;
-    for (let k = 0; k < size; k++) this.#addresses[at + k] = from.#addresses[j * ADDRESS_BYTES + k] ?? 0;
+    this.#vectors.words[i * VECTOR_WORDS + VECTOR_LENGTH] = length;
+    const [at, there] = [i * HEADER_WORDS, j * HEADER_WORDS];
+    for (let word = NAME; word <= NAME_LENGTH; word++)
+      this.#headers.words[at + word] = from.#headers.words[there + word] ?? 0;
   }
 
   /** The datagram at `i` is `length` bytes, to an address that was kept. */
   send(i: number, length: number, to: Uint8Array): void {
-    this.#vectors.writeUInt32LE(length, i * VECTOR_BYTES + 8);
-    this.headers.writeUInt32LE(to.length, i * HEADER_BYTES + NAME_LENGTH);
+    this.#vectors.words[i * VECTOR_WORDS + VECTOR_LENGTH] = length;
+    this.#setOwnName(i);
+    this.#headers.words[i * HEADER_WORDS + NAME_LENGTH] = to.length;
     this.#addresses.set(to, i * ADDRESS_BYTES);
+  }
+
+  #setOwnName(i: number): void {
+    this.#headers.setPointer(i * HEADER_WORDS + NAME, this.#addressPointer + BigInt(i * ADDRESS_BYTES));
+  }
+}
+
+class Words {
+  readonly bytes: Buffer;
+  readonly words: Uint32Array;
+
+  constructor(count: number) {
+    // The machine's own order of bytes: x86-64 and arm64 agree.
+    this.words = new Uint32Array(count);
+    this.bytes = Buffer.from(this.words.buffer);
+  }
+
+  setPointer(at: number, pointer: bigint): void {
+    assert(at + 1 < this.words.length, 'a pointer within the structure');
+    this.words[at] = Number(pointer & 0xffff_ffffn);
+    this.words[at + 1] = Number(pointer >> 32n);
   }
 }
