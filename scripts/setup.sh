@@ -72,6 +72,7 @@ if [ "$need_tests" = yes ]; then
   # Images of native containers.
   want skopeo skopeo
   want umoci umoci
+  want docker-registry docker-registry
   want unzip unzip
   want iperf3 iperf3
   want wrk wrk

@@ -68,6 +68,15 @@ export const agentConfig = z.strictObject({
     })
     .prefault({}),
   vips: vipsConfig,
+  /** Room on disk for what is kept because it may be used again; the one that was not used for longest goes first. */
+  cache: z
+    .strictObject({
+      /** Unpacked images that no container stands on. */
+      images_mib: z.int().nonnegative().default(10_240),
+      /** Files that tasks fetch with `cache: true`. */
+      fetch_mib: z.int().nonnegative().default(2048),
+    })
+    .prefault({}),
   /** What masters may run here; absent members are found out. */
   resources: z
     .strictObject({

@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestDockerd, type TestDockerd } from '../../test/support/dockerd.ts';
+import { dockerConfig, startRegistry } from '../../test/support/registry.ts';
 
 import { launchOf } from '../model/task-fake.ts';
 import { mustRun } from './command.ts';
@@ -126,6 +127,55 @@ describe('containers of Docker', () => {
       const fetch = ['nsenter', `--net=/run/netns/${name}`, 'curl', '-s', 'http://127.0.0.1:31000/x'];
       await expect.poll(() => mustRun(fetch, options).catch(() => ''), { timeout: 30_000 }).toBe('hello\n');
     });
+  });
+
+  it('are made of images of a registry: asked again where that is forced, and with what the task has fetched', async () => {
+    const enter = ['nsenter', `--net=/run/netns/${name}`, '--'];
+    const [open, closed] = [
+      await startRegistry({ port: 5000, enter }),
+      await startRegistry({ port: 5001, enter, isPrivate: true }),
+    ];
+    const says = async (image: string, wish: { force?: boolean; config?: string } = {}): Promise<string> => {
+      const id = randomBytes(16).toString('hex');
+      const sandbox = await mkdtemp(join(volumes, 'sandbox-'));
+      if (wish.config !== undefined) {
+        await mkdir(join(sandbox, '.docker'));
+        await writeFile(join(sandbox, '.docker', 'config.json'), wish.config);
+      }
+      const launch = launchOf(`task.${id}`, {
+        ...{ runtime: 'docker', shell: undefined, networks: [{ mode: 'host' }] },
+        image: { name: image, force_pull: wish.force ?? false },
+      });
+      await current().launch({ id, launch, sandbox }, never);
+      await expect.poll(async () => (await current().find(id))?.state, { timeout: 30_000 }).toBe('ended');
+      const { entries } = await current().logs(id, 0);
+      await current().remove(id);
+      return entries.map(({ text }) => text).join('');
+    };
+    try {
+      const image = `${open.address}/team/web:1`;
+      await open.push('team/web:1', 'first');
+      expect(await says(image)).toBe('entry first\n');
+      await open.push('team/web:1', 'second');
+      expect(await says(image)).toBe('entry first\n');
+      expect(await says(image, { force: true })).toBe('entry second\n');
+      await expect(says(`${open.address}/nosuch:1`)).rejects.toThrow(
+        /Cannot pull the image ".*nosuch:1": .*manifest/,
+      );
+      await open.halt();
+      expect(await says(image)).toBe('entry second\n');
+      await expect(says(image, { force: true })).rejects.toThrow(
+        /Cannot pull the image .*connection refused/,
+      );
+      await closed.push('web', 'hidden');
+      const hidden = `${closed.address}/web`;
+      await expect(says(hidden)).rejects.toThrow(/Cannot pull the image .*no basic auth credentials/);
+      expect(await says(hidden, { config: dockerConfig(closed.address) })).toBe('entry hidden\n');
+    } finally {
+      await open.stop();
+      await closed.stop();
+    }
+    expect(await docker('ps', '-aq')).toBe('');
   });
 
   it('are on a network by its name, and say its address', async () => {

@@ -25,6 +25,8 @@ import {
 import { createContainerBody, TASK_LABEL } from './docker-create.ts';
 import { callDocker, readDocker } from './docker-http.ts';
 import { openDocker } from './docker.ts';
+import { splitName } from './image-name.ts';
+import { credentialsIn, registryAuth } from './registry-credentials.ts';
 
 const PULL_TIMEOUT_MS = 15 * 60_000;
 /** Starting sets up networks, removing ends programs. */
@@ -90,7 +92,7 @@ export class DockerContainerizer implements Containerizer {
   async launch(order: ContainerOrder, options: LaunchOptions): Promise<TaskContainer> {
     const { launch, id } = order;
     await this.remove(id);
-    await this.#ensureImage(launch, options.signal);
+    await this.#ensureImage(order, options.signal);
     const network = await this.#network(launch);
     const volumes = await this.#volumes(launch);
     const body = createContainerBody({
@@ -240,7 +242,7 @@ export class DockerContainerizer implements Containerizer {
       if (runtimeId === undefined || container.runtimeId === runtimeId) this.#seen.delete(id);
   }
 
-  async #ensureImage(launch: TaskLaunch, signal: AbortSignal): Promise<void> {
+  async #ensureImage({ launch, sandbox }: ContainerOrder, signal: AbortSignal): Promise<void> {
     const { image } = launch;
     if (image === undefined)
       throw new PortolanError('invalid', 'Cannot start a container of Docker without an image', {
@@ -249,20 +251,25 @@ export class DockerContainerizer implements Containerizer {
       });
     const path = `/images/${encodeURIComponent(image.name)}/json`;
     if (!image.force_pull && (await this.#call('GET', path)) !== undefined) return;
+    const credentials = await credentialsIn(sandbox);
+    const auth = credentials === undefined ? undefined : await registryAuth(credentials, image.name);
     signal.throwIfAborted();
-    await this.#pull(image.name);
+    await this.#pull(image.name, auth);
   }
 
   /** The answer is a line of JSON for each step; one that failed says so in its last. */
-  async #pull(name: string): Promise<void> {
+  async #pull(name: string, auth: string | undefined): Promise<void> {
     const { repository, tag } = splitName(name);
     const query = `fromImage=${encodeURIComponent(repository)}&tag=${encodeURIComponent(tag)}`;
-    const call = { method: 'POST', path: `/images/create?${query}`, timeoutMs: PULL_TIMEOUT_MS } as const;
+    const call = {
+      ...({ method: 'POST', path: `/images/create?${query}`, timeoutMs: PULL_TIMEOUT_MS } as const),
+      ...(auth === undefined ? {} : { headers: { 'x-registry-auth': auth } }),
+    };
     const answer = await readDocker(this.#init.socket, call).catch((error: unknown) => {
       throw cannotPull(name, error instanceof Error ? error.message : String(error), error);
     });
-    const failure = /"error":"((?:[^"\\]|\\.)*)"/.exec(answer.toString('utf8'))?.[1];
-    if (failure !== undefined) throw cannotPull(name, failure, undefined);
+    const failure = /"error":("(?:[^"\\]|\\.)*")/.exec(answer.toString('utf8'))?.[1];
+    if (failure !== undefined) throw cannotPull(name, String(JSON.parse(failure)), undefined);
   }
 
   async #network(launch: TaskLaunch): Promise<string> {
@@ -333,15 +340,6 @@ function networksOf({ HostConfig, NetworkSettings }: Inspected): TaskContainer['
     name,
     addresses: [IPAddress, GlobalIPv6Address].filter((address) => address !== ''),
   }));
-}
-
-/** Without a tag all of them would be pulled. */
-function splitName(name: string): { readonly repository: string; readonly tag: string } {
-  const digest = name.indexOf('@');
-  if (digest >= 0) return { repository: name.slice(0, digest), tag: name.slice(digest + 1) };
-  const colon = name.lastIndexOf(':');
-  if (colon > name.lastIndexOf('/')) return { repository: name.slice(0, colon), tag: name.slice(colon + 1) };
-  return { repository: name, tag: 'latest' };
 }
 
 /** Of a command without a terminal each piece has 8 bytes before it: the stream, and its length in the last four. */

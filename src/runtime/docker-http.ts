@@ -18,6 +18,7 @@ export interface DockerCall {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Absent = longer than any quick verb takes. */
   readonly timeoutMs?: number;
 }
@@ -85,10 +86,13 @@ export async function streamDocker(
 
 function send(socketPath: string, call: DockerCall, signal: AbortSignal): Promise<IncomingMessage> {
   const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-  const headers =
-    body === undefined
-      ? { host: 'docker' }
-      : { host: 'docker', 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  const headers = {
+    host: 'docker',
+    ...call.headers,
+    ...(body === undefined
+      ? {}
+      : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+  };
   return new Promise((resolve, reject) => {
     const { method, path } = call;
     const outgoing = httpRequest({ socketPath, method, path, signal, agent: false, headers }, resolve);

@@ -1,65 +1,66 @@
 /**
- * Images for native containers: brought by skopeo, unpacked by umoci, kept unpacked for the next container.
+ * Images for native containers, kept unpacked for the next container.
  *
  * An image is named as skopeo names it: `oci:/path[:tag]`, `docker-archive:/path[:name]`, `docker-daemon:name`; anything
  * else is a name in a registry. What was unpacked is known by the digest of its manifest; which digest a name had when it
  * was last asked for is kept, so that a name is asked for again only where that is wished (`force`), as Docker does.
- * Invariants: a directory of the store is whole, or is named `.new-…` and removed by the next start.
+ * Invariants: a directory of the store is whole, or is named `.new-…` and removed by the next start; an image is not
+ * removed between the moment when it is found or made and the end of `use`; a pull that nobody waits for any more ends.
+ * Kept are the images that containers stand on, and of the others those used within a day, as long as they have no more
+ * than `maxUnusedKib` together: the one that was not used for longest goes first.
  */
-import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { renameSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { PortolanError } from '../base/errors.ts';
-import { lastLine, runCommand } from './command.ts';
+import {
+  CONFIG_FILE,
+  copyImage,
+  imageKib,
+  isUnpacked,
+  readImage,
+  unpackImage,
+  type Image,
+} from './image-pull.ts';
 
-const PULL_TIMEOUT_MS = 15 * 60_000;
-const UNPACK_TIMEOUT_MS = 10 * 60_000;
+export type { Image } from './image-pull.ts';
+
 const UNUSED_MS = 24 * 3_600_000;
-/** Touched whenever the image is used. */
-const CONFIG_FILE = 'image.json';
 const TEMPORARY = '.new-';
-const TRANSPORTS = /^(oci|oci-archive|docker-archive|docker-daemon|docker|dir|containers-storage):/;
+const NAME = 'name-';
 
-export interface Image {
-  /** Of its manifest: `sha256-…`, the name of its directory. */
-  readonly id: string;
-  readonly rootfs: string;
-  readonly entrypoint: readonly string[];
-  readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly cwd: string | undefined;
-  readonly user: string | undefined;
+export interface ImageStoreInit {
+  readonly root: string;
+  /** Of images that no container stands on; absent = no limit. */
+  readonly maxUnusedKib?: number;
 }
 
-const descriptor = z.looseObject({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) });
-const index = z.looseObject({ manifests: z.array(descriptor).min(1) });
-const manifest = z.looseObject({ config: descriptor });
-const strings = z
-  .array(z.string())
-  .nullish()
-  .transform((list) => list ?? []);
-const imageConfig = z.looseObject({
-  config: z
-    .looseObject({
-      Entrypoint: strings,
-      Cmd: strings,
-      Env: strings,
-      WorkingDir: z.string().default(''),
-      User: z.string().default(''),
-    })
-    .prefault({}),
-});
+export interface ImageWish {
+  readonly name: string;
+  /** Ask where it comes from although it is here. */
+  readonly force: boolean;
+  /** A `config.json` of Docker. */
+  readonly credentials?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Several containers wait for one pull: they come in crowds. */
+interface Pull {
+  readonly image: Promise<Image>;
+  readonly abort: AbortController;
+  waiting: number;
+}
 
 export class ImageStore {
   readonly #root: string;
-  /** Pulls under way, by name: containers of one image come in crowds. */
-  readonly #underWay = new Map<string, Promise<Image>>();
+  readonly #maxUnusedKib: number;
+  readonly #pulls = new Map<string, Pull>();
+  /** Ids of images in use by launches under way, with how many. */
+  readonly #pinned = new Map<string, number>();
 
-  constructor(init: { readonly root: string }) {
-    this.#root = init.root;
+  constructor({ root, maxUnusedKib = Infinity }: ImageStoreInit) {
+    this.#root = root;
+    this.#maxUnusedKib = maxUnusedKib;
   }
 
   /** Removes what a crash left half done. */
@@ -69,128 +70,122 @@ export class ImageStore {
       if (name.startsWith(TEMPORARY)) await rm(join(this.#root, name), { recursive: true, force: true });
   }
 
-  /** Resolves when it is unpacked. */
-  get(name: string, options: { readonly force: boolean; readonly signal: AbortSignal }): Promise<Image> {
-    const pulled = this.#underWay.get(name) ?? this.#get(name, options.force);
-    this.#underWay.set(name, pulled);
-    const done = pulled.finally(() => {
-      if (this.#underWay.get(name) === pulled) this.#underWay.delete(name);
-    });
-    return abandonable(done, options.signal);
-  }
-
-  /** Removes the images that no container stands on, and that none was made of for a day. */
-  async removeUnused(used: ReadonlySet<string>, nowMs: number): Promise<void> {
-    if (this.#underWay.size > 0) return;
-    for (const name of await readdir(this.#root).catch(() => [])) {
-      if (!name.startsWith('sha256-') || used.has(name)) continue;
-      const path = join(this.#root, name);
-      const { mtimeMs } = await stat(join(path, CONFIG_FILE)).catch(() => ({ mtimeMs: 0 }));
-      if (nowMs - mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true });
+  /** Unpacks it where it is not there; it stays until `action` has settled. */
+  async use<T>(wish: ImageWish, action: (image: Image) => Promise<T>): Promise<T> {
+    const image = await this.#get(wish);
+    // In the same turn as the end of the pull, which keeps everything from being removed.
+    this.#pinned.set(image.id, (this.#pinned.get(image.id) ?? 0) + 1);
+    try {
+      const now = new Date();
+      await utimes(join(this.#root, image.id, CONFIG_FILE), now, now);
+      return await action(image);
+    } finally {
+      const count = (this.#pinned.get(image.id) ?? 1) - 1;
+      if (count > 0) this.#pinned.set(image.id, count);
+      else this.#pinned.delete(image.id);
     }
   }
 
-  async #get(name: string, force: boolean): Promise<Image> {
-    const image = (force ? undefined : await this.#known(name)) ?? (await this.#pull(name));
-    const now = new Date();
-    await utimes(join(this.#root, image.id, CONFIG_FILE), now, now);
-    return image;
+  /** `used` are those that containers stand on. */
+  async removeUnused(used: ReadonlySet<string>, nowMs: number): Promise<void> {
+    const unused = [];
+    for (const id of await readdir(this.#root).catch(() => [])) {
+      if (!id.startsWith('sha256-') || used.has(id)) continue;
+      const directory = join(this.#root, id);
+      const { mtimeMs } = await stat(join(directory, CONFIG_FILE)).catch(() => ({ mtimeMs: 0 }));
+      unused.push({ id, usedMs: mtimeMs, kib: await imageKib(directory) });
+    }
+    let keptKib = 0;
+    for (const { id, usedMs, kib } of unused.sort((a, b) => b.usedMs - a.usedMs)) {
+      keptKib += kib;
+      if (nowMs - usedMs > UNUSED_MS || keptKib > this.#maxUnusedKib) await this.#remove(id);
+    }
+  }
+
+  async #remove(id: string): Promise<void> {
+    // Looked at and moved away in one turn: no launch can come between.
+    if (this.#pulls.size > 0 || this.#pinned.has(id)) return;
+    const away = join(this.#root, `${TEMPORARY}${randomBytes(6).toString('hex')}`);
+    renameSync(join(this.#root, id), away);
+    await rm(away, { recursive: true, force: true });
+    for (const name of await readdir(this.#root))
+      if (name.startsWith(NAME) && (await this.#idIn(name)) === id)
+        await rm(join(this.#root, name), { force: true });
+  }
+
+  async #get({ name, force, credentials, signal }: ImageWish): Promise<Image> {
+    // Others' credentials may lead to another answer.
+    const who = credentials === undefined ? '' : await readFile(credentials, 'utf8');
+    signal.throwIfAborted();
+    const key = JSON.stringify([name, force, who]);
+    const known = this.#pulls.get(key);
+    // One that nobody waited for any more is ending.
+    const isGoing = known?.abort.signal.aborted === false;
+    const pull = isGoing ? known : this.#begin(key, { name, force, credentials });
+    pull.waiting += 1;
+    return awaited(pull.image, signal).finally(() => {
+      pull.waiting -= 1;
+      if (pull.waiting === 0) pull.abort.abort(signal.reason);
+    });
+  }
+
+  #begin(key: string, wish: Omit<ImageWish, 'signal'>): Pull {
+    const abort = new AbortController();
+    const image = this.#find(wish, abort.signal).finally(() => {
+      if (this.#pulls.get(key)?.abort === abort) this.#pulls.delete(key);
+    });
+    const pull = { image, abort, waiting: 0 };
+    this.#pulls.set(key, pull);
+    return pull;
+  }
+
+  async #find({ name, force, credentials }: Omit<ImageWish, 'signal'>, signal: AbortSignal): Promise<Image> {
+    const known = force ? undefined : await this.#known(name);
+    return known ?? this.#pull(name, credentials, signal);
   }
 
   async #known(name: string): Promise<Image | undefined> {
-    const id = (await readFile(this.#nameFile(name), 'utf8').catch(() => '')).trim();
-    return id !== '' && existsSync(join(this.#root, id)) ? readImage(this.#root, id) : undefined;
+    const id = await this.#idIn(nameFile(name));
+    const directory = join(this.#root, id);
+    return id !== '' && isUnpacked(directory) ? readImage(directory, id) : undefined;
   }
 
-  #nameFile(name: string): string {
-    return join(this.#root, `name-${createHash('sha256').update(name).digest('hex')}`);
+  async #idIn(file: string): Promise<string> {
+    return (await readFile(join(this.#root, file), 'utf8').catch(() => '')).trim();
   }
 
-  async #pull(name: string): Promise<Image> {
-    const directory = join(this.#root, `${TEMPORARY}${randomBytes(6).toString('hex')}`);
+  async #pull(name: string, credentials: string | undefined, signal: AbortSignal): Promise<Image> {
+    const temporary = join(this.#root, `${TEMPORARY}${randomBytes(6).toString('hex')}`);
     try {
-      await mkdir(directory);
-      const layout = join(directory, 'layout');
-      const source = TRANSPORTS.test(name) ? name : `docker://${name}`;
-      await step(name, ['skopeo', 'copy', '--quiet', source, `oci:${layout}:image`], PULL_TIMEOUT_MS);
-      const id = await manifestId(layout);
-      if (!existsSync(join(this.#root, id))) {
-        const bundle = join(directory, 'bundle');
-        await mkdir(bundle);
-        await writeFile(join(bundle, CONFIG_FILE), await configText(layout, id));
-        const unpack = ['umoci', 'raw', 'unpack', '--image', `${layout}:image`, join(bundle, 'rootfs')];
-        await step(name, unpack, UNPACK_TIMEOUT_MS);
-        await rename(bundle, join(this.#root, id)).catch((error: NodeJS.ErrnoException) => {
+      await mkdir(temporary);
+      const layout = join(temporary, 'layout');
+      const id = await copyImage(name, layout, { credentials, signal });
+      const directory = join(this.#root, id);
+      if (!isUnpacked(directory)) {
+        const bundle = join(temporary, 'bundle');
+        await unpackImage(name, { layout, id }, bundle, signal);
+        await rename(bundle, directory).catch((error: NodeJS.ErrnoException) => {
           // The same image under another name was quicker.
           if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
         });
       }
-      await writeFile(this.#nameFile(name), id);
-      return await readImage(this.#root, id);
+      await writeFile(join(this.#root, nameFile(name)), id);
+      return await readImage(directory, id);
     } finally {
-      await rm(directory, { recursive: true, force: true });
+      // A program that was killed may not have ended yet.
+      await rm(temporary, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     }
   }
 }
 
-/** Which of the two programs are missing. */
-export async function missingImageTools(): Promise<readonly string[]> {
-  const missing: string[] = [];
-  for (const program of ['skopeo', 'umoci'])
-    await runCommand([program, '--version'], { timeoutMs: 10_000 }).catch(() => missing.push(program));
-  return missing;
+function nameFile(name: string): string {
+  return `${NAME}${createHash('sha256').update(name).digest('hex')}`;
 }
 
-async function step(name: string, words: readonly string[], timeoutMs: number): Promise<void> {
-  const result = await runCommand(words, { timeoutMs });
-  if (result.status === 0) return;
-  throw new PortolanError('invalid', `Cannot get image "${name}": ${reason(result.stderr)}`, {
-    field: 'container.docker.image',
-    remedy: 'check its name, and that this host can reach where it is',
-  });
-}
-
-/** Both log like `time="…" level=fatal msg="…"`. */
-function reason(stderr: string): string {
-  const line = lastLine(stderr);
-  const quoted = /msg=("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
-  return quoted === undefined ? line : quoted.slice(1, -1).replaceAll(/\\(.)/g, '$1');
-}
-
-async function manifestId(layout: string): Promise<string> {
-  const parsed = index.parse(JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')));
-  return (parsed.manifests[0]?.digest ?? '').replace(':', '-');
-}
-
-async function configText(layout: string, id: string): Promise<string> {
-  const blob = (digest: string): Promise<string> =>
-    readFile(join(layout, 'blobs', 'sha256', digest.replace(/^sha256[:-]/, '')), 'utf8');
-  return blob(manifest.parse(JSON.parse(await blob(id))).config.digest);
-}
-
-async function readImage(root: string, id: string): Promise<Image> {
-  const directory = join(root, id);
-  const { config } = imageConfig.parse(JSON.parse(await readFile(join(directory, CONFIG_FILE), 'utf8')));
-  const env = config.Env.map((text) => {
-    const at = text.indexOf('=');
-    return [text.slice(0, at), text.slice(at + 1)] as const;
-  });
-  return {
-    id,
-    rootfs: join(directory, 'rootfs'),
-    entrypoint: config.Entrypoint,
-    command: config.Cmd,
-    env: Object.fromEntries(env),
-    cwd: config.WorkingDir === '' ? undefined : config.WorkingDir,
-    user: config.User === '' ? undefined : config.User,
-  };
-}
-
-/** The pull goes on for others that wait for it. */
-function abandonable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Who leaves early leaves the others waiting. */
+function awaited<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = (): void => reject(signal.reason as Error);
-    if (signal.aborted) leave();
     signal.addEventListener('abort', leave, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
   });

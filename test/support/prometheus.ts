@@ -1,9 +1,9 @@
 /** Prometheus as Debian ships it, with its own Marathon service discovery pointed at an API of ours. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './free-port.ts';
 
 /** What the discovery tells of one target, before any relabelling. */
 export type Discovered = Readonly<Record<string, string>>;
@@ -54,14 +54,6 @@ async function readTargets(port: number): Promise<readonly Discovered[]> {
   return data.activeTargets
     .map(({ discoveredLabels }) => discoveredLabels)
     .sort((a, b) => (key(a) < key(b) ? -1 : 1));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function ended(child: ChildProcess): Promise<void> {

@@ -21,6 +21,7 @@ import {
 } from '../../runtime/containerizer.ts';
 import type { Image, ImageStore } from '../../runtime/images.ts';
 import { signalProcess } from '../../runtime/process.ts';
+import { credentialsIn } from '../../runtime/registry-credentials.ts';
 import { runc } from '../../runtime/runc.ts';
 import { findUser, ROOT, type User } from '../../runtime/users.ts';
 
@@ -58,14 +59,19 @@ export class NativeContainerizer implements Containerizer {
   }
 
   async launch(order: ContainerOrder, options: LaunchOptions): Promise<TaskContainer> {
+    const { image } = order.launch;
+    if (image === undefined) return this.#start(order, undefined, options);
+    const credentials = await credentialsIn(order.sandbox);
+    const wish = { name: image.name, force: image.force_pull, credentials, signal: options.signal };
+    return this.#images.use(wish, (found) => this.#start(order, found, options));
+  }
+
+  async #start(
+    order: ContainerOrder,
+    image: Image | undefined,
+    options: LaunchOptions,
+  ): Promise<TaskContainer> {
     const { launch } = order;
-    const image =
-      launch.image === undefined
-        ? undefined
-        : await this.#images.get(launch.image.name, {
-            force: launch.image.force_pull,
-            signal: options.signal,
-          });
     const program = await this.#program(order, image);
     options.starting(order.id);
     const draft: ContainerDraft = {
@@ -100,8 +106,8 @@ export class NativeContainerizer implements Containerizer {
   }
 
   async remove(id: string): Promise<void> {
-    if ((await this.#containers.find(id)) === undefined) return;
-    await this.#containers.remove(id, { force: true });
+    if ((await this.#containers.find(id)) !== undefined) await this.#containers.remove(id, { force: true });
+    // Also of a launch that came to nothing: its image may be there.
     await this.#images.removeUnused(this.#containers.images(), Date.now());
   }
 

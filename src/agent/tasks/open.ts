@@ -79,7 +79,10 @@ async function openContainerizers(
   containers: Containers,
   onClose: OnClose,
 ): Promise<readonly Containerizer[]> {
-  const images = new ImageStore({ root: join(config.state_dir, 'images') });
+  const images = new ImageStore({
+    root: join(config.state_dir, 'images'),
+    maxUnusedKib: config.cache.images_mib * 1024,
+  });
   await images.open();
   const volumes = join(config.state_dir, 'volumes');
   const native = new NativeContainerizer({ containers, images }, { volumes });
