@@ -190,6 +190,10 @@ export function containerizerContract(name: string, subject: () => Containerizer
       await start(each);
       await ends(each.id);
       await expect.poll(() => said(each.id), WAIT).toBe('1234\n1235\n');
+      await writeFile(join(directory, 'fetched'), 'x');
+      const writes = order(`echo more >> ${SANDBOX}/fetched && touch ${SANDBOX}/new`, { user: '1234:1235' });
+      await start(writes);
+      expect(await ends(writes.id)).toMatchObject({ exitCode: 0 });
       await expect(start(order('true', { user: 'nobodyknows' }))).rejects.toThrow(/nobodyknows/);
     });
   });

@@ -9,7 +9,7 @@
  */
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import type { ContainerLogs } from '../model/container.ts';
 import { LOCAL_BRIDGE } from '../model/overlay.ts';
 import type { TaskLaunch } from '../model/task.ts';
@@ -25,8 +25,10 @@ import {
 import { createContainerBody, TASK_LABEL } from './docker-create.ts';
 import { callDocker, readDocker } from './docker-http.ts';
 import { openDocker } from './docker.ts';
+import { giveSandbox } from './fetch.ts';
 import { splitName } from './image-name.ts';
 import { credentialsIn, registryAuth } from './registry-credentials.ts';
+import { findUser } from './users.ts';
 
 const PULL_TIMEOUT_MS = 15 * 60_000;
 /** Starting sets up networks, removing ends programs. */
@@ -93,6 +95,7 @@ export class DockerContainerizer implements Containerizer {
     const { launch, id } = order;
     await this.remove(id);
     await this.#ensureImage(order, options.signal);
+    await giveToUser(order);
     const network = await this.#network(launch);
     const volumes = await this.#volumes(launch);
     const body = createContainerBody({
@@ -297,6 +300,16 @@ export class DockerContainerizer implements Containerizer {
       })),
     );
   }
+}
+
+/** As Mesos does. A name that only the image knows means nobody on this host: then it stays as it is. */
+async function giveToUser({ launch, sandbox }: ContainerOrder): Promise<void> {
+  if (launch.user === undefined) return;
+  const user = await findUser('/', launch.user).catch((error: unknown) => {
+    if (isPortolanError(error, 'invalid')) return undefined;
+    throw error;
+  });
+  if (user !== undefined) await giveSandbox(sandbox, user);
 }
 
 const localBridge = {

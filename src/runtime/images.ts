@@ -22,6 +22,7 @@ import {
   unpackImage,
   type Image,
 } from './image-pull.ts';
+import { SharedWork } from './shared-work.ts';
 
 export type { Image } from './image-pull.ts';
 
@@ -44,17 +45,11 @@ export interface ImageWish {
   readonly signal: AbortSignal;
 }
 
-/** Several containers wait for one pull: they come in crowds. */
-interface Pull {
-  readonly image: Promise<Image>;
-  readonly abort: AbortController;
-  waiting: number;
-}
-
 export class ImageStore {
   readonly #root: string;
   readonly #maxUnusedKib: number;
-  readonly #pulls = new Map<string, Pull>();
+  /** Containers of one image come in crowds. */
+  readonly #pulls = new SharedWork<Image>();
   /** Ids of images in use by launches under way, with how many. */
   readonly #pinned = new Map<string, number>();
 
@@ -73,7 +68,7 @@ export class ImageStore {
   /** Unpacks it where it is not there; it stays until `action` has settled. */
   async use<T>(wish: ImageWish, action: (image: Image) => Promise<T>): Promise<T> {
     const image = await this.#get(wish);
-    // In the same turn as the end of the pull, which keeps everything from being removed.
+    // In the same turn as the end of the pull: until then nothing is removed.
     this.#pinned.set(image.id, (this.#pinned.get(image.id) ?? 0) + 1);
     try {
       const now = new Date();
@@ -97,14 +92,14 @@ export class ImageStore {
     }
     let keptKib = 0;
     for (const { id, usedMs, kib } of unused.sort((a, b) => b.usedMs - a.usedMs)) {
-      keptKib += kib;
-      if (nowMs - usedMs > UNUSED_MS || keptKib > this.#maxUnusedKib) await this.#remove(id);
+      if (nowMs - usedMs > UNUSED_MS || keptKib + kib > this.#maxUnusedKib) await this.#remove(id);
+      else keptKib += kib;
     }
   }
 
   async #remove(id: string): Promise<void> {
     // Looked at and moved away in one turn: no launch can come between.
-    if (this.#pulls.size > 0 || this.#pinned.has(id)) return;
+    if (this.#pulls.isUnderWay || this.#pinned.has(id)) return;
     const away = join(this.#root, `${TEMPORARY}${randomBytes(6).toString('hex')}`);
     renameSync(join(this.#root, id), away);
     await rm(away, { recursive: true, force: true });
@@ -116,27 +111,8 @@ export class ImageStore {
   async #get({ name, force, credentials, signal }: ImageWish): Promise<Image> {
     // Others' credentials may lead to another answer.
     const who = credentials === undefined ? '' : await readFile(credentials, 'utf8');
-    signal.throwIfAborted();
     const key = JSON.stringify([name, force, who]);
-    const known = this.#pulls.get(key);
-    // One that nobody waited for any more is ending.
-    const isGoing = known?.abort.signal.aborted === false;
-    const pull = isGoing ? known : this.#begin(key, { name, force, credentials });
-    pull.waiting += 1;
-    return awaited(pull.image, signal).finally(() => {
-      pull.waiting -= 1;
-      if (pull.waiting === 0) pull.abort.abort(signal.reason);
-    });
-  }
-
-  #begin(key: string, wish: Omit<ImageWish, 'signal'>): Pull {
-    const abort = new AbortController();
-    const image = this.#find(wish, abort.signal).finally(() => {
-      if (this.#pulls.get(key)?.abort === abort) this.#pulls.delete(key);
-    });
-    const pull = { image, abort, waiting: 0 };
-    this.#pulls.set(key, pull);
-    return pull;
+    return this.#pulls.join(key, signal, (each) => this.#find({ name, force, credentials }, each));
   }
 
   async #find({ name, force, credentials }: Omit<ImageWish, 'signal'>, signal: AbortSignal): Promise<Image> {
@@ -180,13 +156,4 @@ export class ImageStore {
 
 function nameFile(name: string): string {
   return `${NAME}${createHash('sha256').update(name).digest('hex')}`;
-}
-
-/** Who leaves early leaves the others waiting. */
-function awaited<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', leave, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave));
-  });
 }

@@ -17,6 +17,7 @@ import { EndedTasks } from '../../dist/agent/tasks/ended-tasks.js';
 import { TaskHost } from '../../dist/agent/tasks/task-host.js';
 import { Tasks } from '../../dist/agent/tasks/tasks.js';
 import { tcpSocketIn } from '../../dist/kernel/netns-socket.js';
+import { FetchCache } from '../../dist/runtime/fetch-cache.js';
 import { ImageStore } from '../../dist/runtime/images.js';
 import { openJournal } from '../../dist/store/journal.js';
 
@@ -50,12 +51,14 @@ const containers = await openContainers(
 );
 const images = new ImageStore({ root: join(state, 'images') });
 await images.open();
+const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 });
+await fetchCache.open();
 const store = new TaskStore({ journal, log });
 const root = join(state, 'tasks');
 const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
 const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
 const host = new TaskHost(
-  { log, containerizers: [native], ended },
+  { log, containerizers: [native], ended, fetchCache },
   { root, refuseTakenPorts: () => Promise.resolve() },
 );
 const publisher = new TaskPublisher({ exchange, clock, log }, { node: 'n1' });

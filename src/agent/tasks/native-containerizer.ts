@@ -19,6 +19,7 @@ import {
   type LaunchOptions,
   type TaskContainer,
 } from '../../runtime/containerizer.ts';
+import { giveSandbox } from '../../runtime/fetch.ts';
 import type { Image, ImageStore } from '../../runtime/images.ts';
 import { signalProcess } from '../../runtime/process.ts';
 import { credentialsIn } from '../../runtime/registry-credentials.ts';
@@ -142,7 +143,7 @@ export class NativeContainerizer implements Containerizer {
     const lower = image?.rootfs ?? '/';
     const wanted = launch.user ?? image?.user;
     const user = wanted === undefined ? ROOT : await findUser(lower, wanted);
-    await chown(sandbox, user.uid, user.gid);
+    await giveSandbox(sandbox, user);
     const init = launch.shell === undefined ? undefined : INITS.find((path) => existsSync(path));
     const mounts = [
       { source: sandbox, destination: SANDBOX, read_only: false },

@@ -8,6 +8,7 @@ import type { ResourcesRecord, TaskLaunch } from '../../model/task.ts';
 import { tcpSocketIn } from '../../kernel/netns-socket.ts';
 import type { Containerizer } from '../../runtime/containerizer.ts';
 import { DockerContainerizer } from '../../runtime/docker-containerizer.ts';
+import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { ROOT } from '../../runtime/users.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../containers.ts';
@@ -39,8 +40,13 @@ export async function openTasks(
     { clock, log },
     { root, keepMs: keep_seconds * 1000, diskHeadroom: disk_headroom, max },
   );
+  const fetchCache = new FetchCache({
+    root: join(config.state_dir, 'fetch'),
+    maxBytes: config.cache.fetch_mib * 1024 * 1024,
+  });
+  await fetchCache.open();
   const host = new TaskHost(
-    { log, containerizers, ended },
+    { log, containerizers, ended, fetchCache },
     {
       root,
       refuseTakenPorts: (launch, container) =>

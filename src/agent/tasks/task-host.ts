@@ -11,6 +11,7 @@ import type { Log } from '../../base/log.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
 import type { Containerizer, LaunchOptions, TaskContainer } from '../../runtime/containerizer.ts';
 import { emptySandbox, fetchUri } from '../../runtime/fetch.ts';
+import type { FetchCache } from '../../runtime/fetch-cache.ts';
 import type { EndedTasks } from './ended-tasks.ts';
 import { Slots } from './slots.ts';
 
@@ -26,6 +27,7 @@ export interface TaskHostComponents {
   readonly log: Log;
   readonly containerizers: readonly Containerizer[];
   readonly ended: EndedTasks;
+  readonly fetchCache: FetchCache;
 }
 
 export interface TaskHostInit {
@@ -77,7 +79,9 @@ export class TaskHost {
     await this.#init.refuseTakenPorts(launch, id);
     const sandbox = join(this.#init.root, id, 'sandbox');
     await emptySandbox(sandbox);
-    for (const wish of launch.fetch) await fetchUri(wish, sandbox, options);
+    const { signal } = options;
+    const { fetchCache: cache } = this.#components;
+    for (const wish of launch.fetch) await fetchUri(wish, sandbox, { cache, signal });
     return containerizer.launch({ id, launch, sandbox }, options);
   }
 

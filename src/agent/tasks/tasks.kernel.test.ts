@@ -16,6 +16,7 @@ import { launchOf } from '../../model/task-fake.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
 import type { RecordExchange } from '../../node/exchange.ts';
 import { removeCgroupParent } from '../../runtime/cgroup.ts';
+import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import { openJournal } from '../../store/journal.ts';
 import type { Journal } from '../../store/types.ts';
@@ -75,8 +76,10 @@ async function open(): Promise<Tasks> {
   const root = join(state, 'tasks');
   const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
   const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
+  const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 });
+  await fetchCache.open();
   const host = new TaskHost(
-    { log, containerizers: [native], ended },
+    { log, containerizers: [native], ended, fetchCache },
     {
       root,
       refuseTakenPorts: (launch, container) =>
@@ -205,7 +208,7 @@ describe('a task that comes to nothing says why and leaves nothing', () => {
     });
     try {
       expect((await fate(launchOf('t1', fetch(`${base}/nosuch.tgz`))))?.message).toBe(
-        `Cannot fetch "${base}/nosuch.tgz": the server answered 404`,
+        `Cannot fetch "${base}/nosuch.tgz": the server answered 404 Not Found`,
       );
       expect((await fate(launchOf('t2', fetch(`${base}/broken.tgz`))))?.message).toContain(
         'Cannot extract "broken.tgz"',

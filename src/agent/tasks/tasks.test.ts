@@ -9,6 +9,7 @@ import { PortolanError } from '../../base/errors.ts';
 import type { NodeId } from '../../model/names.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
 import type { RecordExchange } from '../../node/exchange.ts';
+import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { FakeContainerizer } from '../../runtime/containerizer-fake.ts';
 import { memoryJournal } from '../../store/memory-journal.ts';
 import type { Journal } from '../../store/types.ts';
@@ -49,8 +50,9 @@ async function open(): Promise<Tasks> {
     { clock: realClock, log },
     { root, keepMs, diskHeadroom: 0.1, max: 10, diskUsed: () => Promise.resolve(0) },
   );
+  const fetchCache = new FetchCache({ root: `${root}-fetch`, maxBytes: 1024 });
   const host = new TaskHost(
-    { log, containerizers: [native], ended },
+    { log, containerizers: [native], ended, fetchCache },
     { root, refuseTakenPorts: () => (taken === undefined ? Promise.resolve() : Promise.reject(taken)) },
   );
   const tasks = new Tasks(
