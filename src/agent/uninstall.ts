@@ -91,10 +91,10 @@ export async function disconnect(
   components: UninstallComponents & { readonly journal: Journal },
   config: AgentConfig,
 ): Promise<RoundReport> {
-  const { kernel, log, journal, clock } = components;
+  const { kernel, log, journal } = components;
   await createDockerIsolation({ nft: kernel.nft, legacyTables, log }).ensure([], false);
   const sysctls = new SysctlMemory({ namespace: kernel, journal });
-  await new VipTables({ nft: kernel.nft, journal, log, clock }).remove();
+  await new VipTables({ nft: kernel.nft, journal, log }).remove();
   const round = await createReconciler({ ...components, sysctls }, { desired: () => undefined }).removeAll();
   await syncConflists({ log }, { directory: config.cni_dir, overlays: [] });
   return round;

@@ -4,28 +4,22 @@
  * Purpose: `ensure` brings rules and elements to what is wanted, whatever is there; `change` moves single elements.
  * Invariants: rules that are as they were left are left alone, also by an agent that has just started, so that a restart
  * interrupts nothing; a set is read whole before it is corrected; large corrections go in parts, a VIP's slots before the
- * element that says how many it has.
+ * element that says how many it has, and those it has no more after it.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import { unpack } from '../kernel/nft/packed.ts';
-import {
-  elementKey,
-  type Nft,
-  type NftPackedChange,
-  type NftSet,
-  type NftTable,
-} from '../kernel/nft/types.ts';
+import { elementKey, type Nft, type NftSet, type NftTable } from '../kernel/nft/types.ts';
 import { isErrno } from '../kernel/types.ts';
 import type { Journal } from '../store/types.ts';
-import type { ElementChange, ElementDifference, ElementTable } from '../vip/elements.ts';
+import type { ElementChange, ElementComparison, ElementTable } from '../vip/elements.ts';
 import {
   bridgedSet,
   countedSet,
   hairpinSet,
   servicesSet,
+  SHARES,
   slotsSet,
   VIP_BRIDGE_TABLE,
   VIP_TABLE,
@@ -33,10 +27,10 @@ import {
   vipRuleset,
   type VipRulesetInput,
 } from '../vip/ruleset.ts';
-import { inSlices, nextTurn } from './slices.ts';
+import { nextTurn } from './slices.ts';
 
-/** Elements of one transaction: about 3 ms of the kernel's time. */
-const PART = 1_500;
+/** Elements of one transaction: about 2 ms of the kernel's time. */
+const PART = 1_000;
 /** What is corrected is described by so many examples. */
 const EXAMPLES = 5;
 
@@ -46,7 +40,10 @@ const suffixes = ['4', '6'] as const;
 const sets: readonly { readonly table: TableName; readonly set: NftSet }[] = suffixes.flatMap((suffix) => [
   { table: 'bridge' as const, set: bridgedSet(suffix) },
   { table: 'inet' as const, set: hairpinSet(suffix) },
-  { table: 'inet' as const, set: slotsSet(suffix) },
+  ...Array.from({ length: SHARES }, (_, share) => ({
+    table: 'inet' as const,
+    set: slotsSet(suffix, share),
+  })),
   { table: 'inet' as const, set: servicesSet(suffix) },
   { table: 'inet' as const, set: countedSet(suffix) },
 ]);
@@ -63,20 +60,13 @@ export interface Correction {
 
 export class VipTables {
   readonly #nft: Nft;
-  readonly #clock: { readonly clock: Clock };
   readonly #journal: Journal;
   readonly #log: Log;
   /** What `nft.replace` answered for the rules as text; from the journal after a start. */
   readonly #known = new Map<TableName, z.infer<typeof known>>();
   #hasBridges = true;
 
-  constructor(components: {
-    readonly nft: Nft;
-    readonly journal: Journal;
-    readonly log: Log;
-    readonly clock: Clock;
-  }) {
-    this.#clock = components;
+  constructor(components: { readonly nft: Nft; readonly journal: Journal; readonly log: Log }) {
     this.#nft = components.nft;
     this.#journal = components.journal;
     this.#log = components.log;
@@ -166,45 +156,59 @@ export class VipTables {
     return corrected;
   }
 
+  /** What is wanted first, each thing before what leads to it; what nobody wants last, in reverse. */
   async #ensureElements(wanted: ElementTable): Promise<{ elements: number; examples: readonly string[] }> {
     let elements = 0;
     const examples: string[] = [];
+    const compared: { readonly set: NftSet; readonly comparison: ElementComparison }[] = [];
     for (const { table, set } of sets) {
       if (table === 'bridge' && !this.#hasBridges) continue;
       const comparison = wanted.compare(table, set.name);
       await this.#nft.readPacked(refs[table], set.name, comparison);
-      const change = await inSlices(this.#clock, comparison.difference());
-      elements += change.count;
-      examples.push(...describe(set, change).slice(0, EXAMPLES - examples.length));
-      for (const part of parts(change)) {
-        await this.#nft.changePacked(refs[table], [part]);
-        await nextTurn();
-      }
+      if (comparison.differing === 0) continue;
+      elements += comparison.differing;
+      compared.unshift({ set, comparison });
+      const told = await this.#send(comparison.additions(PART));
+      examples.push(...describe(set, comparison, told).slice(0, EXAMPLES - examples.length));
+    }
+    for (const { set, comparison } of compared) {
+      const told = await this.#send(comparison.strays(PART));
+      examples.push(...describe(set, comparison, told).slice(0, EXAMPLES - examples.length));
     }
     return { elements, examples };
   }
-}
 
-/** A key that is removed and added again stays within one part. */
-function* parts({ set, remove, add }: ElementChange): Generator<NftPackedChange> {
-  const removed = new Set(remove);
-  for (let at = 0; at < add.length; at += PART) {
-    const some = add.slice(at, at + PART);
-    const replaced = some.flatMap(([key]) => (removed.delete(key) ? [key] : []));
-    yield { set, remove: replaced, add: some };
+  /** One after the other, each written while the kernel has the one before. Answers the first. */
+  async #send(changes: Iterable<ElementChange | undefined>): Promise<ElementChange | undefined> {
+    let first: ElementChange | undefined;
+    let sent = Promise.resolve();
+    await nextTurn();
+    for (const change of changes) {
+      const before = sent;
+      if (change === undefined) {
+        await nextTurn();
+        continue;
+      }
+      first ??= change;
+      sent = this.#nft.changePacked(refs[change.table], [change]);
+      // Awaited below, but not when the one before it fails.
+      sent.catch(() => undefined);
+      await before;
+    }
+    await sent;
+    return first;
   }
-  const rest = Array.from(removed);
-  for (let at = 0; at < rest.length; at += PART) yield { set, remove: rest.slice(at, at + PART), add: [] };
 }
 
-function describe(set: NftSet, { remove, add, found }: ElementDifference): string[] {
+function describe(set: NftSet, comparison: ElementComparison, change: ElementChange | undefined): string[] {
   const words = (key: string, data: string): string => `${set.name} ${elementKey(unpack(set, key, data))}`;
+  const { remove = [], add = [] } = change ?? {};
   const strays = remove
     .slice(0, EXAMPLES)
-    .map((key) => `${words(key, found.get(key) ?? '')}: was not ours to have`);
+    .map((key) => `${words(key, comparison.found(key) ?? '')}: was not ours to have`);
   const missing = add
     .slice(0, EXAMPLES)
-    .filter(([key]) => !found.has(key))
+    .filter(([key]) => comparison.found(key) === undefined)
     .map(([key, data]) => `${words(key, data)}: was missing`);
   return [...strays, ...missing];
 }

@@ -101,7 +101,7 @@ export class Vips {
     const { kernel, journal, log, clock, metrics, records } = components;
     this.#components = components;
     this.#init = init;
-    this.#tables = new VipTables({ nft: kernel.nft, journal, log, clock });
+    this.#tables = new VipTables({ nft: kernel.nft, journal, log });
     this.#networks = new HostNetworks({ kernel });
     this.view = new VipView({ records, log }, { config: init.config, self: init.node });
     this.view.subscribe((changed) => this.#onVips(changed));

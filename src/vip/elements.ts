@@ -13,13 +13,6 @@ export interface ElementChange {
   readonly add: (readonly [key: string, data: string])[];
 }
 
-export interface ElementDifference extends ElementChange {
-  /** Elements that were not as they should be. */
-  readonly count: number;
-  /** Those of the kernel that go, with their data there. */
-  readonly found: ReadonlyMap<string, string>;
-}
-
 /** Elements between two looks at the clock. */
 const SLICE = 2_000;
 
@@ -135,21 +128,57 @@ export class ElementComparison {
     return true;
   }
 
-  /** What makes a kernel that holds what was taken hold what is wanted; in slices. */
-  *difference(): Generator<undefined, ElementDifference> {
-    const { table, set, wanted } = this.#init;
-    const found = this.#wrong;
-    const add: (readonly [string, string])[] = [];
-    let strays = 0;
-    for (const key of found.keys()) if (!wanted.has(key)) strays++;
-    let count = 0;
+  /** How many elements the kernel has, lacks or has otherwise, as of what was taken. */
+  get differing(): number {
+    return this.#wrong.size + this.#init.wanted.size - this.#matching - this.#replaced();
+  }
+
+  /** What the kernel holds under this key that is not wanted, or not so. */
+  found(key: string): string | undefined {
+    return this.#wrong.get(key);
+  }
+
+  /**
+   * What makes the kernel hold all that is wanted, in changes of at most `size` elements, made as they are asked for so
+   * that hundreds of thousands of them never are there at once; nothing after a while in which there was none.
+   */
+  *additions(size: number): Generator<ElementChange | undefined, void> {
+    const { wanted } = this.#init;
     // Of what matches throughout, which is the rule, nothing has to be looked for.
-    if (this.#matching < wanted.size)
-      for (const [key, { data, reading }] of wanted) {
-        if (++count % SLICE === 0) yield;
-        if (reading !== this.#reading) add.push([key, data]);
-      }
-    return { table, set, remove: Array.from(found.keys()), add, count: strays + add.length, found };
+    if (this.#matching === wanted.size) return;
+    let change = this.#change();
+    let count = 0;
+    for (const [key, { data, reading }] of wanted) {
+      if (++count % SLICE === 0) yield undefined;
+      if (reading === this.#reading) continue;
+      if (this.#wrong.has(key)) change.remove.push(key);
+      if (change.add.push([key, data]) < size) continue;
+      yield change;
+      change = this.#change();
+    }
+    if (change.add.length > 0) yield change;
+  }
+
+  /** What the kernel holds and nobody wants, in changes of at most `size` elements. */
+  *strays(size: number): Generator<ElementChange, void> {
+    let change = this.#change();
+    for (const key of this.#wrong.keys()) {
+      if (this.#init.wanted.has(key) || change.remove.push(key) < size) continue;
+      yield change;
+      change = this.#change();
+    }
+    if (change.remove.length > 0) yield change;
+  }
+
+  #replaced(): number {
+    let replaced = 0;
+    for (const key of this.#wrong.keys()) if (this.#init.wanted.has(key)) replaced++;
+    return replaced;
+  }
+
+  #change(): ElementChange {
+    const { table, set } = this.#init;
+    return { table, set, remove: [], add: [] };
   }
 }
 

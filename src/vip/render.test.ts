@@ -4,7 +4,7 @@ import { ip } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
 import { pack, unpack } from '../kernel/nft/packed.ts';
 import { elementKey } from '../kernel/nft/types.ts';
-import { ElementTable } from './elements.ts';
+import { ElementTable, type ElementComparison } from './elements.ts';
 import { fakeTask } from './fake.ts';
 import { renderVip } from './render.ts';
 import {
@@ -12,6 +12,9 @@ import {
   countedSet,
   hairpinSet,
   servicesSet,
+  serviceValue,
+  shareOf,
+  SHARES,
   slotsSet,
   vipBridgeRuleset,
   vipRuleset,
@@ -20,7 +23,10 @@ import { VipTable, type Vip } from './table.ts';
 
 const VIP = 'tcp/myservice.marathon:6666';
 const ranges = { range4: { min: ip('11.0.0.0'), max: ip('11.255.255.254') } };
-const sets = [slotsSet('4'), servicesSet('4'), countedSet('4'), hairpinSet('4'), bridgedSet('4')];
+const sets = [
+  ...Array.from({ length: SHARES }, (_, share) => slotsSet('4', share)),
+  ...[servicesSet('4'), countedSet('4'), hairpinSet('4'), bridgedSet('4')],
+];
 const mac = '02:50:09:00:01:01' as Mac;
 
 function vipOf(
@@ -53,14 +59,25 @@ function words(vip: Vip): string[] {
 }
 
 const at = '11.213.148.254 . 6 . 6666';
+/** Where its slots are, while they are few. */
+const share = shareOf(String.fromCharCode(11, 213, 148, 254, 6, 0, 0, 0, 6666 >>> 8, 6666 & 255, 0, 0), 1);
+const slots4 = slotsSet('4', share).name;
+const service = (slots: number): number => serviceValue(slots, false, share);
+
+/** Numbers of backends, ports and affinities. */
+function* cases(): Generator<[count: number, port: number, affinity: 'none' | 'client']> {
+  for (const affinity of ['none', 'client'] as const)
+    for (const count of [1, 2, 15, 16, 17, 33, 99, 100, 101, 150])
+      for (const port of [80, 81, 82, 83, 84, 85]) yield [count, port, affinity];
+}
 
 describe('renderVip', () => {
   it('gives each backend a slot, the VIP their number, and counts', () => {
     expect(words(vipOf(2))).toEqual([
       `counted4 ${at}`,
-      `services4 ${at} : 2`,
-      `slots4 ${at} . 0 : 9.0.0.3 . 80`,
-      `slots4 ${at} . 1 : 9.0.0.4 . 80`,
+      `services4 ${at} : ${service(2)}`,
+      `${slots4} ${at} . 0 : 9.0.0.3 . 80`,
+      `${slots4} ${at} . 1 : 9.0.0.4 . 80`,
     ]);
   });
 
@@ -68,14 +85,39 @@ describe('renderVip', () => {
     const drained = {
       task: { healthy: false, networks: [{ mode: 'container' as const, addresses: ['9.0.9.9'] }] },
     };
-    expect(words(vipOf(2, (index) => (index === 1 ? drained : {})))).toContain(`services4 ${at} : 1`);
+    expect(words(vipOf(2, (index) => (index === 1 ? drained : {})))).toContain(
+      `services4 ${at} : ${service(1)}`,
+    );
     expect(words(vipOf(2, (index) => ({ reachable: index === 1 })))).toEqual([
       `counted4 ${at}`,
-      `services4 ${at} : 1`,
-      `slots4 ${at} . 0 : 9.0.0.3 . 80`,
+      `services4 ${at} : ${service(1)}`,
+      `${slots4} ${at} . 0 : 9.0.0.3 . 80`,
     ]);
-    expect(words(vipOf(2, () => ({ reachable: false })))).toContain(`services4 ${at} : 2`);
+    expect(words(vipOf(2, () => ({ reachable: false })))).toContain(`services4 ${at} : ${service(2)}`);
     expect(words(vipOf(1, () => drained))).toEqual([`counted4 ${at}`]);
+  });
+
+  it('is sent by its service to the chain that draws from its slots, however many', () => {
+    const chains = new Map(vipRuleset({ vips: [], overlays: [] }).chains.map((each) => [each.name, each]));
+    const [, , targets = ''] = chains.get('pick4')?.rules ?? [];
+    const chainOf = new Map(
+      Array.from(targets.matchAll(/([0-9a-f]+):([0-9a-f]+) : goto ([^ ,]+)/g), (match) => [
+        Number.parseInt(match[1] ?? '', 16) * 0x1_0000 + Number.parseInt(match[2] ?? '', 16),
+        match[3] ?? '',
+      ]),
+    );
+    const shares = new Set<string>();
+    for (const [count, port, affinity] of cases()) {
+      const elements = renderVip({ ...vipOf(count, () => ({}), affinity), port }, () => undefined);
+      const data = elements.find(({ set }) => set === 'services4')?.data ?? '';
+      const [rule] = chains.get(chainOf.get(Buffer.from(data, 'latin1').readUInt32LE()) ?? '')?.rules ?? [];
+      const drawn = elements.filter(({ set }) => set.startsWith('slots4'));
+      expect(rule).toContain(affinity === 'client' ? 'jhash' : 'numgen');
+      expect(rule).toContain(` mod ${drawn.length} `);
+      for (const { set } of drawn) expect(rule).toContain(` map @${set}`);
+      if (count < 16) shares.add(drawn[0]?.set ?? '');
+    }
+    expect(shares.size).toBe(SHARES);
   });
 
   it('knows local backends, which may call themselves and whose bridge answers go by', () => {
@@ -101,7 +143,7 @@ describe('renderVip', () => {
     const slots = (vip: Vip): Map<string, string> =>
       new Map(
         renderVip(vip, () => undefined)
-          .filter(({ set }) => set === 'slots4')
+          .filter(({ set }) => set.startsWith('slots4'))
           .map(({ key, data }) => [key, data]),
       );
     const before = slots(vipOf(5, () => ({}), 'client'));
@@ -110,7 +152,7 @@ describe('renderVip', () => {
     expect(before.size).toBe(256);
     const gone = before.get([...before.keys()].find((key) => before.get(key) !== after.get(key)) ?? '');
     for (const [key, data] of before) expect(after.get(key) === data || data === gone).toBe(true);
-    expect(words(vip)).toContain(`services4 ${at} : 65792`);
+    expect(words(vip)).toContain(`services4 ${at} : ${serviceValue(256, true, share)}`);
   });
 });
 
@@ -123,16 +165,23 @@ describe('the ruleset', () => {
   });
 });
 
-function compared(table: ElementTable, set: string, kernel: Iterable<readonly [string, string]>) {
-  const comparison = table.compare('inet', set);
-  for (const each of kernel) expect(comparison.take(...each)).toBe(true);
-  return drain(comparison.difference());
-}
-
-function drain<T>(work: Generator<undefined, T>): T {
-  for (;;) {
-    const step = work.next();
-    if (step.done === true) return step.value;
+/** Changes a kernel to what is wanted, in changes of a size. */
+function correct(comparison: ElementComparison, kernel: Map<string, string>, size = 2): void {
+  for (const change of comparison.additions(size)) {
+    for (const key of change?.remove ?? []) {
+      expect(comparison.found(key)).toBe(kernel.get(key));
+      expect(kernel.delete(key)).toBe(true);
+    }
+    for (const [key, data] of change?.add ?? []) {
+      expect(kernel.has(key)).toBe(false);
+      kernel.set(key, data);
+    }
+    expect(change?.add.length).toBeLessThanOrEqual(size);
+  }
+  for (const { remove, add } of comparison.strays(size)) {
+    expect(add).toEqual([]);
+    expect(remove.length).toBeLessThanOrEqual(size);
+    for (const key of remove) expect(kernel.delete(key)).toBe(true);
   }
 }
 
@@ -162,8 +211,12 @@ describe('ElementTable', () => {
               held.set(key, data);
             }
           }
-          for (const set of ['a', 'b'] as const)
-            expect(compared(table, set, kernel[set])).toMatchObject({ remove: [], add: [], count: 0 });
+          for (const set of ['a', 'b'] as const) {
+            const comparison = table.compare('inet', set);
+            for (const each of kernel[set]) expect(comparison.take(...each)).toBe(true);
+            expect(comparison.differing).toBe(0);
+            expect([...comparison.additions(2), ...comparison.strays(2)]).toEqual([]);
+          }
           expect(table.size).toBe(kernel.a.size + kernel.b.size);
         }
       }),
@@ -190,17 +243,8 @@ describe('ElementTable', () => {
         const kernel = new Map<string, string>(kernels.at(-1));
         const keys = new Set([...kernel.keys(), ...wanted.keys()]);
         const wrong = Array.from(keys).filter((key) => kernel.get(key) !== wanted.get(key));
-        const { remove, add, count, found } = drain(comparison.difference());
-        expect(count).toBe(wrong.length);
-        expect(Array.from(found.keys())).toEqual(remove);
-        for (const key of remove) {
-          expect(found.get(key)).toBe(kernel.get(key));
-          expect(kernel.delete(key)).toBe(true);
-        }
-        for (const [key, data] of add) {
-          expect(kernel.has(key)).toBe(false);
-          kernel.set(key, data);
-        }
+        expect(comparison.differing).toBe(wrong.length);
+        correct(comparison, kernel);
         expect(kernel).toEqual(wanted);
       }),
     );

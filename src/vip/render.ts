@@ -10,7 +10,6 @@ import { macBytes, type Mac } from '../base/mac.ts';
 import { lookup2 } from './addresses.ts';
 import type { Protocol, VipBackend } from './claims.ts';
 import {
-  AFFINE,
   AFFINE_SLOTS,
   bridgedSet,
   countedSet,
@@ -18,6 +17,8 @@ import {
   hairpinSet,
   MANY_SLOTS,
   servicesSet,
+  serviceValue,
+  shareOf,
   slotsSet,
   suffixOf,
 } from './ruleset.ts';
@@ -69,9 +70,10 @@ function renderAddress(vip: Vip, address: IpAddress, backends: readonly VipBacke
   });
   const elements = [inet(countedSet(suffix).name, key, '')];
   if (slots.length === 0) return elements;
-  const value = slots.length | (vip.affinity === 'client' ? AFFINE : 0);
+  const share = shareOf(key, slots.length);
+  const value = serviceValue(slots.length, vip.affinity === 'client', share);
   elements.push(inet(servicesSet(suffix).name, key, packHostOrder(value)));
-  const slotsName = slotsSet(suffix).name;
+  const slotsName = slotsSet(suffix, share).name;
   for (const [slot, data] of slots.entries()) elements.push(inet(slotsName, key + packHostOrder(slot), data));
   return elements;
 }

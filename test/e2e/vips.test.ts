@@ -144,7 +144,7 @@ describe('virtual IPs', () => {
         .filter((line) => line['msg'] === 'repaired what somebody else changed' && line['object'] === 'vip')
         .length;
     for (const damage of [
-      'nft flush map inet portolan_vip slots4',
+      'for share in 0 1 2 3; do nft flush map inet portolan_vip slots4-$share; done',
       `nft delete element inet portolan_vip services4 '{ ${SERVICE.address} . tcp . ${SERVICE.port} }'`,
       "nft add element inet portolan_vip services4 '{ 11.9.9.9 . tcp . 80 : 0:1 }'",
       'nft flush chain inet portolan_vip nat-prerouting',
@@ -188,10 +188,7 @@ describe('virtual IPs', () => {
       .poll(
         async () =>
           (
-            await lab.sh(
-              'agent1',
-              'ip route show proto 225 198.18.0.7; nft list map inet portolan_vip slots4',
-            )
+            await lab.sh('agent1', 'ip route show proto 225 198.18.0.7; nft list table inet portolan_vip')
           ).includes('198.18.0.7'),
         { timeout: 30_000 },
       )

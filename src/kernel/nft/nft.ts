@@ -121,11 +121,11 @@ class KernelNft implements RealNft {
     return read === true;
   }
 
-  changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void> {
-    return this.#inOrder(async () => {
-      const batch = encodePacked(table, changes, () => this.#changes.nextSequence());
-      if (batch.last !== undefined) await this.#commit(batch, batch.last);
-    });
+  /** Encoded at once, also while the kernel has the change before it. */
+  async changePacked(table: NftTableRef, changes: readonly NftPackedChange[]): Promise<void> {
+    const batch = encodePacked(table, changes, () => this.#changes.nextSequence());
+    const { last } = batch;
+    if (last !== undefined) await this.#inOrder(() => this.#commit(batch, last));
   }
 
   change(table: NftTableRef, changes: readonly NftElementChange[]): Promise<void> {

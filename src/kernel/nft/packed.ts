@@ -26,6 +26,9 @@ import type { NftElement, NftPackedChange, NftPackedSink, NftSet, NftTableRef } 
 
 /** Where a message is closed: below the 65,535 bytes of one attribute by more than the largest element. */
 const LIST_LIMIT_BYTES = 60_000;
+/** About what a batch takes without elements, and one of them: room to begin with. */
+const BATCH_BYTES = 512;
+const ELEMENT_BYTES = 48;
 const NFTA_SET_ELEM_EXPR = 7;
 const NFTA_EXPR_DATA = 2;
 const NFTA_COUNTER_PACKETS = 2;
@@ -51,7 +54,8 @@ export function encodePacked(
   changes: readonly NftPackedChange[],
   nextSequence: () => number,
 ): Batch {
-  const writer = new MessageWriter();
+  const elements = changes.reduce((sum, { remove, add }) => sum + remove.length + add.length, 0);
+  const writer = new MessageWriter(BATCH_BYTES + elements * ELEMENT_BYTES);
   const messages = new Map<number, string>();
   let last: number | undefined;
   const write = (
