@@ -19,6 +19,8 @@ const RESOLV_CONF_MS = 5_000;
 
 export interface Dns {
   readonly names: DnsNames;
+  /** Begins to answer as soon as all names are there that were told until now: before that, "no such name" may be wrong. */
+  start(): Promise<void>;
   /** Absent while it does not listen. */
   server(): DnsServer | undefined;
   status(): DnsStatus;
@@ -30,12 +32,12 @@ export interface DnsStatus {
   readonly error?: string;
 }
 
-export async function openDns(
+export function openDns(
   components: SessionComponents,
   config: AgentConfig,
   membership: Membership,
   onClose: OnClose,
-): Promise<Dns> {
+): Dns {
   const listen = dnsListen(config);
   const names = new DnsNames(
     { ...components, ...membership },
@@ -49,10 +51,13 @@ export async function openDns(
   onClose(() => names.close());
   const keeper = new ServerKeeper(components, config, names);
   onClose(() => keeper.close());
-  await keeper.start();
   const addresses = listen.addresses.map(String);
   return {
     names,
+    start: async () => {
+      await names.settled();
+      await keeper.start();
+    },
     server: () => keeper.server,
     status: () => {
       if (addresses.length === 0) return { state: 'disabled', addresses };

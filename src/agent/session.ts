@@ -135,7 +135,7 @@ async function open(
       if (event.object === 'nft' || event.object === 'overrun') later.parts?.docker?.trigger();
     },
   });
-  const dns = await openDns(components, config, membership, onClose);
+  const dns = openDns(components, config, membership, onClose);
   const announcer = openAnnouncer(components, config, membership, dataplane);
   onClose(() => announcer.close());
   const docker = config.docker.enabled
@@ -143,7 +143,7 @@ async function open(
     : undefined;
   const vips = openVips(components, config, membership, dataplane);
   onClose(() => vips.close());
-  dns.names.follow(vips.view);
+  await answerNames(dns, vips);
   const bringAbout = async (): Promise<readonly AgentOverlay[]> => {
     dataplane.refresh('grant');
     await dataplane.reconciler.settle();
@@ -175,6 +175,13 @@ async function open(
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
   return { ...parts, tasks };
+}
+
+/** Before the kernel has its turn: containers run, and ask. */
+async function answerNames(dns: Dns, vips: Vips): Promise<void> {
+  dns.names.follow(vips.view);
+  await vips.load();
+  await dns.start();
 }
 
 /** Everything is wired: the kernel first, then whoever may ask for something. */

@@ -87,6 +87,7 @@ export class Vips {
   #surroundings: VipSurroundings = { overlays: [], reserved: [] };
   #networksChanged = false;
   #networksTimer: Timer | undefined;
+  #loading: Promise<void> | undefined;
   #loaded = false;
   /** The rules are in the kernel, and the elements as of the last write. */
   #installed = false;
@@ -119,10 +120,16 @@ export class Vips {
     };
   }
 
+  /** Compiles what is known, as `start` would do it: others need names before the kernel has its turn. */
+  async load(): Promise<void> {
+    if (!this.#init.config.enabled) return;
+    await (this.#loading ??= inSlices(this.#components, this.view.load()));
+  }
+
   /** Compiles what is known and begins to write. */
   async start(): Promise<void> {
     if (!this.#init.config.enabled) return;
-    await inSlices(this.#components, this.view.load());
+    await this.load();
     this.#loaded = true;
     this.#rounds.start();
   }

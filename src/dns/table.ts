@@ -10,6 +10,7 @@ import { assert } from '../base/assert.ts';
 import { types } from './constants.ts';
 import { nameKey, parentKey } from './name.ts';
 import { dataText, type DnsRecord, type RecordType } from './record.ts';
+import { zoneNames } from './zones.ts';
 
 /** The records of one type of one name that are told. */
 export interface RecordSet {
@@ -24,6 +25,9 @@ export interface RecordSet {
 /** Every question begins at the same place, so this names what was asked (RFC 1035, 4.1.4). */
 const POINTER_TO_QUESTION = 0xc00c;
 
+/** The most specific first. */
+const ZONES = zoneNames.toSorted((a, b) => b.length - a.length).map((name) => ({ name, suffix: `.${name}` }));
+
 class Entry {
   readonly byOwner = new Map<string, readonly DnsRecord[]>();
   children = 0;
@@ -34,7 +38,16 @@ class Entry {
   }
 
   sets(): ReadonlyMap<RecordType, RecordSet> {
-    return (this.#sets ??= makeSets([...this.byOwner.values()].flat()));
+    return (this.#sets ??= this.#make());
+  }
+
+  /** The same, not kept: a listing of all names is no reason to have all answers lie ready. */
+  listed(): ReadonlyMap<RecordType, RecordSet> {
+    return this.#sets ?? this.#make();
+  }
+
+  #make(): Map<RecordType, RecordSet> {
+    return makeSets([...this.byOwner.values()].flat());
   }
 }
 
@@ -46,6 +59,12 @@ export interface NamedSets {
 export class NameTable {
   readonly #names = new Map<string, Entry>();
   readonly #owners = new Map<string, readonly DnsRecord[]>();
+  readonly #zoneCounts = new Map(zoneNames.map((name) => [name, 0]));
+
+  /** How many records owners have in each zone; what several say counts for each. */
+  get zoneCounts(): ReadonlyMap<string, number> {
+    return this.#zoneCounts;
+  }
 
   /** What `owner` says now, in place of what it said; nothing takes it out. Returns whether anything changed. */
   set(owner: string, records: readonly DnsRecord[]): boolean {
@@ -55,6 +74,8 @@ export class NameTable {
     for (const name of new Set(before.map((record) => record.name)))
       if (!after.has(name)) this.#withdraw(owner, name);
     for (const [name, group] of after) this.#tell(owner, name, group);
+    this.#count(before, -1);
+    this.#count(records, 1);
     if (records.length === 0) this.#owners.delete(owner);
     else this.#owners.set(owner, records);
     return true;
@@ -75,7 +96,19 @@ export class NameTable {
 
   /** Every record that is told, name by name. */
   *told(): Iterable<DnsRecord> {
-    for (const entry of this.#names.values()) for (const set of entry.sets().values()) yield* set.records;
+    for (const entry of this.#names.values()) for (const set of entry.listed().values()) yield* set.records;
+  }
+
+  /** Those of one type, name by name; empty for names that have none. */
+  *ofType(type: RecordType): Iterable<readonly DnsRecord[]> {
+    for (const entry of this.#names.values()) yield entry.listed().get(type)?.records ?? [];
+  }
+
+  #count(records: readonly DnsRecord[], step: number): void {
+    for (const { name } of records) {
+      const zone = ZONES.find((each) => name.endsWith(each.suffix) || name === each.name);
+      if (zone !== undefined) this.#zoneCounts.set(zone.name, (this.#zoneCounts.get(zone.name) ?? 0) + step);
+    }
   }
 
   #tell(owner: string, name: string, records: readonly DnsRecord[]): void {

@@ -2,14 +2,18 @@
  * Names over HTTP: the API of Mesos-DNS and of DC/OS' node daemon (reference "VIPs and DNS", sections 5 and 7).
  *
  * Both answer the same questions in nearly the same words; where they differ, `dialect` says whose words are meant.
+ * Review notes: what lists everything is written piece by piece, with turns of the event loop between: ten thousand
+ * tasks have a hundred thousand records.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Context, Hono } from 'hono';
 import { PortolanError } from '../base/errors.ts';
 import { types } from '../dns/constants.ts';
 import { nameKey } from '../dns/name.ts';
-import { dataText, type DnsRecord } from '../dns/record.ts';
+import { dataText, type DnsRecord, type RecordType } from '../dns/record.ts';
 import { MESOS } from '../dns/zones.ts';
 import { fragment } from '../model/dns-name.ts';
+import type { ViewedTask } from '../model/task-view.ts';
 import type { DnsNames } from './dns-names.ts';
 import type { RecordView } from './record-view.ts';
 
@@ -24,7 +28,9 @@ export interface DnsApiInit {
 }
 
 const SERVICES = { 'dcos-dns': 'dcos-dns', 'mesos-dns': 'Mesos-DNS' } as const;
-const RECORDS_PER_CHUNK = 500;
+/** What is written in one turn of the event loop. */
+const RECORDS_PER_CHUNK = 250;
+const TASKS_PER_CHUNK = 50;
 
 export function addDnsRoutes(app: Hono, init: DnsApiInit): void {
   const { names } = init;
@@ -34,12 +40,22 @@ export function addDnsRoutes(app: Hono, init: DnsApiInit): void {
   app.get('/v1/config', (context) => context.json(init.config()));
   app.get('/v1/hosts/:name', (context) => context.json(hosts(names, nameOf(context))));
   app.get('/v1/services/:name', (context) => context.json(services(init, nameOf(context))));
-  app.get('/v1/enumerate', (context) => context.json(enumerate(init)));
-  app.get('/v1/axfr', (context) => context.json(axfr(names)));
-  app.get('/v1/records', () => {
-    const body = ReadableStream.from(recordChunks(names)).pipeThrough(new TextEncoderStream());
-    return new Response(body, { headers: { 'content-type': 'application/json' } });
+  app.get('/v1/enumerate', () => streamed(enumerate(init)));
+  app.get('/v1/axfr', () => streamed(axfr(names)));
+  app.get('/v1/records', () => streamed(listed(names)));
+}
+
+function streamed(chunks: Generator<string>): Response {
+  const body = new ReadableStream<string>({
+    pull: async (controller) => {
+      await setImmediate();
+      const chunk = chunks.next();
+      if (chunk.done === true) controller.close();
+      else controller.enqueue(chunk.value);
+    },
   });
+  const headers = { 'content-type': 'application/json' };
+  return new Response(body.pipeThrough(new TextEncoderStream()), { headers });
 }
 
 function nameOf(context: Context): string {
@@ -70,7 +86,7 @@ function services({ names, dialect }: DnsApiInit, name: string): readonly object
     if (data.type !== 'SRV') return [];
     const port = dialect === 'dcos-dns' ? data.port : String(data.port);
     const [ip] = addressesOf(names, data.target);
-    return [{ service: name, host: `${data.target}.`, ...(ip === undefined ? {} : { ip }), port }];
+    return [{ service: `${name}.`, host: `${data.target}.`, ...(ip === undefined ? {} : { ip }), port }];
   });
   return rows.length > 0 ? rows : [{ service: '', host: '', ip: '', port: '' }];
 }
@@ -89,62 +105,87 @@ const isListed = ({ data }: DnsRecord): boolean =>
   data.type === 'A' || data.type === 'AAAA' || data.type === 'SRV';
 
 /** By framework and task. Names of Mesos-DNS only, as there. */
-function enumerate({ names, records }: DnsApiInit): object {
-  const frameworks = new Map<string, { name: string; id: string; records: RecordRow[] }[]>();
-  const tasks = records.tasks().toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  for (const { id, task } of tasks) {
-    const listed = names.table
-      .ownerRecords(`task/${id}`)
-      .filter((record) => isListed(record) && record.name.endsWith(`.${MESOS}`));
-    if (listed.length === 0) continue;
-    const framework = fragment(task.framework);
-    const entry = { name: task.name, id: task.id, records: listed.map(row) };
-    frameworks.set(framework, [...(frameworks.get(framework) ?? []), entry]);
+function* enumerate({ names, records }: DnsApiInit): Generator<string> {
+  const frameworks = new Map<string, ViewedTask[]>();
+  for (const viewed of records.tasks().toSorted((a, b) => (a.id < b.id ? -1 : 1))) {
+    const framework = fragment(viewed.task.framework);
+    const tasks = frameworks.get(framework);
+    if (tasks === undefined) frameworks.set(framework, [viewed]);
+    else tasks.push(viewed);
   }
-  return {
-    frameworks: [...frameworks].map(([name, each]) => ({ name, tasks: each })),
-  };
+  yield '{"frameworks":[';
+  let isFirst = true;
+  for (const [name, tasks] of frameworks) {
+    let open = `${isFirst ? '' : ','}{"name":${JSON.stringify(name)},"tasks":[`;
+    for (const chunk of joined(enumerated(names, tasks), TASKS_PER_CHUNK)) {
+      yield open + chunk;
+      open = '';
+      isFirst = false;
+    }
+    // A framework of which nothing runs is not there.
+    if (open === '') yield ']}';
+  }
+  yield ']}';
 }
 
-function axfr(names: DnsNames): object {
-  const tables = {
-    A: new Map<string, string[]>(),
-    AAAA: new Map<string, string[]>(),
-    SRV: new Map<string, string[]>(),
-  };
-  for (const { name, data } of names.table.told()) {
-    if (!name.endsWith(`.${MESOS}`)) continue;
-    if (data.type !== 'A' && data.type !== 'AAAA' && data.type !== 'SRV') continue;
-    const table = tables[data.type];
-    const values = table.get(`${name}.`);
-    if (values === undefined) table.set(`${name}.`, [dataText(data)]);
-    else values.push(dataText(data));
+function* enumerated(names: DnsNames, tasks: readonly ViewedTask[]): Generator<string> {
+  for (const { id, task } of tasks) {
+    const rows = names.table
+      .ownerRecords(`task/${id}`)
+      .filter((record) => isListed(record) && record.name.endsWith(`.${MESOS}`));
+    if (rows.length > 0) yield JSON.stringify({ name: task.name, id: task.id, records: rows.map(row) });
   }
-  return {
+}
+
+/** Everything of `mesos`, by type and name. */
+function* axfr(names: DnsNames): Generator<string> {
+  const head = {
     TTL: names.ttls.mesos,
     Serial: 1,
     RefreshSeconds: 60,
     Mname: `ns1.${MESOS}.`,
     Rname: `root.ns1.${MESOS}.`,
     Domain: MESOS,
-    Records: {
-      As: Object.fromEntries(tables.A),
-      AAAAs: Object.fromEntries(tables.AAAA),
-      SRVs: Object.fromEntries(tables.SRV),
-    },
   };
+  yield `${JSON.stringify(head).slice(0, -1)},"Records":{`;
+  for (const [i, type] of (['A', 'AAAA', 'SRV'] as const).entries()) {
+    yield `${i === 0 ? '' : ','}"${type}s":{`;
+    yield* joined(valuesByName(names, type), RECORDS_PER_CHUNK);
+    yield '}';
+  }
+  yield '}}';
 }
 
-/** One array, in pieces: tens of thousands of records are written as fast as they are read. */
-function* recordChunks(names: DnsNames): Generator<string> {
-  let chunk = '[';
-  let count = 0;
-  for (const record of names.table.told()) {
-    if (!isListed(record)) continue;
-    chunk += `${count === 0 ? '' : ','}${JSON.stringify(row(record))}`;
-    if (++count % RECORDS_PER_CHUNK > 0) continue;
+function* valuesByName(names: DnsNames, type: RecordType): Generator<string | undefined> {
+  for (const records of names.table.ofType(type)) {
+    const name = records[0]?.name ?? '';
+    yield name.endsWith(`.${MESOS}`)
+      ? `${JSON.stringify(`${name}.`)}:${JSON.stringify(records.map(({ data }) => dataText(data)))}`
+      : undefined;
+  }
+}
+
+function* listed(names: DnsNames): Generator<string> {
+  yield '[';
+  yield* joined(rowsOf(names), RECORDS_PER_CHUNK);
+  yield ']';
+}
+
+function* rowsOf(names: DnsNames): Generator<string | undefined> {
+  for (const record of names.table.told()) yield isListed(record) ? JSON.stringify(row(record)) : undefined;
+}
+
+/** With commas between, `count` of them at a time; what is not listed takes its time, too. */
+function* joined(parts: Generator<string | undefined>, count: number): Generator<string> {
+  let [chunk, seen, separator] = ['', 0, ''];
+  for (const part of parts) {
+    if (part !== undefined) {
+      chunk += separator + part;
+      separator = ',';
+    }
+    if (++seen % count > 0) continue;
     yield chunk;
     chunk = '';
   }
-  yield `${chunk}]`;
+  if (chunk !== '') yield chunk;
 }

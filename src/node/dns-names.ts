@@ -3,7 +3,9 @@
  *
  * Purpose: keeps the table of names in step with tasks, nodes, masters and VIPs; agents answer queries from it, masters
  * show it.
- * Invariants: a change of one task changes that task's names only; nothing is taken out because it cannot be reached.
+ * Invariants: a change of one task changes that task's names only; nothing is taken out because it cannot be reached;
+ * whatever changes at once, a turn of the event loop is kept short by it.
+ * Review notes: `settled` is waited for before anybody is answered: a name that was not read yet is not "no such name".
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import { ip, parseIp, parsePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
@@ -17,9 +19,10 @@ import {
   vipRecords,
   type ClusterNode,
 } from '../dns/cluster-names.ts';
+import type { DnsRecord } from '../dns/record.ts';
 import { NameTable } from '../dns/table.ts';
 import { taskRecords } from '../dns/task-names.ts';
-import { Zones, zoneNames, type TimesToLive } from '../dns/zones.ts';
+import { Zones, type TimesToLive } from '../dns/zones.ts';
 import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { RecordExchange } from './exchange.ts';
@@ -28,9 +31,10 @@ import type { VipView } from './vip-view.ts';
 
 /** Nodes come and go in crowds; their names are made anew together. */
 const GATHER_MS = 100;
-/** The most specific first. */
-const ZONES = zoneNames.toSorted((a, b) => b.length - a.length);
 const FRAMEWORK = 'marathon';
+/** A turn of the event loop takes no longer for it than this. */
+const TURN_MS = 3;
+const [TASK, VIP] = ['task/', 'vip/'];
 
 export interface DnsNamesComponents {
   readonly records: RecordView;
@@ -53,8 +57,13 @@ export class DnsNames {
   readonly #components: DnsNamesComponents;
   readonly #init: DnsNamesInit;
   readonly #unsubscribe: (() => void)[];
+  /** Owners whose records have to be made anew. */
+  readonly #changed = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
   #zones: Zones;
+  #vips: VipView | undefined;
   #timer: Timer | undefined;
+  #nextTurn: Timer | undefined;
 
   constructor(components: DnsNamesComponents, init: DnsNamesInit) {
     this.#components = components;
@@ -63,13 +72,11 @@ export class DnsNames {
     this.answerer = new Answerer({ table: this.table, zones: () => this.#zones });
     this.table.set('own', ownRecords(init.listen, init.ttls));
     const { records, exchange } = components;
-    for (const { id } of records.tasks()) this.#takeTask(id);
+    this.#take(records.tasks().map(({ id }) => TASK + id));
     this.#refresh();
     const soon = (): void => this.#refreshSoon();
     this.#unsubscribe = [
-      records.subscribeTasks(({ tasks }) => {
-        for (const id of tasks) this.#takeTask(id);
-      }),
+      records.subscribeTasks(({ tasks }) => this.#take(Array.from(tasks, (id) => TASK + id))),
       exchange.subscribe('', (changes) => {
         if (changes.some(({ key }) => /^cluster\/|^node\/[^/]+\/(node|overlay)/.test(key))) soon();
       }),
@@ -84,32 +91,52 @@ export class DnsNames {
 
   close(): void {
     this.#timer?.cancel();
+    this.#nextTurn?.cancel();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   /** Names of VIPs as well, from now on. */
   follow(vips: VipView): void {
-    for (const { id } of vips.vips()) this.#takeVip(vips, id);
-    this.#unsubscribe.push(
-      vips.subscribe((changed) => {
-        for (const id of changed) this.#takeVip(vips, id);
-      }),
-    );
+    this.#vips = vips;
+    this.#take(vips.vips().map(({ id }) => VIP + id));
+    this.#unsubscribe.push(vips.subscribe((changed) => this.#take(Array.from(changed, (id) => VIP + id))));
   }
 
-  /** VIPs of one name have one address, so it counts once however many say so. */
-  #takeVip(vips: VipView, id: string): void {
-    const vip = vips.table.get(id);
-    const records =
-      vip?.name === undefined
-        ? []
-        : vipRecords({ name: vip.name, addresses: vip.addresses }, this.#init.ttls);
-    this.table.set(`vip/${id}`, records);
+  /** Resolves when the names of all that was told until now are there. */
+  async settled(): Promise<void> {
+    if (this.#changed.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  #takeTask(id: string): void {
-    const viewed = this.#components.records.task(id);
-    this.table.set(`task/${id}`, viewed === undefined ? [] : taskRecords(viewed, this.#init.ttls));
+  /** At once where it is little, as nearly always; the rest in further turns. */
+  #take(owners: readonly string[]): void {
+    for (const owner of owners) this.#changed.add(owner);
+    if (this.#nextTurn === undefined) this.#takeSome();
+  }
+
+  #takeSome(): void {
+    const { clock } = this.#components;
+    this.#nextTurn = undefined;
+    const endMs = clock.nowMs() + TURN_MS;
+    for (const owner of this.#changed) {
+      this.#changed.delete(owner);
+      this.table.set(owner, this.#recordsOf(owner));
+      if (clock.nowMs() >= endMs) break;
+    }
+    if (this.#changed.size > 0) this.#nextTurn = clock.after(0, () => this.#takeSome());
+    else for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** As they are now: records may have come between two turns. */
+  #recordsOf(owner: string): readonly DnsRecord[] {
+    const { ttls } = this.#init;
+    if (owner.startsWith(TASK)) {
+      const viewed = this.#components.records.task(owner.slice(TASK.length));
+      return viewed === undefined ? [] : taskRecords(viewed, ttls);
+    }
+    // VIPs of one name have one address, so it counts once however many say so.
+    const vip = this.#vips?.table.get(owner.slice(VIP.length));
+    return vip?.name === undefined ? [] : vipRecords({ name: vip.name, addresses: vip.addresses }, ttls);
   }
 
   #refreshSoon(): void {
@@ -175,13 +202,8 @@ export class DnsNames {
 
   #readMetrics(): void {
     const { metrics } = this.#components;
-    metrics.read('gauge', 'dns_zone_records', 'Records by zone', ['zone'], () => {
-      const counts = new Map(zoneNames.map((name) => [name, 0]));
-      for (const record of this.table.told()) {
-        const zone = ZONES.find((name) => record.name === name || record.name.endsWith(`.${name}`));
-        if (zone !== undefined) counts.set(zone, (counts.get(zone) ?? 0) + 1);
-      }
-      return [...counts].map(([zone, count]) => [{ zone }, count] as const);
-    });
+    metrics.read('gauge', 'dns_zone_records', 'Records by zone', ['zone'], () =>
+      [...this.table.zoneCounts].map(([zone, count]) => [{ zone }, count] as const),
+    );
   }
 }

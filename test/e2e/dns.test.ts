@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mainProgram } from '../../src/lab/daemons.ts';
 import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
-import { labHeal, labPartition } from '../../src/lab/lab.ts';
+import { labHeal, labPartition, labStart, labStop } from '../../src/lab/lab.ts';
 import { labRun } from '../../src/lab/run.ts';
 import { TestLab } from '../support/lab.ts';
 
@@ -121,6 +121,28 @@ describe('names', () => {
       await labHeal(lab.name);
     }
     expect(await asking).toBe('asked 1\n');
+  });
+
+  it('are never "no such name" to those who ask an agent that is killed and comes back', async () => {
+    const names = [
+      'shop.marathon.l4lb.thisdcos.directory',
+      own('web1'),
+      'web2.marathon.mesos',
+      'leader.mesos',
+    ];
+    // Nobody answers while it is gone, which makes clients ask again; what is answered must be right.
+    const script = `end=$(( $(date +%s) + 8 ))
+      while [ $(date +%s) -lt $end ]; do
+        for name in ${names.join(' ')}; do
+          dig +tries=1 +time=1 @198.51.100.1 $name | sed -n 's/.*status: \\([A-Z]*\\).*/\\1/p'; done
+      done | sort | uniq -c`;
+    const asking = lab.sh('agent2', script);
+    for (let time = 0; time < 2; time++) {
+      await labStop(lab.name, 'agent2', 'SIGKILL');
+      await labStart(lab.name, 'agent2', () => undefined);
+    }
+    expect((await asking).trim()).toMatch(/^\d+ NOERROR$/);
+    expect(await dig('agent2', names[0] ?? '')).toHaveLength(1);
   });
 
   it('of others come from the name servers of the host, as its resolv.conf names them now', async () => {
