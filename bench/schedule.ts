@@ -52,7 +52,7 @@ function row(what: string, makeTree: () => Group) {
 function secondsOfCpu(target: Group): number {
   const zones = ['a', 'b', 'c'];
   const agents = testAgents(AGENTS, (i) => ({ zone: zones[i % 3] ?? 'a', cpus: 16, mem_mib: 65_536 }));
-  const state = { root: root(), deployments: [], instances: [], reservations: [], drained: [] };
+  const state = { root: root(), deployments: [], instances: [], reservations: [], wipes: [], drained: [] };
   const core = new AppsCore(
     { random: seededRandom(1) },
     { agentLostMs: 75_000, drainGraceMs: 1_000 },

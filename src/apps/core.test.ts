@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom, randomBelow } from '../base/random.ts';
 import { testAgents, testApp, TestWorld } from './fake.ts';
 import { isHealthy, isOccupying } from './instance.ts';
@@ -282,31 +282,110 @@ describe('agents', () => {
 });
 
 describe('volumes', () => {
-  it('stay with the instance: its next task comes to the same agent and has them again', () => {
-    const volume = { containerPath: 'data', mode: 'RW' as const };
-    const persistent = { size: 10, type: 'root' as const, constraints: [] };
-    const world = new TestWorld(testAgents(3));
-    const app = testApp({
-      id: '/db',
-      residency: { relaunchEscalationTimeoutSeconds: 3600, taskLostBehavior: 'WAIT_FOREVER' },
-      unreachableStrategy: 'disabled',
-      upgradeStrategy: { minimumHealthCapacity: 1, maximumOverCapacity: 0 },
-      container: { type: 'MESOS', volumes: [{ ...volume, persistent }] },
-      instances: 2,
-    });
-    world.deploy([app]);
+  const volume = { containerPath: 'data', mode: 'RW' as const };
+  const persistent = { size: 10, type: 'root' as const, constraints: [] };
+  const db = testApp({
+    id: '/db',
+    residency: { relaunchEscalationTimeoutSeconds: 3600, taskLostBehavior: 'WAIT_FOREVER' },
+    unreachableStrategy: 'disabled',
+    upgradeStrategy: { minimumHealthCapacity: 1, maximumOverCapacity: 0 },
+    container: { type: 'MESOS', volumes: [{ ...volume, persistent }] },
+    instances: 2,
+  });
+  let world = new TestWorld(testAgents(3));
+  const placed = () =>
+    world.tasks('/db').map(({ node, volumes, instanceId }) => ({ node, volumes, instanceId }));
+  const idsOf = (task: ReturnType<typeof placed>[number] | undefined): string[] =>
+    (task?.volumes ?? []).map(({ persistenceId }) => persistenceId);
+
+  beforeEach(() => {
+    world = new TestWorld(testAgents(3));
+    world.deploy([db]);
     world.settle();
-    const before = world.tasks('/db').map(({ node, volumes, instanceId }) => ({ node, volumes, instanceId }));
-    world.deploy([{ ...app, cmd: 'other' }]);
+  });
+
+  it('stay with the instance: its next task comes to the same agent and has them again', () => {
+    const before = placed();
+    world.deploy([{ ...db, cmd: 'other' }]);
     world.settle();
     const after = world.tasks('/db');
     expect(after.map(({ launch }) => launch.shell)).toEqual(['other', 'other']);
-    expect(after.map(({ node, volumes, instanceId }) => ({ node, volumes, instanceId }))).toEqual(
-      expect.arrayContaining(before),
-    );
+    expect(placed()).toEqual(expect.arrayContaining(before));
     expect(after.every(({ taskId }) => taskId.endsWith('._app.2'))).toBe(true);
+    for (const { node } of world.agents) expect(world.core.wipesOn(node)).toEqual([]);
+  });
+
+  it('stay when the app is scaled down, and are there when it is scaled up again', () => {
+    const before = placed();
+    world.deploy([{ ...db, instances: 0 }]);
+    world.settle();
+    expect(placed()).toEqual([]);
+    world.restart();
+    world.deploy([db]);
+    world.settle();
+    expect(placed().toSorted(byInstance)).toEqual(before.toSorted(byInstance));
+  });
+
+  it('are wiped on their agent with the tasks that are killed so; the next tasks have others', () => {
+    const [first, second] = world.tasks('/db');
+    const [gone, stays] = placed();
+    world.step({ kind: 'kill', tasks: [first?.taskId ?? ''], wipe: true });
+    expect(world.core.wipesOn(gone!.node)).toEqual(idsOf(gone));
+    // Another master knows it as well.
+    world.restart();
+    expect(world.core.wipesOn(gone!.node)).toEqual(idsOf(gone));
+    world.settle();
+    const after = placed();
+    expect(after).toHaveLength(2);
+    expect(after.find(({ instanceId }) => instanceId === second?.instanceId)).toEqual(stays);
+    expect(after.flatMap((task) => idsOf(task))).not.toContain(idsOf(gone)[0]);
+    const effects = world.step({ kind: 'wipes-taken', node: gone!.node, volumes: idsOf(gone) });
+    expect(effects.nodes).toContain(gone!.node);
+    expect(world.core.wipesOn(gone!.node)).toEqual([]);
+    world.restart();
+    expect(world.core.wipesOn(gone!.node)).toEqual([]);
+  });
+
+  it('are wiped when the app is removed, also on an agent that is away', () => {
+    const before = placed();
+    const away = before[0]!.node;
+    world.setReachable(away, false);
+    world.deploy([], { remove: ['/db'] });
+    world.clock.advance(60_000);
+    world.step({ kind: 'tick' });
+    world.settle();
+    expect(placed()).toEqual([]);
+    for (const task of before)
+      expect(world.core.wipesOn(task.node)).toEqual(expect.arrayContaining(idsOf(task)));
+  });
+
+  it('that wait for their task are wiped with the app’s others when all of it is meant', () => {
+    const before = placed();
+    world.deploy([{ ...db, instances: 0 }]);
+    world.settle();
+    world.step({ kind: 'kill', tasks: [], wipe: true, wipeApp: '/db' });
+    for (const task of before)
+      expect(world.core.wipesOn(task.node)).toEqual(expect.arrayContaining(idsOf(task)));
+    world.deploy([db]);
+    world.settle();
+    expect(placed().flatMap((task) => idsOf(task))).not.toEqual(
+      expect.arrayContaining(before.flatMap((task) => idsOf(task))),
+    );
+  });
+
+  it('of a host that was removed from the cluster hold their instance no longer', () => {
+    const [gone] = placed();
+    world.removeAgent(gone!.node);
+    world.settle();
+    const after = placed();
+    expect(after).toHaveLength(2);
+    expect(after.map(({ node }) => node)).not.toContain(gone!.node);
+    expect(world.core.wipesOn(gone!.node)).toEqual([]);
   });
 });
+
+const byInstance = (a: { instanceId: string }, b: { instanceId: string }): number =>
+  a.instanceId < b.instanceId ? -1 : 1;
 
 describe('under random failures', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(

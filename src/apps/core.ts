@@ -20,14 +20,15 @@ import { Effects, type Now } from './effects.ts';
 import { Fingerprints } from './fingerprints.ts';
 import type { Instance, StoredInstance } from './instance.ts';
 import { InstanceTable } from './instance-table.ts';
-import { Instances, type Reservation } from './instances.ts';
+import { Instances } from './instances.ts';
 import { Keeper } from './keeper.ts';
 import type { SchedulerAgent } from './offers.ts';
+import type { ReservationsState } from './reservations.ts';
 import type { RunningDeployment } from './running-deployment.ts';
 import { Scheduler } from './scheduler.ts';
 
 export type { DeployEvent } from './deployments.ts';
-export type { Reservation } from './instances.ts';
+export type { Reservation, Wipe } from './reservations.ts';
 
 export interface CoreInit {
   /** Unreachable for so long, an agent is lost. */
@@ -37,11 +38,10 @@ export interface CoreInit {
 }
 
 /** As read from the store. */
-export interface CoreState {
+export interface CoreState extends ReservationsState {
   readonly root: Group;
   readonly deployments: readonly RunningDeployment[];
   readonly instances: readonly StoredInstance[];
-  readonly reservations: readonly Reservation[];
   readonly failures: ReadonlyMap<string, Readonly<Record<string, unknown>>>;
   readonly drained: readonly NodeId[];
 }
@@ -50,7 +50,15 @@ export type CoreEvent =
   | DeployEvent
   /** `revert` is the deployment that takes its place; without one it stops where it is. */
   | { readonly kind: 'cancel'; readonly id: string }
-  | { readonly kind: 'kill'; readonly tasks: readonly string[]; readonly wipe: boolean }
+  /** `wipeApp`: volumes of the app that no task uses are given up too. */
+  | {
+      readonly kind: 'kill';
+      readonly tasks: readonly string[];
+      readonly wipe: boolean;
+      readonly wipeApp?: string | undefined;
+    }
+  /** The agent has on disk that it is to remove these volumes. */
+  | { readonly kind: 'wipes-taken'; readonly node: NodeId; readonly volumes: readonly string[] }
   /** By task id: what its agent tells now; `undefined` = nothing any more. */
   | { readonly kind: 'records'; readonly tasks: ReadonlyMap<string, TaskRecord | undefined> }
   | {
@@ -106,7 +114,10 @@ export class AppsCore {
       case 'cancel':
         return this.#deployments.stop(event.id, 'The deployment was cancelled', effects);
       case 'kill':
-        return this.#instances.killNamed(event.tasks, event.wipe, effects);
+        return this.#kill(event, effects);
+      case 'wipes-taken':
+        this.#instances.wipesTaken(event.node, event.volumes, effects);
+        return [];
       case 'records':
         return this.#instances.takeRecords(event.tasks, (app) => this.#deployments.root.get(app), effects);
       case 'agents':
@@ -124,6 +135,13 @@ export class AppsCore {
       case 'tick':
         return [];
     }
+  }
+
+  #kill(event: CoreEvent & { readonly kind: 'kill' }, effects: Effects): Iterable<string> {
+    const touched = this.#instances.killNamed(event.tasks, event.wipe, effects);
+    if (event.wipeApp === undefined) return touched;
+    this.#instances.wipeFree(event.wipeApp, effects);
+    return touched.add(event.wipeApp);
   }
 
   #deploy(event: DeployEvent, effects: Effects): Iterable<string> {
@@ -175,6 +193,11 @@ export class AppsCore {
 
   ofNode(node: NodeId): readonly Instance[] {
     return this.#table.ofNode(node);
+  }
+
+  /** Volumes that the agent of the node is to remove. */
+  wipesOn(node: NodeId): readonly string[] {
+    return this.#instances.wipesOn(node);
   }
 
   lastFailure(app: string): Readonly<Record<string, unknown>> | undefined {

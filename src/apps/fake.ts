@@ -11,7 +11,14 @@ import {
   type TaskRecord,
   type TaskState,
 } from '../model/task.ts';
-import { AppsCore, type CoreEvent, type CoreInit, type CoreState, type Reservation } from './core.ts';
+import {
+  AppsCore,
+  type CoreEvent,
+  type CoreInit,
+  type CoreState,
+  type Reservation,
+  type Wipe,
+} from './core.ts';
 import type { Effects } from './effects.ts';
 import type { StoredInstance } from './instance.ts';
 import type { SchedulerAgent } from './offers.ts';
@@ -137,6 +144,7 @@ export class TestWorld {
       ),
       instances: all<StoredInstance>(appKeys.instances),
       reservations: all<Reservation>(appKeys.reservations),
+      wipes: all<Wipe>(appKeys.wipes),
       failures: new Map(),
       drained: all<{ node: NodeId }>(appKeys.drained).map(({ node }) => node),
     };

@@ -16,8 +16,9 @@ import type { Fingerprints } from './fingerprints.ts';
 import { isActive, type Instance, type StoredInstance } from './instance.ts';
 import type { InstanceTable } from './instance-table.ts';
 import { LaunchDelays } from './launch-delay.ts';
-import { instanceIdOf, launchOf, persistentPathsOf, taskIdOf, uuidOf } from './launch.ts';
+import { instanceIdOf, launchOf, taskIdOf, uuidOf } from './launch.ts';
 import type { Place } from './placement.ts';
+import { Reservations, type Reservation, type ReservationsState } from './reservations.ts';
 import type { Scheduler } from './scheduler.ts';
 import { servicePortsOf } from './service-ports.ts';
 import { healthKillReason, tellChanges } from './status.ts';
@@ -30,16 +31,6 @@ export interface CoreParts {
   readonly scheduler: Scheduler;
   readonly fingerprints: Fingerprints;
   readonly random: Random;
-}
-
-/** The volumes of one instance, which stay on their agent while its tasks come and go. */
-export interface Reservation {
-  readonly instanceId: string;
-  readonly app: string;
-  readonly node: NodeId;
-  readonly volumes: readonly { readonly containerPath: string; readonly persistenceId: string }[];
-  /** Tasks launched so far. */
-  readonly attempts: number;
 }
 
 type Failure = Readonly<Record<string, unknown>>;
@@ -59,7 +50,7 @@ export class Instances {
   readonly delays = new LaunchDelays();
   readonly #parts: CoreParts;
   readonly #drainGraceMs: number;
-  readonly #reservations: Map<string, Reservation>;
+  readonly #reservations: Reservations;
   readonly #failures: Map<string, Failure>;
   /** When to kill what every agent has withdrawn, monotonic ms. */
   readonly #killAtMs = new Map<string, number>();
@@ -67,11 +58,11 @@ export class Instances {
   constructor(
     parts: CoreParts,
     init: { readonly drainGraceMs: number },
-    state: { readonly reservations: readonly Reservation[]; readonly failures: ReadonlyMap<string, Failure> },
+    state: ReservationsState & { readonly failures: ReadonlyMap<string, Failure> },
   ) {
     this.#parts = parts;
     this.#drainGraceMs = init.drainGraceMs;
-    this.#reservations = new Map(state.reservations.map((each) => [each.instanceId, each]));
+    this.#reservations = new Reservations(parts, state);
     this.#failures = new Map(state.failures);
   }
 
@@ -86,9 +77,7 @@ export class Instances {
   /** Volumes of the app that no task uses. */
   freeReservations(app: string): readonly Reservation[] {
     const used = new Set(this.#parts.table.ofApp(app).map(({ stored }) => stored.instanceId));
-    return Array.from(this.#reservations.values()).filter(
-      (each) => each.app === app && !used.has(each.instanceId),
-    );
+    return this.#reservations.ofApp(app).filter(({ instanceId }) => !used.has(instanceId));
   }
 
   launch(app: App, place: Place, reservation: Reservation | undefined, effects: Effects): void {
@@ -96,7 +85,7 @@ export class Instances {
     const agent = agents.get(place.node);
     if (agent === undefined) return;
     const instanceId = reservation?.instanceId ?? instanceIdOf(app.id, uuidOf(random));
-    const kept = this.#reserve(app, { instanceId, node: place.node, reservation }, effects);
+    const kept = this.#reservations.reserve(app, { instanceId, node: place.node, reservation }, effects);
     const taskId = taskIdOf(instanceId, kept?.attempts ?? 1);
     const persistenceIds = kept?.volumes.map(({ persistenceId }) => persistenceId) ?? [];
     const { node, name: host, address: agentIp, resources } = agent;
@@ -121,53 +110,36 @@ export class Instances {
     });
   }
 
-  #reserve(
-    app: App,
-    at: {
-      readonly instanceId: string;
-      readonly node: NodeId;
-      readonly reservation: Reservation | undefined;
-    },
-    effects: Effects,
-  ): Reservation | undefined {
-    const paths = persistentPathsOf(app);
-    if (paths.length === 0) return undefined;
-    const { instanceId, node, reservation } = at;
-    const made: Reservation = {
-      ...{ instanceId, node, app: app.id },
-      volumes: paths.map((containerPath) => ({
-        containerPath,
-        persistenceId:
-          reservation?.volumes.find((volume) => volume.containerPath === containerPath)?.persistenceId ??
-          `${app.id.slice(1).replaceAll('/', '_')}#${containerPath}#${uuidOf(this.#parts.random)}`,
-      })),
-      attempts: (reservation?.attempts ?? 0) + 1,
-    };
-    this.#reservations.set(instanceId, made);
-    effects.writes.set(appKeys.reservation(instanceId), made);
-    return made;
-  }
-
   /** Returns the apps concerned; ids that are unknown are left out. */
   killNamed(tasks: readonly string[], wipe: boolean, effects: Effects): Set<string> {
     const touched = new Set<string>();
     for (const task of tasks) {
       const instance = this.#parts.table.get(task);
       if (instance === undefined) continue;
-      if (wipe) this.#unreserve(instance.stored.instanceId, effects);
+      if (wipe) this.#reservations.giveUp(instance.stored.instanceId, effects);
       this.kill(instance, { isUrgent: false }, effects);
       touched.add(instance.stored.app);
     }
     return touched;
   }
 
-  #unreserve(instanceId: string, effects: Effects): void {
-    if (this.#reservations.delete(instanceId)) effects.writes.set(appKeys.reservation(instanceId), undefined);
+  /** The volumes that no task of the app uses; the next tasks get others. */
+  wipeFree(app: string, effects: Effects): void {
+    for (const { instanceId } of this.freeReservations(app)) this.#reservations.giveUp(instanceId, effects);
+  }
+
+  /** Volumes that the agent of the node is to remove. */
+  wipesOn(node: NodeId): readonly string[] {
+    return this.#reservations.wipesOn(node);
+  }
+
+  wipesTaken(node: NodeId, volumes: readonly string[], effects: Effects): void {
+    this.#reservations.taken(node, volumes, effects);
   }
 
   /** Forgets what was kept of an app that is no more. */
   forgetApp(app: string, effects: Effects): void {
-    for (const { instanceId } of this.freeReservations(app)) this.#unreserve(instanceId, effects);
+    this.wipeFree(app, effects);
     this.delays.reset(app);
     if (this.#failures.delete(app)) effects.writes.set(appKeys.failure(app), undefined);
   }
@@ -277,7 +249,7 @@ export class Instances {
     effects: Effects,
   ): Set<string> {
     const { table } = this.#parts;
-    const touched = new Set<string>();
+    const touched = this.#reservations.forgetNodes(change.removed, effects);
     for (const node of Array.from(table.nodes())) {
       const isRemoved = change.removed.has(node);
       if (!isRemoved && !change.changed.has(node)) continue;

@@ -91,10 +91,12 @@ function networksOf(app: App): TaskNetwork[] {
 function volumesOf(app: App, persistenceIds: readonly string[]): TaskVolume[] {
   let persistent = 0;
   return (app.container?.volumes ?? []).map((volume): TaskVolume => {
-    const common = { container_path: volume.containerPath, read_only: volume.mode === 'RO' };
-    if ('hostPath' in volume) return { kind: 'host', host_path: volume.hostPath, ...common };
+    const { containerPath: container_path } = volume;
+    const read_only = volume.mode === 'RO';
+    // In the order of the schema: what was read from the store again is the same list, to the byte.
+    if ('hostPath' in volume) return { kind: 'host', container_path, host_path: volume.hostPath, read_only };
     const id = persistenceIds[persistent++] ?? '';
-    return { kind: 'persistent', id, size_mib: volume.persistent.size, ...common };
+    return { kind: 'persistent', id, container_path, size_mib: volume.persistent.size, read_only };
   });
 }
 

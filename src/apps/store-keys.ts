@@ -22,6 +22,8 @@ export const appKeys = {
   instance: (task: string) => `apps/instance/${shortHash(task)}`,
   reservations: 'apps/reservation/',
   reservation: (instance: string) => `apps/reservation/${shortHash(instance)}`,
+  wipes: 'apps/wipe/',
+  wipe: (instance: string) => `apps/wipe/${shortHash(instance)}`,
   failures: 'apps/failure/',
   failure: (app: string) => `apps/failure/${shortHash(app)}`,
   drained: 'apps/drained/',

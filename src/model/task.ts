@@ -251,4 +251,6 @@ export const tasksAnswer = z.object({
   revision: z.string(),
   /** Absent = unchanged. */
   tasks: z.array(taskLaunch).optional(),
+  /** Persistent volumes to be removed from this host's disk, by id, as soon as no task uses them any more. */
+  wipe: z.array(z.string()).default([]),
 });

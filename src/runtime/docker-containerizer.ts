@@ -28,7 +28,7 @@ import { openDocker } from './docker.ts';
 import { giveSandbox } from './fetch.ts';
 import { splitName } from './image-name.ts';
 import { credentialsIn, registryAuth } from './registry-credentials.ts';
-import { findUser } from './users.ts';
+import { findUser, ROOT, type User } from './users.ts';
 
 const PULL_TIMEOUT_MS = 15 * 60_000;
 /** Starting sets up networks, removing ends programs. */
@@ -66,7 +66,10 @@ type Inspected = z.infer<typeof inspected>;
 export interface DockerContainerizerInit {
   readonly socket: string;
   /** The directory of a persistent volume, made where it is not there yet. */
-  volume(volume: { readonly id: string; readonly size_mib: number }): Promise<string>;
+  volume(
+    volume: { readonly id: string; readonly size_mib: number },
+    user: Pick<User, 'uid' | 'gid'>,
+  ): Promise<string>;
 }
 
 export class DockerContainerizer implements Containerizer {
@@ -95,9 +98,10 @@ export class DockerContainerizer implements Containerizer {
     const { launch, id } = order;
     await this.remove(id);
     await this.#ensureImage(order, options.signal);
-    await giveToUser(order);
+    const user = await userOf(launch);
+    if (user !== undefined) await giveSandbox(order.sandbox, user);
     const network = await this.#network(launch);
-    const volumes = await this.#volumes(launch);
+    const volumes = await this.#volumes(launch, user ?? ROOT);
     const body = createContainerBody({
       launch,
       network,
@@ -289,10 +293,11 @@ export class DockerContainerizer implements Containerizer {
 
   async #volumes(
     launch: TaskLaunch,
+    user: User,
   ): Promise<readonly { source: string; destination: string; read_only: boolean }[]> {
     return Promise.all(
       launch.volumes.map(async (volume) => ({
-        source: volume.kind === 'host' ? volume.host_path : await this.#init.volume(volume),
+        source: volume.kind === 'host' ? volume.host_path : await this.#init.volume(volume, user),
         destination: volume.container_path.startsWith('/')
           ? volume.container_path
           : `${SANDBOX}/${volume.container_path}`,
@@ -302,14 +307,13 @@ export class DockerContainerizer implements Containerizer {
   }
 }
 
-/** As Mesos does. A name that only the image knows means nobody on this host: then it stays as it is. */
-async function giveToUser({ launch, sandbox }: ContainerOrder): Promise<void> {
-  if (launch.user === undefined) return;
-  const user = await findUser('/', launch.user).catch((error: unknown) => {
+/** Whose the sandbox is to be, as with Mesos. A name that only the image knows means nobody on this host. */
+async function userOf({ user }: TaskLaunch): Promise<User | undefined> {
+  if (user === undefined) return undefined;
+  return findUser('/', user).catch((error: unknown) => {
     if (isPortolanError(error, 'invalid')) return undefined;
     throw error;
   });
-  if (user !== undefined) await giveSandbox(sandbox, user);
 }
 
 const localBridge = {

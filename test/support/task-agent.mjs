@@ -11,6 +11,7 @@ import { silentLog as log } from '../../dist/base/log.js';
 import { realRandom as random } from '../../dist/base/random.js';
 import { openContainers } from '../../dist/agent/containers.js';
 import { NativeContainerizer } from '../../dist/agent/tasks/native-containerizer.js';
+import { PersistentVolumes } from '../../dist/agent/tasks/persistent-volumes.js';
 import { TaskPublisher } from '../../dist/agent/tasks/task-publisher.js';
 import { TaskStore } from '../../dist/agent/tasks/task-store.js';
 import { EndedTasks } from '../../dist/agent/tasks/ended-tasks.js';
@@ -55,7 +56,8 @@ const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 }
 await fetchCache.open();
 const store = new TaskStore({ journal, log });
 const root = join(state, 'tasks');
-const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
+const volumes = new PersistentVolumes({ root: join(state, 'volumes') });
+const native = new NativeContainerizer({ containers, images, volumes });
 const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
 const host = new TaskHost(
   { log, containerizers: [native], ended, fetchCache },
@@ -63,7 +65,7 @@ const host = new TaskHost(
 );
 const publisher = new TaskPublisher({ exchange, clock, log }, { node: 'n1' });
 const tasks = new Tasks(
-  { clock, log, store, publisher, host, ended, socketIn: tcpSocketIn },
+  { clock, log, store, publisher, host, ended, volumes, socketIn: tcpSocketIn },
   { agentIp: () => '10.0.0.11' },
 );
 await tasks.open();

@@ -31,7 +31,7 @@ export interface AssignmentsInit {
   /** Of the list that is on disk. */
   revision(): string | undefined;
   /** Resolves when it is on disk. */
-  onList(revision: string, launches: readonly TaskLaunch[]): Promise<void>;
+  onList(revision: string, launches: readonly TaskLaunch[], wipe: readonly string[]): Promise<void>;
 }
 
 export class Assignments {
@@ -85,8 +85,8 @@ export class Assignments {
       timeoutMs: WAIT_MS + ANSWER_TIMEOUT_MS,
       signal,
     });
-    const { revision, tasks } = tasksAnswer.parse(answered(answer));
-    if (tasks !== undefined) await this.#init.onList(revision, tasks);
+    const { revision, tasks, wipe } = tasksAnswer.parse(answered(answer));
+    if (tasks !== undefined) await this.#init.onList(revision, tasks, wipe);
   }
 
   /** An absent master must not fill the log. */

@@ -13,6 +13,7 @@ import { containerizerContract } from '../../runtime/containerizer-contract.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import { openContainers, type Containers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
+import { PersistentVolumes } from './persistent-volumes.ts';
 
 let directory = '';
 let containers: Containers | undefined;
@@ -42,7 +43,8 @@ async function open(): Promise<NativeContainerizer> {
   );
   const images = new ImageStore({ root: join(directory, 'state', 'images') });
   await images.open();
-  containerizer = new NativeContainerizer({ containers, images }, { volumes: join(directory, 'volumes') });
+  const volumes = new PersistentVolumes({ root: join(directory, 'volumes') });
+  containerizer = new NativeContainerizer({ containers, images, volumes });
   return containerizer;
 }
 

@@ -1,6 +1,6 @@
 /** The containerizer `MESOS`: native containers of this agent, made for tasks. */
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PortolanError } from '../../base/errors.ts';
 import type { ContainerProgram } from '../container-record.ts';
@@ -25,30 +25,29 @@ import { signalProcess } from '../../runtime/process.ts';
 import { credentialsIn } from '../../runtime/registry-credentials.ts';
 import { runc } from '../../runtime/runc.ts';
 import { findUser, ROOT, type User } from '../../runtime/users.ts';
+import type { PersistentVolumes } from './persistent-volumes.ts';
 
 /** A static init of this host; a program of its own does not get signals that it has no handler for. */
 const INITS = ['/usr/bin/tini-static', '/usr/bin/docker-init'] as const;
 const INIT_IN_CONTAINER = '/run/portolan-init';
 const MAX_OUTPUT = 4096;
 
-export interface NativeContainerizerInit {
-  /** Directory of persistent volumes. */
-  readonly volumes: string;
+export interface NativeContainerizerComponents {
+  readonly containers: Containers;
+  readonly images: ImageStore;
+  readonly volumes: PersistentVolumes;
 }
 
 export class NativeContainerizer implements Containerizer {
   readonly runtime = 'mesos';
   readonly #containers: Containers;
   readonly #images: ImageStore;
-  readonly #init: NativeContainerizerInit;
+  readonly #volumes: PersistentVolumes;
 
-  constructor(
-    components: { readonly containers: Containers; readonly images: ImageStore },
-    init: NativeContainerizerInit,
-  ) {
-    this.#containers = components.containers;
-    this.#images = components.images;
-    this.#init = init;
+  constructor({ containers, images, volumes }: NativeContainerizerComponents) {
+    this.#containers = containers;
+    this.#images = images;
+    this.#volumes = volumes;
   }
 
   problem(): Promise<string | undefined> {
@@ -176,7 +175,7 @@ export class NativeContainerizer implements Containerizer {
       const source =
         volume.kind === 'host'
           ? await existingPath(volume.host_path)
-          : await persistentVolume(this.#init.volumes, volume, user);
+          : await this.#volumes.path(volume, user);
       mounts.push({ source, destination, read_only });
     }
     return mounts;
@@ -225,25 +224,6 @@ async function existingPath(path: string): Promise<string> {
     );
   });
   return path;
-}
-
-/** Made at its first use, and the next task's after that. */
-export async function persistentVolume(
-  root: string,
-  volume: { readonly id: string; readonly size_mib: number },
-  user: { readonly uid: number; readonly gid: number },
-): Promise<string> {
-  const directory = join(root, encodeURIComponent(volume.id).replaceAll('.', '%2E'));
-  const data = join(directory, 'data');
-  if (!existsSync(data)) {
-    await mkdir(data, { recursive: true });
-    await chown(data, user.uid, user.gid);
-  }
-  await writeFile(
-    join(directory, 'volume.json'),
-    JSON.stringify({ id: volume.id, size_mib: volume.size_mib }),
-  );
-  return data;
 }
 
 function viewOf(container: NativeContainer): TaskContainer {

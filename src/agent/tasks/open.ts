@@ -9,13 +9,13 @@ import { tcpSocketIn } from '../../kernel/netns-socket.ts';
 import type { Containerizer } from '../../runtime/containerizer.ts';
 import { DockerContainerizer } from '../../runtime/docker-containerizer.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
-import { ROOT } from '../../runtime/users.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../containers.ts';
 import type { OnClose, Parts, SessionComponents } from '../session.ts';
 import { Assignments } from './assignments.ts';
 import { EndedTasks } from './ended-tasks.ts';
-import { NativeContainerizer, persistentVolume } from './native-containerizer.ts';
+import { NativeContainerizer } from './native-containerizer.ts';
+import { PersistentVolumes } from './persistent-volumes.ts';
 import { Resources } from './resources.ts';
 import { TaskHost } from './task-host.ts';
 import { TaskPublisher } from './task-publisher.ts';
@@ -33,7 +33,8 @@ export async function openTasks(
   const publisher = new TaskPublisher({ exchange: parts.exchange, clock, log }, { node: parts.node });
   onClose(() => publisher.close());
   const store = new TaskStore({ journal, log });
-  const containerizers = await openContainerizers(config, containers, onClose);
+  const volumes = new PersistentVolumes({ root: join(config.state_dir, 'volumes') });
+  const containerizers = await openContainerizers({ containers, volumes }, config, onClose);
   const root = join(config.state_dir, 'tasks');
   const { keep_seconds, disk_headroom, max } = config.ended_tasks;
   const ended = new EndedTasks(
@@ -54,7 +55,7 @@ export async function openTasks(
     },
   );
   const tasks = new Tasks(
-    { clock, log, store, publisher, host, ended, socketIn: tcpSocketIn },
+    { clock, log, store, publisher, host, ended, volumes, socketIn: tcpSocketIn },
     { agentIp: () => parts.underlay.current().address.toString() },
   );
   await tasks.open();
@@ -72,7 +73,7 @@ export async function openTasks(
       node: parts.node,
       masters: () => parts.masters(),
       revision: () => tasks.revision,
-      onList: (revision, launches) => tasks.assign(revision, launches),
+      onList: (revision, launches, wipe) => tasks.assign(revision, launches, wipe),
     },
   );
   assignments.start();
@@ -81,8 +82,8 @@ export async function openTasks(
 }
 
 async function openContainerizers(
+  { containers, volumes }: { readonly containers: Containers; readonly volumes: PersistentVolumes },
   config: AgentConfig,
-  containers: Containers,
   onClose: OnClose,
 ): Promise<readonly Containerizer[]> {
   const images = new ImageStore({
@@ -90,12 +91,12 @@ async function openContainerizers(
     maxUnusedKib: config.cache.images_mib * 1024,
   });
   await images.open();
-  const volumes = join(config.state_dir, 'volumes');
-  const native = new NativeContainerizer({ containers, images }, { volumes });
+  const native = new NativeContainerizer({ containers, images, volumes });
   if (!config.docker.enabled) return [native];
-  const volume = (wish: { id: string; size_mib: number }): Promise<string> =>
-    persistentVolume(volumes, wish, ROOT);
-  const docker = new DockerContainerizer({ socket: config.docker.socket, volume });
+  const docker = new DockerContainerizer({
+    socket: config.docker.socket,
+    volume: (wish, user) => volumes.path(wish, user),
+  });
   onClose(() => docker.close());
   return [native, docker];
 }

@@ -11,6 +11,7 @@ import type { Journal } from '../../store/types.ts';
 
 const TASK_KEYS = 'task/';
 const REVISION_KEY = 'tasks-revision';
+const WIPES_KEY = 'tasks-wipes';
 
 const stored = z.object({
   launch: taskLaunch,
@@ -45,9 +46,28 @@ export class TaskStore {
     });
   }
 
-  async keepList(revision: string | undefined, tasks: readonly TaskMemory[]): Promise<void> {
+  /** Persistent volumes that are to be removed from this host, and are not yet. */
+  get wipes(): readonly string[] {
+    const parsed = z.array(z.string()).safeParse(this.#journal.get(WIPES_KEY));
+    return parsed.success ? parsed.data : [];
+  }
+
+  async keepList(
+    revision: string | undefined,
+    tasks: readonly TaskMemory[],
+    wipe: readonly string[],
+  ): Promise<void> {
     const entries = tasks.map((task) => [keyOf(task), task] as const);
-    await this.#journal.write({ ...Object.fromEntries(entries), [REVISION_KEY]: revision });
+    await this.#journal.write({
+      ...Object.fromEntries(entries),
+      [REVISION_KEY]: revision,
+      ...(wipe.length === 0 ? {} : { [WIPES_KEY]: [...new Set([...this.wipes, ...wipe])] }),
+    });
+  }
+
+  async forgetWipe(id: string): Promise<void> {
+    const left = this.wipes.filter((each) => each !== id);
+    await this.#journal.write({ [WIPES_KEY]: left.length === 0 ? undefined : left });
   }
 
   async keep(task: TaskMemory): Promise<void> {

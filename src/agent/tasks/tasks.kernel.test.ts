@@ -23,6 +23,7 @@ import type { Journal } from '../../store/types.ts';
 import { refuseOccupiedPorts } from '../attachments-ports.ts';
 import { openContainers, type Containers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
+import { PersistentVolumes } from './persistent-volumes.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
 import { EndedTasks } from './ended-tasks.ts';
@@ -75,7 +76,8 @@ async function open(): Promise<Tasks> {
   await images.open();
   const root = join(state, 'tasks');
   const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
-  const native = new NativeContainerizer({ containers, images }, { volumes: join(state, 'volumes') });
+  const volumes = new PersistentVolumes({ root: join(state, 'volumes') });
+  const native = new NativeContainerizer({ containers, images, volumes });
   const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 });
   await fetchCache.open();
   const host = new TaskHost(
@@ -98,7 +100,7 @@ async function open(): Promise<Tasks> {
       log,
       store: new TaskStore({ journal, log }),
       publisher: new TaskPublisher({ exchange, clock, log }, { node }),
-      ...{ host, ended, socketIn: tcpSocketIn },
+      ...{ host, ended, volumes, socketIn: tcpSocketIn },
     },
     { agentIp: () => '127.0.0.1' },
   );

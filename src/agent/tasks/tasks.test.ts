@@ -13,6 +13,7 @@ import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { FakeContainerizer } from '../../runtime/containerizer-fake.ts';
 import { memoryJournal } from '../../store/memory-journal.ts';
 import type { Journal } from '../../store/types.ts';
+import { PersistentVolumes } from './persistent-volumes.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
 import { EndedTasks } from './ended-tasks.ts';
@@ -50,6 +51,7 @@ async function open(): Promise<Tasks> {
     { clock: realClock, log },
     { root, keepMs, diskHeadroom: 0.1, max: 10, diskUsed: () => Promise.resolve(0) },
   );
+  const volumes = new PersistentVolumes({ root: `${root}-volumes` });
   const fetchCache = new FetchCache({ root: `${root}-fetch`, maxBytes: 1024 });
   const host = new TaskHost(
     { log, containerizers: [native], ended, fetchCache },
@@ -61,7 +63,7 @@ async function open(): Promise<Tasks> {
       log,
       store: new TaskStore({ journal, log }),
       publisher: new TaskPublisher({ exchange, clock: realClock, log }, { node }),
-      ...{ host, ended, socketIn: () => -1 },
+      ...{ host, ended, volumes, socketIn: () => -1 },
     },
     { agentIp: () => '10.0.0.11' },
   );
@@ -89,7 +91,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const tasks of opened) await tasks.close();
   opened = [];
-  await rm(root, { recursive: true, force: true });
+  for (const path of [root, `${root}-volumes`]) await rm(path, { recursive: true, force: true });
 });
 
 describe('what masters want', () => {
@@ -202,6 +204,45 @@ describe('what masters want', () => {
     go();
     await becomes('t1', 'TASK_KILLED');
     expect(native.containers.size).toBe(0);
+  });
+});
+
+describe('persistent volumes', () => {
+  const user = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const volume = { kind: 'persistent', container_path: 'data', size_mib: 1, read_only: false };
+  const withVolume = (task: string, id: string): TaskLaunch =>
+    launchOf(task, { volumes: [{ ...volume, id }] });
+  const there = async (): Promise<readonly string[]> =>
+    (await readdir(`${root}-volumes`)).map((name) => decodeURIComponent(name)).toSorted();
+
+  beforeEach(async () => {
+    const volumes = new PersistentVolumes({ root: `${root}-volumes` });
+    for (const id of ['a#data', 'b#data', 'other']) await volumes.path({ id, size_mib: 1 }, user);
+  });
+
+  it('are removed when masters say so and no task uses them any more, and only those', async () => {
+    const tasks = await open();
+    const launch = withVolume('t1', 'a#data');
+    await assign(tasks, launch);
+    await becomes('t1', 'TASK_RUNNING');
+    await tasks.assign('wiping', [launch], ['a#data', 'b#data']);
+    await expect.poll(there, { timeout: 20_000 }).toEqual(['a#data', 'other']);
+    await assign(tasks, { ...launch, goal: 'killed' });
+    await becomes('t1', 'TASK_KILLED');
+    await expect.poll(there, { timeout: 20_000 }).toEqual(['other']);
+    expect(new TaskStore({ journal, log: silentLog }).wipes).toEqual([]);
+  });
+
+  it('are removed by the next agent when the one that was told has gone, and masters are not asked again', async () => {
+    const first = await open();
+    await assign(first, withVolume('t1', 'a#data'));
+    await becomes('t1', 'TASK_RUNNING');
+    await first.assign('wiping', [withVolume('t1', 'a#data')], ['a#data']);
+    await first.close();
+    native.end(containerIdOf('t1'), 0);
+    const second = await open();
+    expect(second.revision).toBe('wiping');
+    await expect.poll(there, { timeout: 20_000 }).toEqual(['b#data', 'other']);
   });
 });
 

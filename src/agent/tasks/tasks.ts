@@ -22,6 +22,7 @@ import { isTerminal, type TaskLaunch, type TaskRecord } from '../../model/task.t
 import type { ContainerLogs } from '../../model/container.ts';
 import type { Containerizer } from '../../runtime/containerizer.ts';
 import type { EndedTask, EndedTasks } from './ended-tasks.ts';
+import type { PersistentVolumes } from './persistent-volumes.ts';
 import type { ProbeComponents } from './probes.ts';
 import { TaskChecks } from './task-checks.ts';
 import { containerIdOf, type TaskHost } from './task-host.ts';
@@ -38,6 +39,7 @@ export interface TasksComponents extends ProbeComponents {
   readonly publisher: TaskPublisher;
   readonly host: TaskHost;
   readonly ended: EndedTasks;
+  readonly volumes: Pick<PersistentVolumes, 'wipe'>;
 }
 
 export interface TasksInit {
@@ -68,6 +70,10 @@ export class Tasks {
   readonly #tasks = new Map<string, Task>();
   /** Of the list that is taken: one that could not be kept on disk is asked for again. */
   #revision: string | undefined;
+  /** Under way; the tasks are not to wait for it. */
+  #wiping: Promise<void> | undefined;
+  /** The last failure that was logged, as with those of a task. */
+  #saidOfWipes = '';
   #timer: Timer | undefined;
   #closed = false;
 
@@ -98,8 +104,15 @@ export class Tasks {
     return this.#revision;
   }
 
-  /** The list of what shall run here, as of `revision`; resolves when it is on disk. */
-  async assign(revision: string, launches: readonly TaskLaunch[]): Promise<void> {
+  /**
+   * The list of what shall run here, as of `revision`; resolves when it is on disk. The volumes of `wipe` are removed as
+   * soon as no task of this host uses them any more.
+   */
+  async assign(
+    revision: string,
+    launches: readonly TaskLaunch[],
+    wipe: readonly string[] = [],
+  ): Promise<void> {
     const { store, clock } = this.#components;
     const wanted = new Map(launches.map((launch) => [launch.id, launch]));
     const nowMs = clock.wallMs();
@@ -112,7 +125,7 @@ export class Tasks {
       if (launch === undefined) return memory.dropped ? [] : [{ ...memory, dropped: true }];
       return launch.goal === memory.launch.goal ? [] : [{ ...memory, launch }];
     });
-    await store.keepList(revision, [...fresh, ...changed]);
+    await store.keepList(revision, [...fresh, ...changed], wipe);
     this.#revision = revision;
     for (const memory of fresh) this.#begin(this.#adopt(memory));
     for (const { launch, dropped } of changed) {
@@ -177,7 +190,7 @@ export class Tasks {
         .catch((error: unknown) => this.#failed(task, 'kill', error));
       memories.push({ ...task.machine.memory, dropped: true });
     }
-    await this.#components.store.keepList(undefined, memories);
+    await this.#components.store.keepList(undefined, memories, []);
   }
 
   /** Launches under way are undone, and left to the next agent; what runs is let be. */
@@ -191,6 +204,7 @@ export class Tasks {
       task.launch?.abort.abort(new Error('the agent is ending'));
     }
     await Promise.all([...this.#tasks.values()].map(({ launch }) => launch?.done ?? Promise.resolve()));
+    await this.#wiping;
   }
 
   #adopt(memory: TaskMemory): Task {
@@ -358,6 +372,23 @@ export class Tasks {
       if (owed === undefined) await this.#look(task);
       else this.#perform(task, [owed]);
     }
+    this.#wiping ??= this.#wipe().finally(() => (this.#wiping = undefined));
+  }
+
+  async #wipe(): Promise<void> {
+    const { store, volumes, log } = this.#components;
+    const inUse = new Set([...this.#tasks.values()].flatMap((task) => volumesInUse(task.machine)));
+    for (const id of store.wipes.filter((each) => !inUse.has(each)))
+      try {
+        await volumes.wipe(id);
+        await store.forgetWipe(id);
+        log.info('Persistent volume removed', { volume: id });
+      } catch (error) {
+        const saying = describeError(error);
+        if (this.#saidOfWipes !== saying)
+          log.warn('Cannot remove a persistent volume', { volume: id, error });
+        this.#saidOfWipes = saying;
+      }
   }
 
   async #look(task: Task): Promise<void> {
@@ -374,6 +405,11 @@ export class Tasks {
       this.#failed(task, 'look', error);
     }
   }
+}
+
+function volumesInUse({ memory: { launch, record } }: TaskMachine): readonly string[] {
+  if (isTerminal(record.state)) return [];
+  return launch.volumes.flatMap((volume) => (volume.kind === 'persistent' ? [volume.id] : []));
 }
 
 /** A task in the host's network has the host's address. */

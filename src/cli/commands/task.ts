@@ -69,7 +69,7 @@ function kill(context: CliContext): Command {
     .description('End tasks; others take their place, unless --scale.')
     .argument('<task...>', 'their ids, or the beginnings of them')
     .option('--scale', 'with so many instances fewer', false)
-    .option('--wipe', 'forget their persistent volumes too', false)
+    .option('--wipe', 'remove their persistent volumes too', false)
     .option('-f, --force', 'also while a deployment changes their apps', false)
     .action(async (references: readonly string[], { scale, wipe, force }: KillOptions) => {
       const ids: string[] = [];

@@ -15,11 +15,21 @@ export interface AssignmentList {
   readonly revision: string;
   /** Absent = as the caller has it. */
   readonly tasks?: readonly TaskLaunch[];
+  readonly wipe?: readonly string[];
 }
+
+/** What one node is told. */
+export interface Assignment {
+  readonly tasks: readonly TaskLaunch[];
+  /** Persistent volumes to be removed. */
+  readonly wipe: readonly string[];
+}
+
+const NOTHING: Assignment = { tasks: [], wipe: [] };
 
 export class Assignments {
   readonly #clock: Clock;
-  readonly #lists = new Map<NodeId, readonly TaskLaunch[]>();
+  readonly #lists = new Map<NodeId, Assignment>();
   readonly #waiting = new Map<NodeId, Set<() => void>>();
   readonly #hashes = new WeakMap<TaskLaunch, string>();
   #closed = false;
@@ -28,9 +38,9 @@ export class Assignments {
     this.#clock = clock;
   }
 
-  set(node: NodeId, tasks: readonly TaskLaunch[]): void {
-    if (tasks.length === 0) this.#lists.delete(node);
-    else this.#lists.set(node, tasks);
+  set(node: NodeId, assignment: Assignment): void {
+    if (assignment.tasks.length + assignment.wipe.length === 0) this.#lists.delete(node);
+    else this.#lists.set(node, assignment);
     const waiting = this.#waiting.get(node);
     this.#waiting.delete(node);
     for (const wake of waiting ?? []) wake();
@@ -41,6 +51,12 @@ export class Assignments {
     this.#closed = true;
     for (const waiting of this.#waiting.values()) for (const wake of waiting) wake();
     this.#waiting.clear();
+  }
+
+  /** Volumes that a node which has this revision on disk knows to be removed. */
+  wipesKnown(node: NodeId, have: string | undefined): readonly string[] {
+    const { wipe } = this.#lists.get(node) ?? NOTHING;
+    return wipe.length > 0 && this.#revision(node) === have ? wipe : [];
   }
 
   /** Resolves when the list is another than `have`, or after `waitMs`. */
@@ -56,7 +72,7 @@ export class Assignments {
       await new Promise<void>((resolve) => this.#clock.after(GATHER_MS, resolve));
     }
     const revision = this.#revision(node);
-    return revision === have ? { revision } : { revision, tasks: this.#lists.get(node) ?? [] };
+    return revision === have ? { revision } : { revision, ...(this.#lists.get(node) ?? NOTHING) };
   }
 
   /** False when the time is over, or the caller gone. */
@@ -79,8 +95,8 @@ export class Assignments {
   }
 
   #revision(node: NodeId): string {
-    const tasks = this.#lists.get(node) ?? [];
-    const hashes = tasks.map((task) => this.#hash(task)).sort();
+    const { tasks, wipe } = this.#lists.get(node) ?? NOTHING;
+    const hashes = [...tasks.map((task) => this.#hash(task)), ...wipe].sort();
     return createHash('sha256').update(hashes.join(' ')).digest('base64url').slice(0, 22);
   }
 

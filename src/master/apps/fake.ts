@@ -104,8 +104,11 @@ export class FakeOrchestrator implements Orchestrator {
     return this.failures.get(app);
   }
 
-  kill(taskIds: readonly string[], { wipe }: { readonly wipe: boolean }): Promise<void> {
-    this.asked.push({ kill: taskIds, wipe });
+  kill(
+    taskIds: readonly string[],
+    { wipe, wipeApp }: { readonly wipe: boolean; readonly wipeApp?: string | undefined },
+  ): Promise<void> {
+    this.asked.push({ kill: taskIds, wipe, ...(wipeApp === undefined ? {} : { wipeApp }) });
     for (const task of taskIds) this.#instances.delete(task);
     return Promise.resolve();
   }

@@ -1,6 +1,6 @@
 /** The orchestrator's state as the store has it. */
 import { z } from 'zod';
-import type { CoreState, Reservation } from '../../apps/core.ts';
+import type { CoreState, Reservation, Wipe } from '../../apps/core.ts';
 import type { StoredInstance } from '../../apps/instance.ts';
 import { RunningDeployment } from '../../apps/running-deployment.ts';
 import { appKeys } from '../../apps/store-keys.ts';
@@ -50,6 +50,7 @@ const storedReservation = z.object({
   volumes,
   attempts: z.int(),
 });
+const storedWipe = z.object({ instanceId: z.string(), node, volumes: z.array(z.string()) });
 const storedFailure = z.looseObject({ appId: z.string() });
 
 export interface Loaded {
@@ -73,6 +74,7 @@ export async function loadApps(store: Store): Promise<Loaded> {
       ),
     instances: all(appKeys.instances, storedInstance) as StoredInstance[],
     reservations: all(appKeys.reservations, storedReservation) satisfies Reservation[],
+    wipes: all(appKeys.wipes, storedWipe) satisfies Wipe[],
     failures: new Map(all(appKeys.failures, storedFailure).map((each) => [each.appId, each])),
     drained: all(appKeys.drained, z.object({ node })).map((each) => each.node),
   };

@@ -161,6 +161,39 @@ describe('the orchestrator', () => {
     expect(here.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
+  it('goes on with the very first deployment after a restart in the middle of it', async () => {
+    const here = await world(1);
+    await here.put(testApp({ id: '/web', instances: 1, cmd: 'one' }));
+    expect(here.orchestrator.deployments()).toHaveLength(1);
+    await here.restart();
+    expect(here.orchestrator.deployments()).toHaveLength(1);
+    here.agent(here.nodes[0]!);
+    await expect.poll(() => here.orchestrator.deployments()).toEqual([]);
+    expect(here.shells('/web')).toEqual(['one TASK_RUNNING']);
+  });
+
+  it('tells an agent which volumes to remove until it has that on disk, through a restart of the master', async () => {
+    const here = await world(1);
+    const [node] = here.nodes;
+    const persistent = { size: 10, type: 'root' as const, constraints: [] };
+    const volumes = [{ containerPath: 'data', mode: 'RW' as const, persistent }];
+    const app = testApp({ id: '/db', instances: 1, container: { type: 'MESOS', volumes } });
+    await here.put(app);
+    const [task] = here.orchestrator.instances('/db');
+    const [volume = ''] = (task?.localVolumes ?? []).map(({ persistenceId }) => persistenceId);
+    await here.orchestrator.kill([task?.taskId ?? ''], { wipe: true });
+    const told = await here.orchestrator.poll(node!, undefined, at(0));
+    expect(told.wipe).toEqual([volume]);
+    await here.restart();
+    const again = await here.orchestrator.poll(node!, undefined, at(0));
+    expect(again).toMatchObject({ revision: told.revision, wipe: [volume] });
+    // Asking with the revision, it says that it has the list.
+    const after = await here.orchestrator.poll(node!, again.revision, at(waitMs));
+    expect(after).toMatchObject({ wipe: [] });
+    await here.restart();
+    expect((await here.orchestrator.poll(node!, undefined, at(0))).wipe).toEqual([]);
+  });
+
   it('withdraws old ones everywhere before they are killed', async () => {
     const here = await world(3);
     for (const node of here.nodes) here.agent(node);

@@ -22,13 +22,13 @@ import type { Random } from '../../base/random.ts';
 import type { App, Group } from '../../model/app.ts';
 import type { AppEvent, Deployment, InstanceView, QueueItem } from '../../model/deployment.ts';
 import type { NodeId } from '../../model/names.ts';
-import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
+import type { TaskRecord } from '../../model/task.ts';
 import type { RecordView } from '../../node/record-view.ts';
 import type { RecordExchange } from '../../node/exchange.ts';
 import type { Store, StoreOperation } from '../../store/types.ts';
 import { CommitQueue } from '../commits.ts';
 import { drainingAgents, schedulerAgents } from './agents-view.ts';
-import { Assignments, type AssignmentList } from './assignments.ts';
+import { Assignments, type Assignment, type AssignmentList } from './assignments.ts';
 import { Drainer, type DrainerComponents } from './drainer.ts';
 import { loadApps } from './load.ts';
 import type { Trees } from './trees.ts';
@@ -202,8 +202,11 @@ export class AppOrchestrator implements Orchestrator {
     return this.#ready().core.lastFailure(app);
   }
 
-  async kill(tasks: readonly string[], { wipe }: { readonly wipe: boolean }): Promise<void> {
-    await this.#step({ kind: 'kill', tasks, wipe });
+  async kill(
+    tasks: readonly string[],
+    { wipe, wipeApp }: { readonly wipe: boolean; readonly wipeApp?: string | undefined },
+  ): Promise<void> {
+    await this.#step({ kind: 'kill', tasks, wipe, wipeApp });
   }
 
   queue(): readonly QueueItem[] {
@@ -236,6 +239,8 @@ export class AppOrchestrator implements Orchestrator {
     options: { readonly waitMs: number; readonly signal: AbortSignal },
   ): Promise<AssignmentList> {
     this.#ready();
+    const volumes = this.#assignments.wipesKnown(node, have);
+    if (volumes.length > 0) this.#stepQuietly({ kind: 'wipes-taken', node, volumes });
     return this.#assignments.poll(node, have, options);
   }
 
@@ -261,8 +266,8 @@ export class AppOrchestrator implements Orchestrator {
       },
     );
     this.#live = { core, trees, commits };
-    for (const node of new Set(state.instances.map((each) => each.node)))
-      this.#assignments.set(node, launchesOf(core, node));
+    for (const node of new Set([...state.instances, ...state.wipes].map((each) => each.node)))
+      this.#assignments.set(node, assignmentOf(core, node));
     this.#changedTasks = new Set(this.#view.tasks().map(({ id }) => id));
     this.#agentsChanged = true;
     this.#takeNews();
@@ -334,7 +339,7 @@ export class AppOrchestrator implements Orchestrator {
     const { core, commits } = this.#ready();
     const { clock } = this.#components;
     const effects = core.step(event, { ms: clock.nowMs(), iso: new Date(clock.wallMs()).toISOString() });
-    const lists = Array.from(effects.nodes, (node) => [node, launchesOf(core, node)] as const);
+    const lists = Array.from(effects.nodes, (node) => [node, assignmentOf(core, node)] as const);
     this.#wakeFor(effects);
     await commits.commit([...operationsOf(effects), ...(more?.() ?? [])]);
     for (const [node, tasks] of lists) this.#assignments.set(node, tasks);
@@ -365,8 +370,8 @@ function isOfAgents(key: string): boolean {
   return key.startsWith('cluster/removed/') || /^node\/[^/]+\/(node|overlay\/)/.test(key);
 }
 
-function launchesOf(core: AppsCore, node: NodeId): readonly TaskLaunch[] {
-  return core.ofNode(node).map(({ stored }) => stored.launch);
+function assignmentOf(core: AppsCore, node: NodeId): Assignment {
+  return { tasks: core.ofNode(node).map(({ stored }) => stored.launch), wipe: core.wipesOn(node) };
 }
 
 function operationsOf({ writes }: Effects): StoreOperation[] {

@@ -45,8 +45,14 @@ export interface Orchestrator {
   instances(app?: string): readonly InstanceView[];
   instance(taskId: string): InstanceView | undefined;
   lastTaskFailure(app: string): Readonly<Record<string, unknown>> | undefined;
-  /** Ends tasks without changing the number of instances: they are replaced. `wipe` also forgets persistent volumes. */
-  kill(taskIds: readonly string[], options: { readonly wipe: boolean }): Promise<void>;
+  /**
+   * Ends tasks without changing the number of instances: they are replaced. `wipe` also removes their persistent volumes,
+   * and `wipeApp` those of an app that no task of it uses.
+   */
+  kill(
+    taskIds: readonly string[],
+    options: { readonly wipe: boolean; readonly wipeApp?: string | undefined },
+  ): Promise<void>;
   queue(): readonly QueueItem[];
   /** False = the app does not wait. */
   resetDelay(app: string): boolean;

@@ -131,11 +131,16 @@ describe('tasks', () => {
       body: { task: { id: first } },
     });
     expect(orchestrator.asked.at(-1)).toEqual({ kill: [first], wipe: true });
+    expect((await call('DELETE', '/v2/apps/x/tasks?wipe=true&host=10.0.0.9')).status).toBe(200);
+    expect(orchestrator.asked.at(-1)).toEqual({ kill: [first], wipe: true });
     expect(await call('DELETE', `/v2/apps/x/tasks/${first}`)).toMatchObject({
       status: 404,
       body: { message: `Task '${first}' does not exist` },
     });
     expect(taskIds((await call('DELETE', '/v2/apps/x/tasks?host=*')).body)).toBe(1);
+    // Volumes that wait for their next task are of the app too.
+    expect((await call('DELETE', '/v2/apps/x/tasks?wipe=true')).status).toBe(200);
+    expect(orchestrator.asked.at(-1)).toMatchObject({ wipe: true, wipeApp: '/x' });
   });
 
   it('are ended for good with scale', async () => {

@@ -91,7 +91,8 @@ function tasksOfApps(components: MarathonComponents): readonly Route[] {
         const tasks = orchestrator
           .instances(id)
           .filter((instance) => host === undefined || host === '*' || instance.host === host);
-        return kill(components, tasks, options, { isOne: false });
+        const isAll = host === undefined || host === '*';
+        return kill(components, tasks, options, { isOne: false, ...(isAll ? { app: id } : {}) });
       },
     }),
     route({
@@ -157,7 +158,8 @@ async function kill(
   { orchestrator, renderer }: MarathonComponents,
   tasks: readonly InstanceView[],
   { scale = false, force = false, wipe = false }: KillOptions,
-  { isOne }: { readonly isOne: boolean },
+  /** `app`: all of it is meant, also volumes that wait for their next task. */
+  { isOne, app }: { readonly isOne: boolean; readonly app?: string },
 ): Promise<Reply> {
   if (scale && wipe)
     throw new Unreadable(400, { message: 'You cannot use scale and wipe at the same time.' });
@@ -181,7 +183,8 @@ async function kill(
   const told = isOne
     ? tasks.map((task) => `{"task":${renderer.task(task, orchestrator.app(task.app))}}`).join('')
     : `{"tasks":${renderer.tasks(tasks)}}`;
-  if (ids.length > 0) await orchestrator.kill(ids, { wipe });
+  const wipeApp = wipe ? app : undefined;
+  if (ids.length > 0 || wipeApp !== undefined) await orchestrator.kill(ids, { wipe, wipeApp });
   return { raw: told };
 }
 
