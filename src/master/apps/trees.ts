@@ -46,6 +46,8 @@ export class Trees {
 
   /** `entries` are all below `apps/`. */
   constructor(entries: readonly StoreEntry[]) {
+    // In no store; and the very first deployment may be under way, which comes from there.
+    this.#trees.set(FIRST_VERSION, emptyGroup('/', FIRST_VERSION));
     for (const entry of entries)
       if (entry.key.startsWith(appKeys.definitions)) this.#remember(decodeStored(appSchema, entry));
     for (const entry of entries)
@@ -55,7 +57,6 @@ export class Trees {
       }
     const current = entries.find(({ key }) => key === appKeys.current);
     const version = current === undefined ? FIRST_VERSION : decodeStored(storedCurrent, current).version;
-    if (current === undefined) this.#trees.set(version, emptyGroup('/', version));
     this.current = this.wanted(version);
   }
 
