@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { rootNetwork, tracesOf } from '../../test/support/machine.ts';
 import { sleep } from '../base/clock.ts';
@@ -88,6 +89,31 @@ describe('a lab host', () => {
     expect(await sh('agent1', 'ls /run')).not.toContain('lost');
     expect(await sh('agent1', 'cat /proc/sys/kernel/random/boot_id')).not.toBe(boot);
     expect(await reaches('agent2', '10.0.0.11')).toBe(true);
+  });
+
+  it('says no goodbye at power off', async () => {
+    const listener = `
+      require('net').createServer((socket) => {
+        console.log('connected');
+        socket.on('error', (error) => console.log(error.code)).on('close', () => console.log('closed')).resume();
+      }).listen(7000, () => console.log('listening'));`;
+    const talker = `require('net').connect(7000, '10.0.0.12'); setInterval(() => undefined, 1000);`;
+    const start = (host: string, script: string): ChildProcess => {
+      const [program, ...args] = [...enterHost(hostPaths(lab, host)), process.execPath, '-e', script];
+      return spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    };
+    const heard: string[] = [];
+    const listening = start('agent2', listener);
+    listening.stdout?.on('data', (chunk: Buffer) => heard.push(...chunk.toString().trim().split('\n')));
+    await expect.poll(() => heard, { timeout: 20_000 }).toEqual(['listening']);
+    const talking = start('agent1', talker);
+    const ended = once(talking, 'close');
+    await expect.poll(() => heard, { timeout: 20_000 }).toEqual(['listening', 'connected']);
+    await powerOff(lab, 'agent1');
+    await ended;
+    await sleep(200);
+    expect(heard).toEqual(['listening', 'connected']);
+    listening.kill('SIGKILL');
   });
 
   it('takes its processes and their descendants along at power off', async () => {

@@ -8,11 +8,13 @@ import { removeCgroup } from './docker-processes.ts';
 import { destroyHost } from './host.ts';
 import { hostPaths, labPaths, type HostPaths } from './paths.ts';
 import { killAll, namespaceInodes } from './processes.ts';
-import { disconnectHost } from './underlay.ts';
+import { disconnectHost, silenceHost } from './underlay.ts';
 
 /** Also of a host that is half made, or off already. */
 export async function powerOff(lab: string, hostName: string): Promise<void> {
   const host = hostPaths(lab, hostName);
+  // First of all: a host without power does not tell the others that its connections have ended.
+  await silenceHost(labPaths(lab), host.name);
   const left = await killAll(await namespaceInodes([host.netns, host.mountns, host.utsns]));
   if (left.length > 0)
     throw new PortolanError('internal', `Cannot end process ${left[0]?.pid} of host "${host.namespace}"`);

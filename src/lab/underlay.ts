@@ -54,6 +54,12 @@ export async function connectHosts(lab: LabPaths, hosts: readonly HostPlan[]): P
   );
 }
 
+/** From here on nothing that the host says is heard. */
+export async function silenceHost(lab: LabPaths, host: string): Promise<void> {
+  if (!(await isNamespaceFile(lab.underlayNetns))) return;
+  await runCommand(['ip', '-n', lab.underlay, 'link', 'set', host, 'down'], { timeoutMs: TIMEOUT_MS });
+}
+
 /** Pulls the plug at once; without it the pair would linger until the kernel reaps the host's namespace. */
 export async function disconnectHost(lab: LabPaths, host: string): Promise<void> {
   if (!(await isNamespaceFile(lab.underlayNetns))) return;
