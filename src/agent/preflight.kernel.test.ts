@@ -11,6 +11,7 @@ describe('preflight', () => {
       'veth',
       'bridge',
       'nftables nat',
+      'nftables virtual IPs',
       'conntrack notrack',
       'ipv6',
       'nft',

@@ -58,6 +58,20 @@ const probes: readonly Probe[] = [
     remedy: 'install nftables 1.0 or later and load nf_tables, nft_nat, nft_masq, nft_fib_inet',
   },
   {
+    check: 'nftables virtual IPs',
+    script: nftScript(`
+      map m {
+        typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport;
+      }
+      chain c {
+        type nat hook prerouting priority dstnat;
+        dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @m
+        meta l4proto tcp reject with tcp reset
+      }`),
+    need: 'may',
+    remedy: 'use Linux 5.9 or later with nft_numgen and nft_reject_inet, or set vips.enabled to false',
+  },
+  {
     check: 'conntrack notrack',
     script: nftScript(`
       chain c { type filter hook prerouting priority raw; udp dport 64000 notrack; }`),

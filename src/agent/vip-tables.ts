@@ -52,6 +52,8 @@ const known = z.object({ rules: z.string(), fingerprint: z.string() });
 const refs = { inet: VIP_TABLE, bridge: VIP_BRIDGE_TABLE } as const;
 
 export interface Correction {
+  /** There were no such rules before, or not for all addresses: what is known of connections may be without them. */
+  readonly opened: boolean;
   /** Rules or elements were not as this agent had left them. */
   readonly elements: number;
   readonly rules: readonly string[];
@@ -84,7 +86,7 @@ export class VipTables {
     ];
     const prefixes = await this.#ensurePrefixes(input);
     const { elements, examples } = await this.#ensureElements(wanted);
-    return { rules, elements: elements + prefixes, examples };
+    return { opened: rules.length + prefixes > 0, rules, elements: elements + prefixes, examples };
   }
 
   /** In one transaction for each table. Rejects when the kernel does not hold what it should: then `ensure`. */

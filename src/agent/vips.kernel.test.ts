@@ -1,5 +1,5 @@
 /** VIPs from records to the kernel and the connections through it, in a namespace of its own. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -200,6 +200,45 @@ describe('VIPs in the kernel', () => {
     exchange.put(`node/${fakeNode(1)}/task/t1`, null);
     await vips.settle();
     expect(await names()).toEqual(new Set(['web2', 'web3']));
+  });
+
+  it('take what was sent to them before there were any', async () => {
+    await vips.close();
+    // Connections are followed on this host, whoever wants it.
+    await kernel.nft.run(`delete table inet portolan_vip
+      table inet other { chain out { type filter hook output priority 0; ct state invalid drop; }
+      }`);
+    const udp = createSocket('udp4');
+    const answer = once(udp, 'message') as Promise<[Buffer]>;
+    const send = (): void => udp.send('x', 53, GIVEN);
+    send();
+    const tcp = connect({ host: VIP, port: 6666 });
+    const answered = once(tcp, 'data') as Promise<[Buffer]>;
+    await open();
+    send();
+    expect((await answer)[0].toString()).toMatch(/^web/);
+    // The kernel sends again by itself.
+    expect((await answered)[0].toString()).toMatch(/^web/);
+    udp.close();
+    tcp.destroy();
+    await kernel.nft.run('delete table inet other');
+  });
+
+  it('refuse what is no port of theirs, also with a priority that the sender has set', async () => {
+    const refusal = async (host: string, port: number): Promise<unknown> => {
+      const [error] = (await once(connect({ host, port }), 'error')) as [NodeJS.ErrnoException];
+      return error.code;
+    };
+    expect(await refusal(VIP, 6667)).toBe('ECONNREFUSED');
+    await kernel.nft.run(`table inet other { chain out {
+        type filter hook output priority -150; meta priority set 3; }
+      }`);
+    expect(await refusal(VIP, 6667)).toBe('ECONNREFUSED');
+    expect(await refusal('11.1.1.1', 6666)).toBe('ECONNREFUSED');
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+    await kernel.nft.run('delete table inet other');
+    const pinged = spawnSync('ping', ['-c', '1', '-W', '1', VIP], { encoding: 'utf8' });
+    expect(pinged.status).not.toBe(0);
   });
 
   it('come to be as they should when the kernel was changed while nobody looked', async () => {

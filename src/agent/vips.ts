@@ -5,7 +5,7 @@
  * hold whenever somebody else has touched our tables, and once a minute anyway.
  * Invariants: nothing is written before all that is known at the start is compiled, and nothing without a grant; one
  * writer at a time; a change that the kernel refuses leads to a comparison; a backend that is gone loses its UDP
- * connections, one of weight 0 keeps them.
+ * connections, one of weight 0 keeps them; connections to VIPs from before the rules are forgotten.
  * Review notes: a task that changes costs work for its VIPs alone, done in the turn in which its record came when nothing
  * else is being written.
  */
@@ -280,6 +280,12 @@ export class Vips {
     if (doomed.length > 0) await this.#components.kernel.deleteConnections(...doomed);
   }
 
+  /** Connections that began without the rules would go on without them, to nowhere, for as long as anybody sends. */
+  async #forgetUntranslated(): Promise<void> {
+    const filters = this.#prefixes().map((within) => ({ within, untranslated: true as const }));
+    await this.#components.kernel.deleteConnections(...filters);
+  }
+
   async #round(reason: string): Promise<{ report: undefined; failed: boolean }> {
     // No write during a comparison; those that come meanwhile make VIPs dirty and are written after it.
     await this.written();
@@ -316,6 +322,7 @@ export class Vips {
     this.#installed = true;
     this.#applied = true;
     await this.#cutDoomed();
+    if (correction.opened) await this.#forgetUntranslated();
     if (!isFirst && (reason === 'sweep' || events.length > 0)) this.#tellCorrection(correction, events);
   }
 

@@ -69,12 +69,15 @@ describe('the kernel in memory, as a test double', () => {
       { protocol: 6, destination: ip('9.0.1.2'), port: 80 },
     ];
     expect(await kernel.deleteConnections({ protocol: 17, port: 53, untranslated: true })).toBe(0);
+    expect(await kernel.deleteConnections({ within: prefix('11.0.0.0/8'), untranslated: true })).toBe(0);
+    expect(await kernel.deleteConnections({ within: prefix('9.0.2.0/24') })).toBe(0);
     const udp = { address: ip('9.0.1.2'), protocol: 17, port: 80 };
     const addressed = { address: ip('11.0.0.1'), port: 53 };
     expect(await kernel.deleteConnections({ ...udp, addressed: { ...addressed, port: 54 } })).toBe(0);
     expect(await kernel.deleteConnections({ ...udp, addressed })).toBe(1);
     expect(await kernel.deleteConnections(udp)).toBe(1);
     expect(kernel.connections).toHaveLength(1);
+    expect(await kernel.deleteConnections({ within: prefix('9.0.1.0/24'), untranslated: true })).toBe(1);
   });
 
   it('remembers what was asked for', async () => {

@@ -112,7 +112,9 @@ export class FakeKernel extends FakeNamespace implements Kernel {
 function isMeant(filter: ConnectionFilter, connection: FakeConnection): boolean {
   const { protocol, destination, port, translated } = connection;
   const fits = (address: IpAddress, at: number): boolean =>
-    address.equals(filter.address ?? address) && at === (filter.port ?? at);
+    address.equals(filter.address ?? address) &&
+    (filter.within === undefined || filter.within.contains(address)) &&
+    at === (filter.port ?? at);
   if (protocol !== (filter.protocol ?? protocol)) return false;
   if (filter.untranslated === true && translated !== undefined) return false;
   const isTranslated = translated !== undefined && fits(translated.address, translated.port);

@@ -93,6 +93,10 @@ describe('the real kernel', () => {
       await send('9.0.1.2', 53);
       expect(await kernel.deleteConnections({ protocol: 17, port: 53, untranslated: true })).toBe(1);
       expect(await kernel.deleteConnections({ ...udp, protocol: 6 })).toBe(0);
+      expect(await kernel.deleteConnections({ within: prefix('11.0.0.0/8'), untranslated: true })).toBe(0);
+      await send('11.0.0.2', 53);
+      expect(await kernel.deleteConnections({ within: prefix('12.0.0.0/8'), untranslated: true })).toBe(0);
+      expect(await kernel.deleteConnections({ within: prefix('11.0.0.0/8'), untranslated: true })).toBe(1);
       const addressed = (port: number) => ({
         ...udp,
         port: 5300,

@@ -272,6 +272,8 @@ export interface Kernel extends NetworkNamespace {
  */
 export interface ConnectionFilter {
   readonly address?: IpAddress;
+  /** Any address in it. */
+  readonly within?: Prefix;
   readonly protocol?: number;
   readonly port?: number;
   /** Only those of which neither end is translated. */

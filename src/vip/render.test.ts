@@ -101,7 +101,7 @@ describe('renderVip', () => {
     const chains = new Map(vipRuleset({ vips: [], overlays: [] }).chains.map((each) => [each.name, each]));
     const [, , targets = ''] = chains.get('pick4')?.rules ?? [];
     const chainOf = new Map(
-      Array.from(targets.matchAll(/([0-9a-f]+):([0-9a-f]+) : goto ([^ ,]+)/g), (match) => [
+      Array.from(targets.matchAll(/([0-9a-f]+):([0-9a-f]+) : jump ([^ ,]+)/g), (match) => [
         Number.parseInt(match[1] ?? '', 16) * 0x1_0000 + Number.parseInt(match[2] ?? '', 16),
         match[3] ?? '',
       ]),
@@ -162,6 +162,9 @@ describe('the ruleset', () => {
     const rules = chains.flatMap((chain) => chain.rules).length;
     expect(rules).toBeLessThan(600);
     expect(vipBridgeRuleset().chains).toHaveLength(1);
+    // Only these are left out by all packets of a connection but the first.
+    const types = chains.flatMap(({ base }) => base?.type ?? []);
+    expect(new Set(types)).toEqual(new Set(['nat']));
   });
 });
 

@@ -6,14 +6,16 @@
  * elements, and every rule is there whether there are VIPs or not.
  *
  * Invariants: only the first packet of a connection comes here, so that replacing elements never moves an established
- * one; sources are kept between containers, except for a backend that calls its own VIP; whatever is sent to the address
- * of a VIP and not translated is refused, here, and never routed.
- * Review notes: nft has no variable modulus, hence a chain for each number of slots
- * (and share of the slots). What `services` answers has to be
- * kept between two rules: in the packet's priority, which routing sets anew after this, since marks and connection marks
- * belong to others; it is put back to none. Our chains come before those of `inet portolan` and Docker (priorities -110
- * and 90 instead of -100 and 100): the first that translates decides. `snat to ip saddr` keeps the source for good, so
- * that no later chain masquerades it.
+ * one, and that no other packet pays for VIPs: there is no base chain but those of NAT; sources are kept between
+ * containers, except for a backend that calls its own VIP; a connection to the address of a VIP that is not translated
+ * is refused where it would be, and never routed.
+ * Review notes: nft has no variable modulus, hence a chain for each number of slots and share of them. What `services`
+ * answers has to be kept between two rules: in the packet's priority, which routing sets anew after this, since marks and
+ * connection marks belong to others; it is put back to none. Our chains come before those of `inet portolan` and Docker
+ * (priorities -110 and 90 instead of -100 and 100): the first that translates decides. `snat to ip saddr` keeps the source
+ * for good, so that no later chain masquerades it. Refusing in NAT needs Linux 5.9. A packet that belongs to no connection
+ * (out of its window, say) is let go by and ends at the VIPs' route: an answer would end the connection that it was of. A
+ * connection from before the rules is known already and does not come here; the agent has it forgotten (agent/vips.ts).
  */
 import type { IpAddress, Prefix } from '../base/ip.ts';
 import type { NftChain, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
@@ -127,7 +129,6 @@ export function vipBridgeRuleset(): NftTable {
 const BRIDGE_DSTNAT = -300;
 const BEFORE_DSTNAT = -110;
 const BEFORE_SRCNAT = 90;
-const BEFORE_FILTER = -10;
 
 function chains(): readonly NftChain[] {
   return [
@@ -139,9 +140,7 @@ function chains(): readonly NftChain[] {
     ...(['prerouting', 'output'] as const).map((hook): NftChain => ({
       name: `nat-${hook}`,
       base: { type: 'nat', hook, priority: BEFORE_DSTNAT },
-      rules: suffixes.map(
-        (suffix) => `${words[suffix]} daddr @vips${suffix} meta l4proto { tcp, udp } goto pick${suffix}`,
-      ),
+      rules: suffixes.map((suffix) => `${words[suffix]} daddr @vips${suffix} goto pick${suffix}`),
     })),
     {
       name: 'nat-postrouting',
@@ -151,24 +150,23 @@ function chains(): readonly NftChain[] {
           `ct status & dnat == dnat ct original ${words[suffix]} daddr @vips${suffix} goto source${suffix}`,
       ),
     },
-    ...(['forward', 'output'] as const).map((hook): NftChain => ({
-      name: `filter-${hook}`,
-      base: { type: 'filter', hook, priority: BEFORE_FILTER },
-      rules: suffixes.map((suffix) => `${words[suffix]} daddr @vips${suffix} goto refuse`),
-    })),
   ];
 }
 
-/** Counts the connection and goes to the chain for the VIP's number of slots; a VIP without goes on to be refused. */
+/**
+ * Counts the connection and draws in the chain for the VIP's number of slots. Refuses what comes back from there or does
+ * not go: a VIP without slots, ports and protocols that none has, a priority that the sender had set.
+ */
 function pickChain(suffix: Suffix): NftChain {
   const key = `${words[suffix]} daddr . meta l4proto . th dport`;
-  const targets = draws().map(({ name, value }) => `${classid(value)} : goto ${name}${suffix}`);
+  const targets = draws().map(({ name, value }) => `${classid(value)} : jump ${name}${suffix}`);
   return {
     name: `pick${suffix}`,
     rules: [
       `${key} @counted${suffix}`,
       `meta priority set ${key} map @services${suffix}`,
       `meta priority vmap { ${targets.join(', ')} }`,
+      'goto refuse',
     ],
   };
 }

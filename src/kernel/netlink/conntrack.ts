@@ -57,7 +57,7 @@ export async function deleteConnections(
 ): Promise<number> {
   const writer = new MessageWriter(1024);
   const decoder = new ConnectionDecoder(filters);
-  const families = new Set(filters.map(({ address }) => address?.family));
+  const families = new Set(filters.map(({ address, within }) => (address ?? within)?.family));
   const [family] = families.size === 1 ? families : [];
   const entries = await socket.dump(
     'conntrack -L',
@@ -179,6 +179,7 @@ function isMeant(
   return (
     address !== undefined &&
     (filter.address === undefined || address.equals(filter.address)) &&
+    (filter.within === undefined || filter.within.contains(address)) &&
     (filter.protocol === undefined || filter.protocol === protocol) &&
     (filter.port === undefined || filter.port === port)
   );
