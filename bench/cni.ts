@@ -41,7 +41,8 @@ const OVERLAY = { name: 'bench', subnet: '100.64.0.0/10', prefix: '20' };
 export const cni: Bench = {
   name: 'cni',
   about: `CNI ADD and DEL, ${RUNS} containers, median of ${REPETITIONS} repetitions`,
-  async run() {
+  parts: ['add', 'port', 'eight', 'crowd'],
+  async run(part) {
     const folder = temporaryFolder();
     const driver = join(folder, 'cnirun');
     await run('gcc', ['-O2', '-o', driver, join(root, 'bench', 'cnirun.c'), '-lpthread']);
@@ -55,8 +56,11 @@ export const cni: Bench = {
     await peer.enter('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.route_localnet=1');
     for (const each of [ours, peer]) await makeContainers(each, FIRST, RUNS);
     await makeContainers(ours, CROWD_FIRST, CROWD);
-    const chains = writeChains(folder);
-    return [...(await againstPeer(driver, ours, peer, chains)), ...(await inACrowd(driver, ours, chains))];
+    const sides: Sides = { driver, ours, peer, chains: writeChains(folder) };
+    const rows: Row[] = [];
+    for (const [name, measureRows] of parts)
+      if (part === undefined || part === name) rows.push(...(await measureRows(sides)));
+    return rows;
   },
 };
 
@@ -180,28 +184,46 @@ async function measure(
   };
 }
 
-async function againstPeer(driver: string, ours: Side, peer: Side, chains: Chains): Promise<readonly Row[]> {
-  const plain = await measure(driver, ours, chains.plain, 1);
-  const ports = await measure(driver, ours, chains.ports, 1);
-  const eight = await measure(driver, ours, chains.plain, 8);
-  const peerPlain = await measure(driver, peer, chains.peerPlain, 1);
-  const peerMasquerade = await measure(driver, peer, chains.peerMasquerade, 1, SLOW_RUNS);
-  const peerPorts = await measure(driver, peer, chains.peerPorts, 1, SLOW_RUNS);
-  const peerEight = await measure(driver, peer, chains.peerPlain, 8);
-  const add = (what: string, mine: Measure, theirs: Measure, peerName: string, atMost: number): Row => ({
-    what,
-    unit: 'ms',
-    ours: mine.addMs,
-    peer: theirs.addMs,
-    peerName,
-    promise: { atMost },
-  });
+interface Sides {
+  readonly driver: string;
+  readonly ours: Side;
+  readonly peer: Side;
+  readonly chains: Chains;
+}
+
+const parts: readonly (readonly [string, (sides: Sides) => Promise<readonly Row[]>])[] = [
+  ['add', alone],
+  ['port', mappedPort],
+  ['eight', eightAtOnce],
+  ['crowd', inACrowd],
+];
+
+function add(what: string, mine: Measure, theirs: Measure, peerName: string, atMost: number): Row {
+  return { what, unit: 'ms', ours: mine.addMs, peer: theirs.addMs, peerName, promise: { atMost } };
+}
+
+async function alone({ driver, ours, peer, chains }: Sides): Promise<readonly Row[]> {
+  const mine = await measure(driver, ours, chains.plain, 1);
+  const plain = await measure(driver, peer, chains.peerPlain, 1);
+  const masquerade = await measure(driver, peer, chains.peerMasquerade, 1, SLOW_RUNS);
   return [
-    add('ADD', plain, peerPlain, 'bridge + host-local', 0.25),
-    add('ADD, masqueraded', plain, peerMasquerade, 'bridge ipMasq + host-local', 0.12),
-    add('ADD, with a port mapping', ports, peerPorts, 'bridge ipMasq + portmap', 0.05),
-    rate('ADD, 8 at once', eight.addRate, peerEight.addRate, 3),
-    rate('DEL, 8 at once', eight.delRate, peerEight.delRate, 1.5),
+    add('ADD', mine, plain, 'bridge + host-local', 0.25),
+    add('ADD, masqueraded', mine, masquerade, 'bridge ipMasq + host-local', 0.12),
+  ];
+}
+
+async function mappedPort({ driver, ours, peer, chains }: Sides): Promise<readonly Row[]> {
+  const mine = await measure(driver, ours, chains.ports, 1);
+  const theirs = await measure(driver, peer, chains.peerPorts, 1, SLOW_RUNS);
+  return [add('ADD, with a port mapping', mine, theirs, 'bridge ipMasq + portmap', 0.05)];
+}
+
+async function eightAtOnce({ driver, ours, peer, chains }: Sides): Promise<readonly Row[]> {
+  const mine = await measure(driver, ours, chains.plain, 8);
+  const theirs = await measure(driver, peer, chains.peerPlain, 8);
+  return [
+    rate('ADD, 8 at once', mine.addRate, theirs.addRate, 3),
+    rate('DEL, 8 at once', mine.delRate, theirs.delRate, 1.5),
   ];
 }
 
@@ -210,9 +232,9 @@ function rate(what: string, ours: number, peer: number, atLeast: number): Row {
 }
 
 /** The same ADD with a crowd of containers, each with a port mapping, already there: must not grow. */
-async function inACrowd(driver: string, ours: Side, chains: Chains): Promise<readonly Row[]> {
+async function inACrowd({ driver, ours, chains }: Sides): Promise<readonly Row[]> {
   const crowd = { first: CROWD_FIRST, count: CROWD, parallel: 8 };
-  const alone = await measure(driver, ours, chains.ports, 1);
+  const before = await measure(driver, ours, chains.ports, 1);
   await drive(driver, ours, 'ADD', chains.ports, crowd);
   const together = await measure(driver, ours, chains.ports, 1);
   await drive(driver, ours, 'DEL', chains.ports, crowd);
@@ -221,7 +243,7 @@ async function inACrowd(driver: string, ours: Side, chains: Chains): Promise<rea
       what: `ADD with a port mapping, ${CROWD} of them already there`,
       unit: 'ms',
       ours: together.addMs,
-      peer: alone.addMs,
+      peer: before.addMs,
       peerName: 'ours, none there',
       promise: { atMost: 1.3 },
     },

@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- NAME...] [-- --write]`: runs benches and prints ours, the peer's and the ratio.
+ * `npm run bench [-- NAME[/PART]...] [-- --write]`: runs benches and prints ours, the peer's and the ratio.
  *
- * With --write, docs/benchmarks.md has the sections of this run; those of benches that did not run stay.
+ * With --write, docs/benchmarks.md has the sections of this run; those of benches that did not run whole stay.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
@@ -40,34 +40,53 @@ const benches: readonly Bench[] = [
   schedule,
 ];
 
-interface Result {
+interface Wanted {
   readonly bench: Bench;
+  /** Absent = all of it. */
+  readonly part?: string;
+}
+
+interface Result extends Wanted {
   readonly rows: readonly Row[];
 }
 
 async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => !arg.startsWith('--'));
-  const unknown = names.find((name) => benches.every((bench) => bench.name !== name));
+  const wanted = (names.length === 0 ? benches.map(({ name }) => name) : names).map(
+    (name) => [name, find(name)] as const,
+  );
+  const unknown = wanted.find(([, found]) => found === undefined);
   if (unknown !== undefined) {
-    console.error(`bench: no bench "${unknown}"; there are ${benches.map((bench) => bench.name).join(', ')}`);
+    console.error(`bench: no bench "${unknown[0]}"; there are ${benches.map(describe).join(', ')}`);
     return 2;
   }
   const results: Result[] = [];
-  for (const bench of benches.filter((each) => names.length === 0 || names.includes(each.name)))
-    results.push(await runBench(bench));
+  for (const [, found] of wanted) if (found !== undefined) results.push(await runBench(found));
   if (args.includes('--write')) {
     const path = join(root, 'docs', 'benchmarks.md');
-    writeFileSync(path, document(results, readFileSync(path, 'utf8')));
+    const whole = results.filter(({ part }) => part === undefined);
+    writeFileSync(path, document(whole, readFileSync(path, 'utf8')));
   }
   return results.flatMap((result) => result.rows).every(kept) ? 0 : 1;
 }
 
-async function runBench(bench: Bench): Promise<Result> {
-  console.error(`bench ${bench.name}: ${bench.about}`);
+function find(text: string): Wanted | undefined {
+  const [name, part] = text.split('/');
+  const bench = benches.find((each) => each.name === name);
+  if (bench === undefined || part === undefined) return bench && { bench };
+  return bench.parts?.includes(part) === true ? { bench, part } : undefined;
+}
+
+function describe({ name, parts }: Bench): string {
+  return parts === undefined ? name : `${name}[/${parts.join('|')}]`;
+}
+
+async function runBench({ bench, part }: Wanted): Promise<Result> {
+  console.error(`bench ${bench.name}: ${part ?? bench.about}`);
   try {
-    const rows = await bench.run();
+    const rows = await bench.run(part);
     console.log(`${markdown(rows)}\n`);
-    return { bench, rows };
+    return { bench, ...(part === undefined ? {} : { part }), rows };
   } finally {
     cleanUp();
   }

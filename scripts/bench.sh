@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the benches: npm run bench [-- NAME...] [-- --write]
+# Builds and runs the benches: npm run bench [-- NAME[/PART]...] [-- --write]
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh --tests

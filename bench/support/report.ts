@@ -14,7 +14,9 @@ export interface Row {
 export interface Bench {
   readonly name: string;
   readonly about: string;
-  run(): Promise<readonly Row[]>;
+  /** What of it can be run by itself, as NAME/PART: for those at work on that. */
+  readonly parts?: readonly string[];
+  run(part?: string): Promise<readonly Row[]>;
 }
 
 export function measured(row: Row): number {
