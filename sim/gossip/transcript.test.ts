@@ -40,7 +40,7 @@ class Stage {
     if (command === 'node') this.#node(first, second === '' ? this.#cluster : newClusterId(this.#random));
     else if (command === 'publish') {
       const key = `node/${this.#peer(first).id}/${second}`;
-      this.#step(first, { on: 'write', key, value: JSON.parse(rest.join(' ')) as RecordValue });
+      this.#step(first, { on: 'write', values: new Map([[key, JSON.parse(rest.join(' ')) as RecordValue]]) });
     } else if (command === 'remove') {
       const { id } = this.#peer(second);
       const key = `cluster/removed/${id}`;
@@ -196,7 +196,7 @@ it('own records are versioned by epoch and sequence', () => {
   const node = newNodeId(random);
   const core = new GossipCore({ random, store: new RecordStore() }, { node, epoch: 7 });
   core.step({ on: 'cluster', cluster: newClusterId(random), isOther: false }, 0);
-  core.step({ on: 'write', key: keys.node(node), value: 1 }, 0);
-  core.step({ on: 'write', key: keys.node(node), value: 2 }, 0);
+  core.step({ on: 'write', values: new Map([[keys.node(node), 1]]) }, 0);
+  core.step({ on: 'write', values: new Map([[keys.node(node), 2]]) }, 0);
   expect(core.store.get(keys.node(node))?.version).toEqual({ epoch: 7, sequence: 2 });
 });

@@ -61,10 +61,8 @@ export function createPublisher(
       const gone = [...known.keys()].filter((key) => !wanted.has(key));
       for (const [key, each] of fresh) known.set(key, each);
       for (const key of gone) known.delete(key);
-      await Promise.all([
-        ...fresh.map(([key, each]) => exchange.publish(key, plain(each))),
-        ...gone.map((key) => exchange.withdraw(key)),
-      ]);
+      const withdrawn = gone.map((key): [string, null] => [key, null]);
+      await exchange.publishAll(new Map<string, Endpoint | null>([...fresh, ...withdrawn]));
     },
   };
 }

@@ -189,7 +189,7 @@ export class GossipCore {
       case 'disconnected':
         return this.#disconnected(event.connection, now);
       case 'write':
-        return this.#replication.write(event.key, event.value, now);
+        return this.#replication.write(event.values, now);
       case 'write-cluster':
         return this.#replication.writeCluster(event.key, event.value, event.revision, now);
       case 'cluster':

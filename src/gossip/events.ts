@@ -18,7 +18,8 @@ export type GossipEvent =
   | { readonly on: 'connect-failed'; readonly address: AddressText }
   | { readonly on: 'frame'; readonly connection: number; readonly frame: Uint8Array }
   | { readonly on: 'disconnected'; readonly connection: number }
-  | { readonly on: 'write'; readonly key: string; readonly value: RecordValue }
+  /** Own records by key; what is written together is stored, told and sent together. */
+  | { readonly on: 'write'; readonly values: ReadonlyMap<string, RecordValue> }
   | {
       readonly on: 'write-cluster';
       readonly key: string;

@@ -100,12 +100,20 @@ export class Replication {
     if (link?.isActive === true && rounds.begin(link, now)) outbox.frame(link, openRound(store, table));
   }
 
-  write(key: string, value: RecordValue, now: number): void {
+  /** All that can be written are, before the first that cannot is thrown for. */
+  write(values: ReadonlyMap<string, RecordValue>, now: number): void {
     const { writer, store } = this.#components;
-    writer.check(key);
-    if (isSameValue(store.get(key), value)) return;
-    const record = this.#store(writer.make(key, value), now, true);
-    for (const again of writer.afterWrite(record, now)) this.#store(again, now, false);
+    const written: Written = { records: [], dropped: [], again: [], refusals: [] };
+    for (const key of values.keys()) writer.check(key);
+    for (const [key, value] of values) {
+      if (isSameValue(store.get(key), value)) continue;
+      const record = this.#put(writer.make(key, value), written);
+      written.again.push(...writer.afterWrite(record, now));
+    }
+    this.#tell(written, now, true);
+    for (const again of written.again) this.#store(again, now, false);
+    const [refusal] = written.refusals;
+    if (refusal !== undefined) throw refused(refusal);
   }
 
   writeCluster(key: string, value: RecordValue, revision: number, now: number): void {
@@ -269,34 +277,59 @@ export class Replication {
     this.#store(claim, now, false);
   }
 
-  /** Stores what was written here and tells everyone. */
-  #store(written: GossipRecord, now: number, durable: boolean): GossipRecord {
-    const { store, writer, spread, authenticator } = this.#components;
-    const text = recordText(written);
-    const signature = text === undefined ? undefined : authenticator?.sign(written, text);
-    const record = signature === undefined ? written : { ...written, signature };
+  /** Stores what was written here and tells everyone. A caller is told of a refusal by an exception. */
+  #store(record: GossipRecord, now: number, hasCaller: boolean): void {
+    const written: Written = { records: [], dropped: [], again: [], refusals: [] };
+    this.#put(record, written);
+    this.#tell(written, now, hasCaller);
+    const [refusal] = written.refusals;
+    if (refusal === undefined) return;
+    if (hasCaller) throw refused(refusal);
+    this.#components.outbox.log('warn', 'could not write an own record', refusal);
+  }
+
+  #put(unsigned: GossipRecord, written: Written): GossipRecord {
+    const { store, writer, authenticator } = this.#components;
+    const text = recordText(unsigned);
+    const signature = text === undefined ? undefined : authenticator?.sign(unsigned, text);
+    const record = signature === undefined ? unsigned : { ...unsigned, signature };
     const outcome = store.put(record);
-    if (outcome.put === 'refused') this.#refuseOwn(record, outcome.reason, durable);
+    if (outcome.put === 'refused') {
+      this.refused++;
+      written.refusals.push({ key: record.key, reason: outcome.reason });
+    }
     if (outcome.put !== 'stored') return record;
+    written.records.push(record);
+    written.dropped.push(...outcome.dropped);
     if (outcome.dropped.length > 0) writer.recount();
-    this.changed([record], outcome.dropped, durable);
-    spread.records([record.key], undefined, now);
     return record;
   }
 
-  /** A caller is told by an exception; what the core itself wanted to write is given up. */
-  #refuseOwn(record: GossipRecord, reason: string, hasCaller: boolean): void {
-    this.refused++;
-    if (!hasCaller)
-      return this.#components.outbox.log('warn', 'could not write an own record', {
-        key: record.key,
-        reason,
-      });
-    throw new PortolanError('invalid', `Cannot publish "${record.key}": ${reason}`, {
-      field: 'value',
-      remedy: 'publish less, or in several records',
-    });
+  #tell({ records, dropped }: Written, now: number, durable: boolean): void {
+    if (records.length === 0) return;
+    this.changed(records, dropped, durable);
+    this.#components.spread.records(
+      records.map(({ key }) => key),
+      undefined,
+      now,
+    );
   }
+}
+
+/** What became of records that are written together. */
+interface Written {
+  readonly records: GossipRecord[];
+  readonly dropped: GossipRecord[];
+  /** Own records to be written again behind them. */
+  readonly again: GossipRecord[];
+  readonly refusals: { readonly key: string; readonly reason: string }[];
+}
+
+function refused({ key, reason }: Written['refusals'][number]): PortolanError {
+  return new PortolanError('invalid', `Cannot publish "${key}": ${reason}`, {
+    field: 'value',
+    remedy: 'publish less, or in several records',
+  });
 }
 
 function isSameValue(record: GossipRecord | undefined, value: RecordValue): boolean {

@@ -45,6 +45,11 @@ export class FakeExchange implements AppliedExchange {
     return Promise.resolve();
   }
 
+  publishAll(values: ReadonlyMap<string, RecordValue>): Promise<void> {
+    for (const [key, value] of values) this.put(key, value);
+    return Promise.resolve();
+  }
+
   get(key: string): GossipRecord | undefined {
     return this.held.get(key);
   }

@@ -90,6 +90,35 @@ describe('records', () => {
     await world.close();
   });
 
+  it('published together are told together, and one that is refused holds up none of the others', async () => {
+    const world = new ExchangeWorld(6);
+    await world.addMany(2);
+    await world.until(() => world.areEqual() && world.nodes[0]?.exchange.digest().records === 2, 10_000);
+    const [writer, reader] = world.nodes as [TestNode, TestNode];
+    const heard: string[][] = [];
+    for (const { exchange } of world.nodes)
+      exchange.subscribe('node/', (changes) => heard.push(changes.map(({ key }) => key)));
+    const endpointKeys = ['a', 'b', 'c'].map((name) => keys.endpoint(writer.node, name, 'eth0'));
+    const values = new Map(endpointKeys.map((key) => [key, { key }]));
+    await writer.exchange.publishAll(values);
+    await world.until(() => world.areEqual(), 1_000);
+    expect(heard).toEqual([endpointKeys, endpointKeys]);
+    const [first = '', second = '', third = ''] = endpointKeys;
+    const changed = new Map<string, object | null>([
+      [first, null],
+      [second, { text: 'x'.repeat(1024 * 1024) }],
+      [third, { key: 'other' }],
+    ]);
+    await expect(writer.exchange.publishAll(changed)).rejects.toMatchObject({ code: 'invalid' });
+    await world.until(() => reader.exchange.get(first)?.value === null, 1_000);
+    expect(endpointKeys.map((key) => reader.exchange.get(key)?.value)).toEqual([
+      null,
+      { key: second },
+      { key: 'other' },
+    ]);
+    await world.close();
+  });
+
   it('are there at once after a restart, and what changed meanwhile arrives', async () => {
     const world = new ExchangeWorld(4);
     await world.addMany(5);

@@ -83,6 +83,11 @@ export interface RecordExchange {
   publish(key: string, value: RecordValue): Promise<void>;
   /** Publishes a tombstone. */
   withdraw(key: string): Promise<void>;
+  /**
+   * The same for many at once, `null` withdrawing: one write to the disk, one message to each neighbour. Rejects when
+   * one of them is refused; the others are published all the same.
+   */
+  publishAll(values: ReadonlyMap<string, RecordValue | object>): Promise<void>;
   /** For masters: writes `cluster/...` as of the store's `revision`. */
   publishCluster(key: string, value: RecordValue, revision: number): Promise<void>;
   /** Shows others the newest certificate of this node; resolves when that is on disk. */
@@ -220,7 +225,12 @@ class Exchange implements RecordExchange {
   }
 
   publish(key: string, value: RecordValue): Promise<void> {
-    return this.#write({ on: 'write', key, value: plain(value) });
+    return this.publishAll(new Map([[key, value]]));
+  }
+
+  publishAll(values: ReadonlyMap<string, RecordValue | object>): Promise<void> {
+    const copies = Array.from(values, ([key, value]) => [key, plain(value)] as const);
+    return this.#write({ on: 'write', values: new Map(copies) });
   }
 
   async introduce(): Promise<void> {
@@ -229,7 +239,7 @@ class Exchange implements RecordExchange {
   }
 
   withdraw(key: string): Promise<void> {
-    return this.#write({ on: 'write', key, value: null });
+    return this.publishAll(new Map([[key, null]]));
   }
 
   publishCluster(key: string, value: RecordValue, revision: number): Promise<void> {
@@ -353,8 +363,16 @@ class Exchange implements RecordExchange {
     const { clock, journal } = this.#components;
     if (this.#closing.signal.aborted)
       throw new PortolanError('unavailable', 'Cannot publish: the record exchange is closed');
+    let effects: readonly GossipEffect[];
+    try {
+      effects = this.#core.step(event, clock.nowMs());
+    } catch (error) {
+      // One of many was refused: the others are to be carried out.
+      this.#step({ on: 'tick' });
+      throw error;
+    }
     // Unchanged means published before: possibly a moment ago, and not on disk yet.
-    await (this.#carryOut(this.#core.step(event, clock.nowMs())) ?? journal.write({}));
+    await (this.#carryOut(effects) ?? journal.write({}));
   }
 
   #step(event: GossipEvent, now = this.#components.clock.nowMs()): void {
@@ -492,6 +510,6 @@ class Exchange implements RecordExchange {
 }
 
 /** A copy in the form that others will read: own records are compared with what comes back from them. */
-function plain(value: RecordValue): RecordValue {
+function plain(value: RecordValue | object): RecordValue {
   return JSON.parse(JSON.stringify(value)) as RecordValue;
 }
