@@ -28,6 +28,8 @@ const nftKinds: ReadonlySet<string> = new Set<NftFailureKind>([
   'nft-read',
 ]);
 
+const FIRST_INODE = 4_026_532_000;
+
 export class FakeKernel extends FakeNamespace implements Kernel {
   readonly nft: FakeNft;
   /** Connections that are tracked; put in what a test needs. */
@@ -35,15 +37,13 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   /** `tcp/80` */
   readonly portsInUse = new Set<string>();
   readonly #machine: FakeMachine;
-  readonly #inodes = new Map<string, number>();
-  #nextInode = 4_026_532_000;
+  #nextInode = FIRST_INODE;
 
   constructor() {
     const machine: FakeMachine = { namespaces: new Map(), homes: new Map(), nextIndex: 2 };
-    super({ machine });
+    super({ machine, inode: FIRST_INODE });
     this.#machine = machine;
     this.#machine.namespaces.set(HOME, this);
-    this.#inodes.set(HOME, this.#nextInode++);
     this.nft = new FakeNft({
       onForeignChange: (text) => this.#announce({ object: 'nft', change: 'new', link: undefined, text }),
     });
@@ -56,9 +56,8 @@ export class FakeKernel extends FakeNamespace implements Kernel {
 
   /** Makes a namespace at `path`. */
   addNamespace(path: string): FakeNamespace {
-    const namespace = new FakeNamespace({ machine: this.#machine });
+    const namespace = new FakeNamespace({ machine: this.#machine, inode: ++this.#nextInode });
     this.#machine.namespaces.set(path, namespace);
-    this.#inodes.set(path, this.#nextInode++);
     return namespace;
   }
 
@@ -66,7 +65,6 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   removeNamespace(path: string): void {
     this.#machine.namespaces.get(path)?.destroy();
     this.#machine.namespaces.delete(path);
-    this.#inodes.delete(path);
   }
 
   /** The monitors' queue ran over. */
@@ -84,7 +82,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   }
 
   async namespaceInode(path: string): Promise<number | undefined> {
-    return this.#inodes.get(path);
+    return this.#machine.namespaces.get(path)?.inode;
   }
 
   async monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor> {
@@ -128,10 +126,12 @@ function isNftKind(kind: string): kind is NftFailureKind {
 
 /** A handle on a namespace: closing it leaves the namespace as it is. */
 class OpenedNamespace implements NetworkNamespace {
+  readonly inode: number;
   readonly links: NetworkNamespace['links'];
   readonly link: NetworkNamespace['link'];
   readonly addresses: NetworkNamespace['addresses'];
   readonly routes: NetworkNamespace['routes'];
+  readonly defaultRoutes: NetworkNamespace['defaultRoutes'];
   readonly rules: NetworkNamespace['rules'];
   readonly neighbours: NetworkNamespace['neighbours'];
   readonly fdb: NetworkNamespace['fdb'];
@@ -140,10 +140,12 @@ class OpenedNamespace implements NetworkNamespace {
   readonly writeSysctl: NetworkNamespace['writeSysctl'];
 
   constructor(namespace: FakeNamespace) {
+    this.inode = namespace.inode;
     this.links = () => namespace.links();
     this.link = (name) => namespace.link(name);
     this.addresses = (filter) => namespace.addresses(filter);
     this.routes = (filter) => namespace.routes(filter);
+    this.defaultRoutes = () => namespace.defaultRoutes();
     this.rules = () => namespace.rules();
     this.neighbours = (filter) => namespace.neighbours(filter);
     this.fdb = (filter) => namespace.fdb(filter);

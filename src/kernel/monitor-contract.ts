@@ -65,6 +65,10 @@ export function monitorCases(given: () => Case): void {
       expect(inode).toBeGreaterThan(0);
       expect(await given().kernel.namespaceInode(one)).toBe(inode);
       expect(await given().kernel.namespaceInode(two)).not.toBe(inode);
+      const opened = await given().kernel.openNamespace(one);
+      expect(opened.inode).toBe(inode);
+      expect(given().kernel.inode).not.toBe(inode);
+      opened.close();
       expect(await given().kernel.namespaceInode('/nowhere/at-all')).toBeUndefined();
     });
 

@@ -16,6 +16,7 @@ import { FakeObjects, type Refusal } from './objects-fake.ts';
 import { offloadDevice } from './offload.ts';
 import { sysctlKey } from './sysctl.ts';
 import { isTolerated } from './tolerance.ts';
+import { TABLE_MAIN } from './types.ts';
 import type {
   Address,
   ErrnoCode,
@@ -41,6 +42,7 @@ export interface FakeMachine extends LinkMachine {
 }
 
 export class FakeNamespace implements NetworkNamespace {
+  readonly inode: number;
   /** Net sysctls by slashed key; put in what a test needs. */
   readonly sysctls = new Map<string, string>([
     ['net/ipv4/ip_forward', '0'],
@@ -58,7 +60,8 @@ export class FakeNamespace implements NetworkNamespace {
   readonly #failures = new Map<FailureKind, Code[]>();
   #own = true;
 
-  constructor(components: { readonly machine: FakeMachine }) {
+  constructor(components: { readonly machine: FakeMachine; readonly inode: number }) {
+    this.inode = components.inode;
     this.#objects = new FakeObjects({
       links: () => this.#links.all(),
       byName: (name) => this.#links.byName(name),
@@ -129,6 +132,11 @@ export class FakeNamespace implements NetworkNamespace {
         ({ table, protocol }) =>
           table === (filter.table ?? table) && protocol === (filter.protocol ?? protocol),
       );
+  }
+
+  async defaultRoutes(): Promise<readonly Route[]> {
+    const routes = await this.routes({ table: TABLE_MAIN });
+    return routes.filter(({ destination }) => destination.length === 0);
   }
 
   async rules(): Promise<readonly Rule[]> {

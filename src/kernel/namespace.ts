@@ -2,8 +2,8 @@
  * One network namespace of the real kernel, through netlink sockets that were opened inside it.
  *
  * Invariants: four sockets at most, each opened when first needed: one for requests that are answered in the same
- * turn, one for dumps (a socket has one dump at a time), and two for what is sent off the main thread: many operations,
- * and deletions of links.
+ * turn (all that a container takes), one for dumps that let others run meanwhile (a socket has one dump at a time), and
+ * two for what is sent off the main thread: many operations, and deletions of links.
  * Review notes: names are asked of the kernel anew for every dump and every list of operations; nothing here can be
  * stale.
  */
@@ -19,7 +19,7 @@ import type { NameOf } from './netlink/rtnetlink/constants.ts';
 import { encodeFdbDump, FdbDecoder } from './netlink/rtnetlink/fdb.ts';
 import { encodeLinkDump, LinkDecoder, type DecodedLink } from './netlink/rtnetlink/link.ts';
 import { encodeNeighbourDump, NeighbourDecoder } from './netlink/rtnetlink/neighbour.ts';
-import { encodeRouteDump, RouteDecoder, type RouteFilter } from './netlink/rtnetlink/route.ts';
+import { encodeRouteDump, isDefault, RouteDecoder, type RouteFilter } from './netlink/rtnetlink/route.ts';
 import { encodeRuleDump, RuleDecoder } from './netlink/rtnetlink/rule.ts';
 import {
   NETLINK_ROUTE,
@@ -34,6 +34,7 @@ import { SysctlReader } from './sysctl-reader.ts';
 import { writeSysctlHere } from './sysctl.ts';
 import {
   isErrno,
+  TABLE_MAIN,
   type Address,
   type FdbEntry,
   type KernelOperation,
@@ -51,13 +52,14 @@ export class RealNamespace implements NetworkNamespace {
   readonly ownPorts = new OwnPorts();
   readonly echoes = new Echoes();
   readonly receive: ReceiveBuffer;
+  readonly inode: number;
   readonly #handle: NamespaceHandle;
-  readonly #requests: NetlinkSocket;
-  readonly #links: Links;
+  readonly #links = new Links({ socket: () => this.#now });
   readonly #sysctls: SysctlReader;
   readonly #routes = new RememberedDumps<Route>();
   readonly #neighbours = new RememberedDumps<Neighbour>();
   readonly #fdb = new RememberedDumps<FdbEntry>();
+  #requests: NetlinkSocket | undefined;
   #dumps: NetlinkSocket | undefined;
   #bulk: NetlinkSocket | undefined;
   #deletions: LinkDeletions | undefined;
@@ -67,9 +69,8 @@ export class RealNamespace implements NetworkNamespace {
   constructor(components: { readonly handle: NamespaceHandle; readonly receive?: ReceiveBuffer }) {
     this.#handle = components.handle;
     this.receive = components.receive ?? receiveBuffer();
+    this.inode = components.handle.inode;
     this.#sysctls = new SysctlReader(components);
-    this.#requests = this.#openSocket();
-    this.#links = new Links({ socket: this.#requests });
   }
 
   async links(): Promise<readonly Link[]> {
@@ -119,6 +120,18 @@ export class RealNamespace implements NetworkNamespace {
     );
   }
 
+  async defaultRoutes(): Promise<readonly Route[]> {
+    const decoder = new RouteDecoder();
+    const nameOf = this.#names();
+    const routes = this.#now.dumpNow(
+      'ip route show default',
+      (writer, sequence) => encodeRouteDump(writer, sequence, 'both', { table: TABLE_MAIN }),
+      (buffer, message) => (isDefault(buffer, message) ? decoder.decode(buffer, message, nameOf) : undefined),
+      new MessageWriter(64),
+    );
+    return routes.filter((route) => passes({ table: TABLE_MAIN }, route));
+  }
+
   async rules(): Promise<readonly Rule[]> {
     const decoder = new RuleDecoder();
     return this.#dumpFamilies(
@@ -165,7 +178,7 @@ export class RealNamespace implements NetworkNamespace {
 
   async apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]> {
     const run = new OperationRun({
-      socket: this.#requests,
+      socket: this.#now,
       bulk: () => (this.#bulk ??= this.#openSocket()),
       links: this.#links,
       deletions: () => this.#linkDeletions(),
@@ -176,13 +189,13 @@ export class RealNamespace implements NetworkNamespace {
 
   async readSysctl(key: string): Promise<string | undefined> {
     const device = offloadDevice(key);
-    return device === undefined ? this.#sysctls.read(key) : readOffload(this.#requests, device);
+    return device === undefined ? this.#sysctls.read(key) : readOffload(this.#now, device);
   }
 
   async writeSysctl(key: string, value: string): Promise<void> {
     const device = offloadDevice(key);
     if (device === undefined) this.#handle.within(() => writeSysctlHere(key, value));
-    else writeOffload(this.#requests, device, value);
+    else writeOffload(this.#now, device, value);
   }
 
   /** Name by index now, for whoever decodes notifications. */
@@ -193,12 +206,17 @@ export class RealNamespace implements NetworkNamespace {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#requests.close();
+    this.#requests?.close();
     this.#dumps?.close();
     this.#bulk?.close();
     this.#deletions?.close();
     this.#sysctls.close();
     this.#handle.close();
+  }
+
+  /** For what is answered in the same turn. */
+  get #now(): NetlinkSocket {
+    return (this.#requests ??= this.#openSocket());
   }
 
   #openSocket(): NetlinkSocket {

@@ -16,6 +16,8 @@ const NS_GET_NSTYPE = 0xb703;
 
 /** A namespace that we can go into as long as it is open; it lives at least that long. */
 export interface NamespaceHandle {
+  /** Its identity. */
+  readonly inode: number;
   /** Runs `action` with the calling thread inside; `action` must not be asynchronous. */
   within<T>(action: () => T): T;
   close(): void;
@@ -29,8 +31,10 @@ export function openCurrentNamespace(): NamespaceHandle {
 /** Opens the namespace at `path`. Rejects what is no network namespace. */
 export function openNamespaceHandle(path: string): NamespaceHandle {
   const fd = openNamespaceFd(path);
+  const { ino: inode } = fstatSync(fd);
   let open = true;
   return {
+    inode,
     within(action) {
       assert(open, 'a namespace handle that is still open');
       return runInside(fd, path, action);

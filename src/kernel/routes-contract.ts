@@ -47,6 +47,19 @@ export function routeCases(given: () => Case): void {
       expect(await ours(given().kernel)).toEqual([route(change)]);
     });
 
+    it('tells the default routes of both families and no others', async () => {
+      expect(await given().kernel.defaultRoutes()).toEqual([]);
+      const four = { destination: prefix('0.0.0.0/0'), onlink: false, metric: 7 };
+      const six = { destination: prefix('::/0'), gateway: ip('fd01:a::2'), metric: 9 };
+      const wanted = [route(), route({ ...four, table: TABLE_HOSTS }), route(four), route(six)];
+      await given().done(...vtep, ...wanted.map((each) => ({ do: 'route-replace' as const, route: each })));
+      const found = await given().kernel.defaultRoutes();
+      expect(found.map(({ destination, metric }) => `${destination} ${metric}`)).toEqual([
+        '0.0.0.0/0 7',
+        '::/0 9',
+      ]);
+    });
+
     it('removes a route, and once more without failure', async () => {
       await given().done(...vtep, { do: 'route-replace', route: route() });
       await given().done({ do: 'route-delete', route: route() }, { do: 'route-delete', route: route() });

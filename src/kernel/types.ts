@@ -222,10 +222,14 @@ export interface Monitor {
  * nothing has changed since.
  */
 export interface NetworkNamespace {
+  /** Its identity, as `namespaceInode` says it. */
+  readonly inode: number;
   links(): Promise<readonly Link[]>;
   link(name: string): Promise<Link | undefined>;
   addresses(filter?: { readonly link?: string }): Promise<readonly Address[]>;
   routes(filter?: { readonly table?: number; readonly protocol?: number }): Promise<readonly Route[]>;
+  /** Those of the main table that lead everywhere, of both families: for a container's namespace, with few routes. */
+  defaultRoutes(): Promise<readonly Route[]>;
   rules(): Promise<readonly Rule[]>;
   /** Permanent and learned ones; `link` narrows in the kernel. */
   neighbours(filter?: { readonly link?: string }): Promise<readonly Neighbour[]>;

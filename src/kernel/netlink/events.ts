@@ -33,31 +33,42 @@ import { NetconfDecoder } from './rtnetlink/netconf.ts';
 import { RouteDecoder } from './rtnetlink/route.ts';
 import { RuleDecoder } from './rtnetlink/rule.ts';
 
-/** A link comes along as it is shown now. */
-export interface DecodedEvent extends KernelEvent {
-  readonly decodedLink?: DecodedLink;
-}
-
-/** What a decoder found: the link's index name as resolved, and the line. */
+/** What a decoder found: the link's name as resolved, and the line. */
 interface Finding {
   readonly object: KernelEvent['object'];
   readonly link: string | undefined;
   readonly line: string;
-  readonly alias?: string;
   readonly sysctls?: Readonly<Record<string, string>>;
-  readonly decodedLink?: DecodedLink;
 }
 
-const deletions: ReadonlySet<number> = new Set([
-  RTM_DELLINK,
-  RTM_DELADDR,
-  RTM_DELROUTE,
-  RTM_DELRULE,
-  RTM_DELNEIGH,
-]);
+const deletions: ReadonlySet<number> = new Set([RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELNEIGH]);
+
+export function isAboutLink({ type }: Message): boolean {
+  return type === RTM_NEWLINK || type === RTM_DELLINK;
+}
+
+/** Messages of AF_BRIDGE tell a port's state in its bridge, which no `Link` has. */
+export function isPortState(buffer: Buffer, { start, end }: Message): boolean {
+  return end > start && buffer.readUInt8(start) !== AF_UNSPEC;
+}
+
+/** Links have a decoder of their own, since most of what is told of them is no news and not worth a text. */
+export class LinkEventDecoder {
+  readonly #links = new LinkDecoder();
+
+  decode(buffer: Buffer, message: Message): DecodedLink | undefined {
+    return isPortState(buffer, message) ? undefined : this.#links.decode(buffer, message);
+  }
+}
+
+export function linkEvent(change: KernelEvent['change'], link: DecodedLink): KernelEvent {
+  const { name, alias } = link;
+  const line = describeLink({ ...link, master: undefined });
+  const text = change === 'delete' ? `Deleted ${line}` : line;
+  return { object: 'link', change, link: name, text, ...(alias === undefined ? {} : { alias }) };
+}
 
 export class RouteEventDecoder {
-  readonly #links = new LinkDecoder();
   readonly #addresses = new AddressDecoder();
   readonly #routes = new RouteDecoder();
   readonly #rules = new RuleDecoder();
@@ -65,8 +76,8 @@ export class RouteEventDecoder {
   readonly #fdb = new FdbDecoder();
   readonly #settings = new NetconfDecoder();
 
-  /** `undefined` for what has no event: local and cached routes, entries without resolution, unknown messages. */
-  decode(buffer: Buffer, message: Message, nameOf: NameOf): DecodedEvent | undefined {
+  /** `undefined` for what has no event: local and cached routes, entries without resolution, unknown messages, links. */
+  decode(buffer: Buffer, message: Message, nameOf: NameOf): KernelEvent | undefined {
     const found = this.#find(buffer, message, named(nameOf));
     if (found === undefined) return undefined;
     const change = deletions.has(message.type) ? 'delete' : 'new';
@@ -81,9 +92,6 @@ export class RouteEventDecoder {
 
   #find(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
     switch (message.type) {
-      case RTM_NEWLINK:
-      case RTM_DELLINK:
-        return this.#link(buffer, message);
       case RTM_NEWADDR:
       case RTM_DELADDR: {
         const value = this.#addresses.decode(buffer, message, nameOf);
@@ -107,16 +115,6 @@ export class RouteEventDecoder {
       default:
         return undefined;
     }
-  }
-
-  /** Messages of AF_BRIDGE tell a port's state in its bridge, which no `Link` has. */
-  #link(buffer: Buffer, message: Message): Finding | undefined {
-    if (message.end > message.start && buffer.readUInt8(message.start) !== AF_UNSPEC) return undefined;
-    const value = this.#links.decode(buffer, message);
-    if (value === undefined) return undefined;
-    const line = describeLink({ ...value, master: undefined });
-    const { name: link, alias } = value;
-    return { object: 'link', link, line, ...(alias === undefined ? {} : { alias }), decodedLink: value };
   }
 
   #neighbour(buffer: Buffer, message: Message, nameOf: NameOf): Finding | undefined {
@@ -172,7 +170,7 @@ const nftObjects: ReadonlyMap<number, { readonly what: string; readonly change: 
 export class NftEventDecoder {
   readonly #attributes = new Attributes();
 
-  decode(buffer: Buffer, message: Message): DecodedEvent | undefined {
+  decode(buffer: Buffer, message: Message): KernelEvent | undefined {
     if (message.type >> 8 !== NFNL_SUBSYS_NFTABLES) return undefined;
     if (message.end - message.start < NFGENMSG_BYTES) return undefined;
     const attributes = this.#attributes.parse(buffer, message.start + NFGENMSG_BYTES, message.end);

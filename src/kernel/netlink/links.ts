@@ -31,13 +31,13 @@ const IFNAMSIZ = 16;
 export type LinkOperation = Extract<KernelOperation, { do: 'link-add' | 'link-set' | 'link-move' }>;
 
 export class Links {
-  readonly #socket: NetlinkSocket;
+  readonly #socketNow: () => NetlinkSocket;
   readonly #writer = new MessageWriter(1024);
   #decoder: LinkDecoder | undefined;
 
-  /** `socket` must be one that nobody uses asynchronously. */
-  constructor(components: { readonly socket: NetlinkSocket }) {
-    this.#socket = components.socket;
+  /** `socket` must give one that nobody uses asynchronously. */
+  constructor(components: { readonly socket: () => NetlinkSocket }) {
+    this.#socketNow = components.socket;
   }
 
   /** One link by name (an alternative name serves too) or index. */
@@ -168,11 +168,16 @@ export class Links {
     return { masterIndex, ...(namespaceFd === undefined ? {} : { namespaceFd }) };
   }
 
+  get #socket(): NetlinkSocket {
+    return this.#socketNow();
+  }
+
   #send(operation: LinkOperation): KernelError | undefined {
-    const what = describeOperation(operation);
-    const answers = this.#socket.exchange(what, this.#writer);
+    const answers = this.#socket.exchange(operation.do, this.#writer);
     const failure = answers.find(({ errno }) => errno !== 0);
-    return failure === undefined ? undefined : kernelError(what, failure.errno, failure.detail);
+    return failure === undefined
+      ? undefined
+      : kernelError(describeOperation(operation), failure.errno, failure.detail);
   }
 
   #get(which: string | number, visit: Parameters<NetlinkSocket['exchange']>[2]): void {

@@ -276,6 +276,11 @@ export interface Message {
   end: number;
 }
 
+/** A copy of one message with its header, for later. */
+export function copyMessage(buffer: Buffer, { start, end }: Message): Buffer {
+  return Buffer.from(buffer.subarray(start - NLMSG_HEADER_BYTES, end));
+}
+
 /**
  * Walks the messages of one datagram. One `Message` object is reused: copy what must outlive the callback.
  * The callback answers false to stop.

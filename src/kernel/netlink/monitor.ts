@@ -10,13 +10,20 @@
  */
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import { isErrno, type KernelEvent, type Monitor } from '../types.ts';
+import { isErrno, type KernelEvent, type LinkDetails, type Monitor } from '../types.ts';
 import { echoKey, type EchoListener, type Echoes } from './echoes.ts';
-import { NftEventDecoder, RouteEventDecoder, type DecodedEvent } from './events.ts';
-import { forEachMessage, type Message } from './message.ts';
+import {
+  isAboutLink,
+  isPortState,
+  linkEvent,
+  LinkEventDecoder,
+  NftEventDecoder,
+  RouteEventDecoder,
+} from './events.ts';
+import { copyMessage, forEachMessage, type Message } from './message.ts';
 import { ownFilter } from './own-filter.ts';
 import { RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH } from './rtnetlink/constants.ts';
-import type { DecodedLink } from './rtnetlink/link.ts';
+import { linkIndexOf, type DecodedLink } from './rtnetlink/link.ts';
 import type { NetlinkSocket, OwnPorts } from './socket.ts';
 
 /** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes, rules and settings of both families. */
@@ -33,7 +40,7 @@ const QUIET_AFTER_MS = 1_000;
 const LOOK_MS = 2;
 /** Datagrams read between two looks at the clock. */
 const DATAGRAMS_PER_CHECK = 32;
-/** Datagrams set apart between two looks; past this they stay in the socket and count as nobody's. */
+/** Messages set apart between two looks; past this they stay in the socket and count as nobody's. */
 const MAX_APART = 1024;
 
 export interface MonitorComponents {
@@ -49,9 +56,9 @@ export interface MonitorComponents {
 /** Names of links remembered, gone ones included. */
 const MAX_NAMES = 16_384;
 
-/** A datagram waiting for the next look, with the links that we were changing when it came. */
+/** A message waiting for the next look, with the links that we were changing when it came. */
 interface Apart {
-  readonly datagram: Buffer;
+  bytes: Buffer;
   readonly links: ReadonlySet<string> | undefined;
 }
 
@@ -61,7 +68,8 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   readonly #route = new RouteEventDecoder();
   readonly #nft = new NftEventDecoder();
   readonly #names = new Map<number, string>();
-  readonly #shown = new Map<number, string>();
+  readonly #shown = new Map<number, DecodedLink>();
+  readonly #links = new LinkEventDecoder();
   readonly #unwatch: () => void;
   #apart: Apart[] = [];
   #overrun = false;
@@ -80,16 +88,38 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   setApart(links: ReadonlySet<string> | undefined): void {
+    const latest = new Map<number, Apart>();
+    const { routeSocket } = this.#components;
     try {
-      while (this.#apart.length < MAX_APART) {
-        const datagram = this.#components.routeSocket.take('ip monitor');
-        if (datagram === undefined) return;
-        this.#apart.push({ datagram, links });
-      }
+      while (this.#apart.length < MAX_APART)
+        if (!routeSocket.poll('ip monitor', (buffer, message) => this.#put(buffer, message, links, latest)))
+          return;
     } catch (error) {
       if (!isErrno(error, 'ENOBUFS')) throw error;
       this.#overrun = true;
     }
+  }
+
+  /** One change of a link is told in up to ten messages, each with all that the link is: the last of them says it. */
+  #put(
+    buffer: Buffer,
+    message: Message,
+    links: ReadonlySet<string> | undefined,
+    latest: Map<number, Apart>,
+  ): void {
+    if (this.#isEcho(buffer, message)) return;
+    const isLink = isAboutLink(message);
+    if (isLink && isPortState(buffer, message)) return;
+    const bytes = copyMessage(buffer, message);
+    const index = isLink ? linkIndexOf(buffer, message) : 0;
+    const earlier = latest.get(index);
+    if (isLink && earlier !== undefined) {
+      earlier.bytes = bytes;
+      return;
+    }
+    const apart: Apart = { bytes, links };
+    this.#apart.push(apart);
+    if (isLink) latest.set(index, apart);
   }
 
   close(): void {
@@ -107,14 +137,14 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   #look(): void {
-    for (const { datagram, links } of this.#apart.splice(0))
-      forEachMessage(datagram, datagram.length, (message) => {
-        this.#routeEvent(datagram, message, links);
+    for (const { bytes, links } of this.#apart.splice(0))
+      forEachMessage(bytes, bytes.length, (message) => {
+        this.#told(bytes, message, links);
         return true;
       });
     const { routeSocket, nftSocket } = this.#components;
     const moreRoutes = this.#read(routeSocket, (buffer, message) =>
-      this.#routeEvent(buffer, message, undefined),
+      this.#isEcho(buffer, message) ? undefined : this.#told(buffer, message, undefined),
     );
     const moreNft = this.#read(nftSocket, (buffer, message) => {
       if (this.#components.ownPorts.has(message.portId)) return;
@@ -148,14 +178,24 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     return true;
   }
 
-  #routeEvent(buffer: Buffer, message: Message, links: ReadonlySet<string> | undefined): void {
-    if (this.#isEcho(buffer, message)) return;
+  #told(buffer: Buffer, message: Message, links: ReadonlySet<string> | undefined): void {
+    const own = message.portId !== 0 && this.#components.ownPorts.has(message.portId);
+    if (isAboutLink(message)) return this.#linkTold(buffer, message, own, links);
+    if (own) return;
     const event = this.#route.decode(buffer, message, (index) => this.#nameOf(index));
-    if (event === undefined) return;
-    const { decodedLink } = event;
-    if (decodedLink !== undefined) this.#rename(decodedLink.index, decodedLink.name);
-    if (decodedLink !== undefined && !this.#isNews(event.change, decodedLink)) return;
-    if (!this.#isOwn(event, message.portId, links)) this.#call(event);
+    const isOurs = message.portId === 0 && event?.link !== undefined && links?.has(event.link) === true;
+    if (event !== undefined && !isOurs) this.#call(event);
+  }
+
+  #linkTold(buffer: Buffer, message: Message, own: boolean, links: ReadonlySet<string> | undefined): void {
+    const link = this.#links.decode(buffer, message);
+    if (link === undefined) return;
+    const change = message.type === RTM_DELLINK ? 'delete' : 'new';
+    this.#rename(link.index, link.name);
+    if (!this.#isNews(change, link)) return;
+    if (this.#components.echoes.recogniseDoomed(change, link.name) || own) return;
+    if (message.portId === 0 && links?.has(link.name) === true) return;
+    this.#call(linkEvent(change, link));
   }
 
   /** Told by the message alone; never of a link, of which must be known what it shows. */
@@ -168,28 +208,15 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     return key !== undefined && echoes.recognise(type === RTM_NEWNEIGH ? 'new' : 'delete', key);
   }
 
-  #isOwn(
-    { object, change, link }: DecodedEvent,
-    portId: number,
-    links: ReadonlySet<string> | undefined,
-  ): boolean {
-    const { echoes, ownPorts } = this.#components;
-    if (object === 'link' && link !== undefined && echoes.recogniseDoomed(change, link)) return true;
-    if (portId !== 0) return ownPorts.has(portId);
-    return link !== undefined && links?.has(link) === true;
-  }
-
   /** Remembers what the link shows; false when it showed the same before. */
   #isNews(change: KernelEvent['change'], link: DecodedLink): boolean {
     if (change === 'delete') {
       this.#shown.delete(link.index);
       return true;
     }
-    const { details, ...rest } = link;
-    const local = details.kind === 'vxlan' ? String(details.local) : '';
-    const shows = JSON.stringify({ ...rest, details: { ...details, local } });
-    if (this.#shown.get(link.index) === shows) return false;
-    this.#shown.set(link.index, shows);
+    const before = this.#shown.get(link.index);
+    if (before !== undefined && showsSame(before, link)) return false;
+    this.#shown.set(link.index, link);
     return true;
   }
 
@@ -201,7 +228,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#call({ object: 'overrun', change: 'new', link: undefined, text });
   }
 
-  #call({ decodedLink: _, ...event }: DecodedEvent): void {
+  #call(event: KernelEvent): void {
     if (!this.#closed) this.#onEvent(event);
   }
 
@@ -217,5 +244,30 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   #rename(index: number, name: string): void {
     if (this.#names.size >= MAX_NAMES) this.#names.clear();
     this.#names.set(index, name);
+  }
+}
+
+function showsSame(a: DecodedLink, b: DecodedLink): boolean {
+  return (
+    a.name === b.name &&
+    a.up === b.up &&
+    a.mtu === b.mtu &&
+    a.mac === b.mac &&
+    a.alias === b.alias &&
+    a.masterIndex === b.masterIndex &&
+    a.group === b.group &&
+    a.altNames.join('/') === b.altNames.join('/') &&
+    kindText(a.details) === kindText(b.details)
+  );
+}
+
+function kindText(details: LinkDetails): string {
+  switch (details.kind) {
+    case 'vxlan':
+      return `vxlan ${details.vni} ${String(details.local)} ${details.port} ${String(details.learning)}`;
+    case 'other':
+      return `other ${details.name}`;
+    default:
+      return details.kind;
   }
 }

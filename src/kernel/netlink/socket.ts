@@ -230,6 +230,30 @@ export class NetlinkSocket {
     });
   }
 
+  /** A dump that is known to be short, all of it in this turn. */
+  dumpNow<T>(
+    what: string,
+    encode: (writer: MessageWriter, sequence: number) => void,
+    decode: (buffer: Buffer, message: Message) => T | undefined,
+    writer: MessageWriter,
+  ): readonly T[] {
+    for (let attempt = 0; attempt < MAX_DUMP_ATTEMPTS; attempt++) {
+      const values: T[] = [];
+      let interrupted = false;
+      writer.reset();
+      encode(writer, this.nextSequence());
+      const answers = this.exchange(what, writer, (buffer, message) => {
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
+        const value = decode(buffer, message);
+        if (value !== undefined) values.push(value);
+      });
+      const failure = answers.find(({ errno }) => errno !== 0);
+      if (failure !== undefined) throw kernelError(what, failure.errno, failure.detail);
+      if (!interrupted) return values;
+    }
+    throw kernelErrorOf(`${what} (changed while being read, ${MAX_DUMP_ATTEMPTS} times)`, 'EAGAIN');
+  }
+
   /**
    * Reads one datagram of notifications without waiting: false when there is none. Throws a KernelError ENOBUFS when
    * the kernel had to drop some.
@@ -242,12 +266,6 @@ export class NetlinkSocket {
       return true;
     });
     return true;
-  }
-
-  /** The same, giving the datagram itself, a copy, for later. */
-  take(what: string): Buffer | undefined {
-    const length = this.#poll(what);
-    return length === 0 ? undefined : Buffer.from(this.#receive.subarray(0, length));
   }
 
   /** Lets only those notifications in that a classic BPF program lets pass. */

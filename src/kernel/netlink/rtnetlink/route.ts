@@ -13,6 +13,7 @@ import {
 import {
   AF_INET,
   AF_INET6,
+  AF_UNSPEC,
   familyNumber,
   RTM_DELROUTE,
   RTM_GETROUTE,
@@ -83,14 +84,28 @@ export interface RouteFilter {
 export function encodeRouteDump(
   writer: MessageWriter,
   sequence: number,
-  family: 4 | 6,
+  family: 4 | 6 | 'both',
   filter: RouteFilter,
 ): void {
   writer.begin(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, sequence);
   const { table = 0, protocol = 0 } = filter;
-  rtmsg(writer, familyNumber(family), 0, table, protocol, RT_SCOPE_UNIVERSE, 0);
+  // Of no family, it is handed to each of them in turn (rtnetlink.c, rtnl_dump_all).
+  rtmsg(
+    writer,
+    family === 'both' ? AF_UNSPEC : familyNumber(family),
+    0,
+    table,
+    protocol,
+    RT_SCOPE_UNIVERSE,
+    0,
+  );
   if (filter.table !== undefined && filter.table > 255) writer.attributeU32(RTA_TABLE, filter.table);
   writer.end();
+}
+
+/** Told without decoding the rest: a dump cannot be asked for default routes alone. */
+export function isDefault(buffer: Buffer, { start, end }: Message): boolean {
+  return end - start >= RTMSG_BYTES && buffer.readUInt8(start + 1) === 0;
 }
 
 /** Decodes one unicast route; others (local, broadcast, blackhole) and cached clones are `undefined`. */
