@@ -144,8 +144,7 @@ function everything(gateway: IpAddress): Prefix {
  * preferred one.
  */
 export async function defaultMetric(inside: NetworkNamespace): Promise<number> {
-  const routes = await inside.routes({ table: TABLE_MAIN });
-  const metrics = routes.filter(({ destination }) => destination.length === 0).map(({ metric }) => metric);
+  const metrics = (await inside.defaultRoutes()).map(({ metric }) => metric);
   // The kernel gives IPv6 routes of metric 0 the metric 1024 (IP6_RT_PRIO_USER).
   return metrics.length === 0 ? 0 : Math.max(...metrics) + 100;
 }

@@ -12,7 +12,7 @@
 import type { IpAddress } from '../base/ip.ts';
 import { RESOLVER_OPTIONS } from '../model/dns.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { describeError } from '../base/errors.ts';
+import { describeError, isPortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { CniError, cniCodes } from '../cni/errors.ts';
@@ -22,22 +22,13 @@ import type { Kernel, NetworkNamespace } from '../kernel/types.ts';
 import type { Endpoint, PortMapping } from '../model/endpoint.ts';
 import type { Attachment } from '../overlay/desired.ts';
 import type { Journal } from '../store/types.ts';
-import { AttachmentAddresses } from './attachments-addresses.ts';
+import { AttachmentsLedger } from './attachments-ledger.ts';
 import { KeyedLock } from './attachments-lock.ts';
 import { mtuFor, setMtu } from './attachments-mtu.ts';
 import type { NetworkView } from './attachments-network.ts';
-import { addPorts, missingPorts, PortClaims, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
-import { disagreements, planAttachment, resultOf } from './attachments-plan.ts';
-import {
-  addressesOf,
-  ATTACHMENT_KEYS,
-  attachmentId,
-  attachmentKey,
-  readAttachment,
-  toDesired,
-  type AttachmentRecord,
-} from './attachments-record.ts';
-import { AttachmentsTable } from './attachments-table.ts';
+import { addPorts, missingPorts, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
+import { disagreements, resultOf } from './attachments-plan.ts';
+import { addressesOf, attachmentId, toDesired, type AttachmentRecord } from './attachments-record.ts';
 import {
   defaultMetric,
   findFaults,
@@ -46,6 +37,7 @@ import {
   wireContainer,
   wireHost,
 } from './attachments-wiring.ts';
+import { nextTurn } from './slices.ts';
 
 export const SWEEP_INTERVAL_MS = 30_000;
 /** Sweeps in a row that must miss a namespace before its attachment is removed. */
@@ -80,17 +72,10 @@ export class Attachments {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #init: AttachmentsInit;
-  readonly #count: ReturnType<Metrics['gauge']>;
-  readonly #records = new AttachmentsTable();
-  readonly #addresses = new AttachmentAddresses();
-  readonly #ports = new PortClaims((id) => {
-    const name = this.#records.get(id)?.name;
-    return name === undefined ? `"${id}"` : `"${name}" (${id})`;
-  });
+  readonly #ledger: AttachmentsLedger;
   readonly #lock = new KeyedLock();
   /** How many sweeps in a row have missed an attachment's namespace. */
   readonly #missed = new Map<string, number>();
-  #ownNamespace: number | undefined;
   #timer: Timer | undefined;
 
   constructor(components: AttachmentsComponents, init: AttachmentsInit) {
@@ -99,41 +84,44 @@ export class Attachments {
     this.#clock = components.clock;
     this.#log = components.log.child('attachments');
     this.#init = init;
-    this.#count = components.metrics.gauge('portolan_attachments', 'Interfaces of containers on this host');
-    this.#load();
+    const count = components.metrics.gauge('portolan_attachments', 'Interfaces of containers on this host');
+    this.#ledger = new AttachmentsLedger(
+      { journal: components.journal, count },
+      { onChange: () => init.onChange() },
+    );
   }
 
   /** As the compiler of the overlay wants them: those under way and those being unmade included. */
   desired(): readonly Attachment[] {
-    return this.#records.desired();
+    return this.#ledger.desired();
   }
 
   /** What other nodes may know: complete ones only. */
   list(): readonly Endpoint[] {
-    return this.#records.endpoints();
+    return this.#ledger.endpoints();
   }
 
   /** As the journal has them. */
   records(): readonly AttachmentRecord[] {
-    return this.#records.records();
+    return this.#ledger.records();
   }
 
   /** Whether the interface is attached, or about to be. */
   has(interfaceOf: { readonly container: string; readonly ifname: string }): boolean {
-    return this.#records.get(attachmentId(interfaceOf)) !== undefined;
+    return this.#ledger.get(attachmentId(interfaceOf)) !== undefined;
   }
 
   /** Rejects when a host port is taken by another container or by a process of this host. */
   async refuseTakenPorts(mappings: readonly PortMapping[], container: string): Promise<void> {
     if (mappings.length === 0) return;
-    this.#ports.check(mappings);
+    this.#ledger.checkPorts(mappings);
     await refuseOccupiedPorts(this.#kernel, mappings, container);
   }
 
   /** How many addresses of a network's part of this host are free: of its scarcest family. */
   freeAddresses(name: string): number {
     const view = this.#init.network(name);
-    return view === undefined ? 0 : this.#addresses.free(view.subnets);
+    return view === undefined ? 0 : this.#ledger.free(view.subnets);
   }
 
   add(request: CniRequest): Promise<CniResult> {
@@ -142,7 +130,7 @@ export class Attachments {
 
   del(request: CniRequest): Promise<void> {
     return this.#lock.run(request.container, async () => {
-      const record = this.#records.get(attachmentId(request));
+      const record = this.#ledger.get(attachmentId(request));
       // A DEL that follows a refused ADD must not take what another network has under the same interface name.
       if (record !== undefined && record.network === request.config.name) await this.#undo(record);
     });
@@ -160,7 +148,7 @@ export class Attachments {
         view.notReady.limited ? cniCodes.notAvailableLimited : cniCodes.notAvailable,
         `Overlay "${name}" is not ready: ${view.notReady.reason}`,
       );
-    const full = this.#addresses.exhausted(view.subnets);
+    const full = this.#ledger.exhausted(view.subnets);
     if (full !== undefined)
       throw new CniError(cniCodes.notAvailable, `All addresses of ${full} in overlay "${name}" are in use`);
   }
@@ -171,7 +159,7 @@ export class Attachments {
     if (validAttachments === undefined)
       throw new CniError(cniCodes.invalidConfig, 'GC needs "cni.dev/valid-attachments" in its configuration');
     const valid = new Set(validAttachments.map(attachmentId));
-    const doomed = this.#records
+    const doomed = this.#ledger
       .records()
       .filter(
         (record) => record.network === name && record.owner === owner && !valid.has(attachmentId(record)),
@@ -192,10 +180,10 @@ export class Attachments {
   async recover(): Promise<void> {
     const rebooted = this.#journal.get(BOOT_KEY) !== this.#init.bootId;
     const doomed: AttachmentRecord[] = [];
-    for (const record of this.#records.records()) {
+    for (const record of this.#ledger.records()) {
       const outcome = await this.#afterRestart(record, rebooted);
       if (outcome === 'doomed') doomed.push(record);
-      else if (record.state !== 'ready') this.#keep({ ...record, state: 'ready' });
+      else if (record.state !== 'ready') this.#ledger.keep({ ...record, state: 'ready' });
     }
     await this.#undoAll(doomed, rebooted ? 'gone with a reboot' : 'cut short by a crash');
     await this.#journal.write({ [BOOT_KEY]: this.#init.bootId });
@@ -220,19 +208,19 @@ export class Attachments {
   /** Removes attachments whose namespace has gone without a DEL, and those that could not be unmade before. */
   async sweep(): Promise<void> {
     const lost: AttachmentRecord[] = [];
-    for (const record of this.#records.records())
+    for (const record of this.#ledger.records())
       if (!this.#lock.held(record.container) && (await this.#isLost(record))) lost.push(record);
     await this.#undoAll(lost, 'its namespace is gone, and no DEL came');
   }
 
   /** What is attached follows the MTU of its network. */
   async fitMtus(): Promise<void> {
-    for (const record of this.#records.records())
+    for (const record of this.#ledger.records())
       await this.#lock.run(record.container, () => this.#fitMtu(attachmentId(record)));
   }
 
   async #fitMtu(id: string): Promise<void> {
-    const record = this.#records.get(id);
+    const record = this.#ledger.get(id);
     const view = record === undefined ? undefined : this.#init.network(record.network);
     if (record?.state !== 'ready' || view === undefined) return;
     const mtu = mtuFor(record.mtuLimit, view);
@@ -240,7 +228,7 @@ export class Attachments {
     const fields = { container: record.container, ifname: record.ifname, was: record.mtu, mtu };
     try {
       await setMtu(this.#kernel, record, mtu);
-      this.#keep({ ...record, mtu });
+      this.#ledger.keep({ ...record, mtu });
       this.#log.info('the MTU of an attachment follows its network', fields);
     } catch (error) {
       this.#log.warn('could not change the MTU of an attachment', { ...fields, error });
@@ -249,31 +237,24 @@ export class Attachments {
 
   /** The node has lost its blocks: its containers' addresses may be somebody else's by now. */
   async forgetAll(): Promise<void> {
-    await this.#undoAll(this.#records.records(), 'this node gave up its block');
-  }
-
-  #load(): void {
-    this.#addresses.load(this.#journal);
-    for (const [key, value] of this.#journal.entries(ATTACHMENT_KEYS)) {
-      const record = readAttachment(key, value);
-      const id = attachmentId(record);
-      this.#records.put(record);
-      for (const { address } of addressesOf(record)) this.#addresses.hold(address, id);
-      this.#ports.hold(record.ports, id);
-    }
-    this.#count.set(this.#records.size);
+    await this.#undoAll(this.#ledger.records(), 'this node gave up its block');
   }
 
   async #add(request: CniRequest): Promise<CniResult> {
     const { config } = request;
     const view = await this.#readyView(config.name);
     await this.#clearEarlier(request);
-    const inode = await this.#containerNamespace(request.netns);
-    // Containers before processes: who publishes a port often listens on it as well, to reserve it.
-    await this.refuseTakenPorts(config.ports, request.container);
-    const record = await this.#makeOrUndo(this.#plan(request, view, inode));
-    const previous = config.prevResult ?? emptyResult;
-    return appendResult(previous, resultOf(record, view, this.#dns(config, previous, record)));
+    const inside = await this.#containerNamespace(request.netns);
+    try {
+      // Containers before processes: who publishes a port often listens on it as well, to reserve it.
+      await this.refuseTakenPorts(config.ports, request.container);
+      const planned = this.#ledger.plan(request, view, inside.inode);
+      const record = await this.#makeOrUndo(planned, inside);
+      const previous = config.prevResult ?? emptyResult;
+      return appendResult(previous, resultOf(record, view, this.#dns(config, previous, record)));
+    } finally {
+      inside.close();
+    }
   }
 
   /** What the operator configured, else what an earlier plug-in of the chain found, else this host's own server. */
@@ -283,97 +264,43 @@ export class Attachments {
     return nameservers.length === 0 ? {} : { nameservers: [...nameservers], options: [...RESOLVER_OPTIONS] };
   }
 
-  /** Chooses everything and claims it; nothing waits in here, so nobody else can claim the same. */
-  #plan(request: CniRequest, view: NetworkView, inode: number): AttachmentRecord {
-    const id = attachmentId(request);
-    const allocated = this.#addresses.allocate(view.subnets, request.config.addresses, id);
+  async #makeOrUndo(planned: AttachmentRecord, inside: NetworkNamespace): Promise<AttachmentRecord> {
     try {
-      const record = planAttachment(request, { view, inode, allocated });
-      this.#ports.take(record.ports, id);
-      return record;
+      return await this.#make(planned, inside);
     } catch (error) {
-      const addresses = allocated.map(({ address }) => address.address);
-      this.#addresses.release(addresses, id);
-      throw error;
-    }
-  }
-
-  async #makeOrUndo(record: AttachmentRecord): Promise<AttachmentRecord> {
-    try {
-      return await this.#make(record);
-    } catch (error) {
-      await this.#undo(record).catch((second: unknown) => {
-        const fields = { container: record.container, ifname: record.ifname, error: second };
+      await this.#undo(planned).catch((second: unknown) => {
+        const fields = { container: planned.container, ifname: planned.ifname, error: second };
         this.#log.warn('could not undo a failed ADD; the sweep tries again', fields);
       });
       throw error;
     }
   }
 
-  async #make(planned: AttachmentRecord): Promise<AttachmentRecord> {
-    const written = this.#writeIntent(planned);
-    // The disk is at work from the end of this turn on; meanwhile the container's namespace is opened and looked at.
-    const entering = nextTurn().then(() => this.#enter(planned.netns));
-    const [entered, saved] = await Promise.allSettled([entering, written]);
-    if (entered.status === 'rejected') throw entered.reason;
-    const { inside, metric } = entered.value;
-    try {
-      if (saved.status === 'rejected') throw saved.reason;
-      const record: AttachmentRecord = { ...planned, state: 'ready', metric };
-      await wireHost(this.#kernel, record, () => this.#init.settled());
-      await wireContainer(inside, record);
-      // Not waited for: a complete attachment that is still called pending is recognised after a crash. Before the
-      // ports: what a round of the reconciler finds in the kernel's maps must be desired by then.
-      this.#keep(record);
-      this.#init.onChange();
-      await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
-      return record;
-    } finally {
-      inside.close();
-    }
-  }
-
-  #writeIntent(record: AttachmentRecord): Promise<void> {
-    const addresses = addressesOf(record).map(({ address }) => address);
-    this.#records.put(record);
-    this.#count.set(this.#records.size);
-    // Before there is a veth: a round of the reconciler that met it without this would remove it as a stray.
-    this.#init.onChange();
-    return this.#journal.write({
-      [attachmentKey(record.container, record.ifname)]: record,
-      ...this.#addresses.allocationChanges(addresses),
-    });
-  }
-
-  async #enter(netns: string): Promise<{ inside: NetworkNamespace; metric: number }> {
-    const inside = await this.#kernel.openNamespace(netns);
-    try {
-      return { inside, metric: await defaultMetric(inside) };
-    } catch (error) {
-      inside.close();
-      throw error;
-    }
+  async #make(planned: AttachmentRecord, inside: NetworkNamespace): Promise<AttachmentRecord> {
+    const written = this.#ledger.intend(planned);
+    // The disk is at work from the end of this turn on; meanwhile the container's namespace is looked at.
+    const looking = nextTurn().then(() => defaultMetric(inside));
+    const [looked, saved] = await Promise.allSettled([looking, written]);
+    if (looked.status === 'rejected') throw looked.reason;
+    if (saved.status === 'rejected') throw saved.reason;
+    const record: AttachmentRecord = { ...planned, state: 'ready', metric: looked.value };
+    await wireHost(this.#kernel, record, () => this.#init.settled());
+    await wireContainer(inside, record);
+    // Not waited for: a complete attachment that is still called pending is recognised after a crash. Before the
+    // ports: what a round of the reconciler finds in the kernel's maps must be desired by then.
+    this.#ledger.keep(record);
+    await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
+    return record;
   }
 
   /** Unmakes in the reverse order; the address goes last, so that nobody gets it while anything of this is left. */
   async #undo(given: AttachmentRecord): Promise<void> {
-    const id = attachmentId(given);
     const record: AttachmentRecord = { ...given, state: 'doomed' };
-    this.#keep(record);
-    this.#init.onChange();
+    this.#ledger.keep(record);
     await removePorts(this.#kernel, { ...toDesired(record), ports: record.ports });
     await unwire(this.#kernel, record);
-    const addresses = addressesOf(record).map(({ address }) => address);
-    await this.#journal.write({
-      [attachmentKey(record.container, record.ifname)]: undefined,
-      ...this.#addresses.releaseChanges(addresses),
-    });
-    this.#ports.release(id, record.ports);
-    this.#addresses.release(addresses, id);
-    this.#records.delete(id);
-    this.#missed.delete(id);
-    this.#count.set(this.#records.size);
-    this.#init.onChange();
+    await this.#ledger.forget(record);
+    this.#missed.delete(attachmentId(given));
   }
 
   async #undoAll(records: readonly AttachmentRecord[], why: string): Promise<readonly string[]> {
@@ -386,7 +313,7 @@ export class Attachments {
   async #undoLeftover(record: AttachmentRecord, why: string): Promise<string | undefined> {
     const id = attachmentId(record);
     // While this waited, a DEL may have removed it, or an ADD replaced it.
-    const current = this.#records.get(id);
+    const current = this.#ledger.get(id);
     if (current?.inode !== record.inode) return undefined;
     const fields = { container: record.container, ifname: record.ifname, addresses: record.addresses, why };
     try {
@@ -399,14 +326,9 @@ export class Attachments {
     }
   }
 
-  #keep(record: AttachmentRecord): void {
-    this.#records.put(record);
-    this.#journal.writeLazily({ [attachmentKey(record.container, record.ifname)]: record });
-  }
-
   /** What an earlier ADD of the same interface left: refused if it stands, removed if it was cut short or is stale. */
   async #clearEarlier(request: CniRequest): Promise<void> {
-    const earlier = this.#records.get(attachmentId(request));
+    const earlier = this.#ledger.get(attachmentId(request));
     if (earlier === undefined) return;
     const stands =
       earlier.state === 'ready' && (await this.#kernel.namespaceInode(earlier.netns)) === earlier.inode;
@@ -419,17 +341,18 @@ export class Attachments {
     await this.#undo(earlier);
   }
 
-  async #containerNamespace(path: string): Promise<number> {
-    const inode = await this.#kernel.namespaceInode(path);
-    this.#ownNamespace ??= await this.#kernel.namespaceInode('/proc/self/ns/net');
-    if (inode === undefined)
+  /** The caller closes it. */
+  async #containerNamespace(path: string): Promise<NetworkNamespace> {
+    const inside = await this.#kernel.openNamespace(path).catch((error: unknown) => {
+      if (!isPortolanError(error)) throw error;
       throw new CniError(cniCodes.invalidEnvironment, `CNI_NETNS "${path}" is not a network namespace`);
-    if (inode === this.#ownNamespace)
-      throw new CniError(
-        cniCodes.invalidEnvironment,
-        `CNI_NETNS "${path}" is the host's own network namespace`,
-      );
-    return inode;
+    });
+    if (inside.inode !== this.#kernel.inode) return inside;
+    inside.close();
+    throw new CniError(
+      cniCodes.invalidEnvironment,
+      `CNI_NETNS "${path}" is the host's own network namespace`,
+    );
   }
 
   #view(name: string): NetworkView {
@@ -457,7 +380,7 @@ export class Attachments {
 
   async #check(request: CniRequest): Promise<void> {
     this.#view(request.config.name);
-    const record = this.#records.get(attachmentId(request));
+    const record = this.#ledger.get(attachmentId(request));
     if (record?.network !== request.config.name || record.state !== 'ready')
       throw new CniError(
         cniCodes.unknownContainer,
@@ -513,11 +436,4 @@ export class Attachments {
     this.#missed.set(id, missed);
     return missed >= SWEEPS_BEFORE_REMOVAL;
   }
-}
-
-/** Lets what waits for the end of this turn begin. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
