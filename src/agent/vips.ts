@@ -77,6 +77,7 @@ export class Vips {
   readonly #init: VipsInit;
   readonly #tables: VipTables;
   readonly #networks: HostNetworks;
+  readonly #ranges: readonly Prefix[];
   readonly #elements = new ElementTable();
   readonly #rounds: Rounds<undefined>;
   readonly #metrics: { readonly repairs: Counter; readonly seconds: Histogram };
@@ -102,6 +103,8 @@ export class Vips {
     const { kernel, journal, log, clock, metrics, records } = components;
     this.#components = components;
     this.#init = init;
+    const { range, range6 } = init.config;
+    this.#ranges = [parsePrefix(range), parsePrefix(range6)].filter((each) => each !== undefined);
     this.#tables = new VipTables({ nft: kernel.nft, journal, log });
     this.#networks = new HostNetworks({ kernel });
     this.view = new VipView({ records, log }, { config: init.config, self: init.node });
@@ -227,9 +230,7 @@ export class Vips {
 
   /** The ranges of named VIPs, and addresses that labels give. */
   #prefixes(): readonly Prefix[] {
-    const { range, range6 } = this.#init.config;
-    const ranges = [parsePrefix(range), parsePrefix(range6)].filter((each) => each !== undefined);
-    return outermost([...ranges, ...this.view.table.givenAddresses()]);
+    return outermost([...this.#ranges, ...this.view.table.givenAddresses()]);
   }
 
   #onVips(changed: ReadonlySet<string>): void {
@@ -406,10 +407,9 @@ export class Vips {
 
   /** A range that overlaps what is in use would take it off the network. */
   #judgeRanges(): void {
-    const { range, range6 } = this.#init.config;
-    const problems = [parsePrefix(range), parsePrefix(range6)].flatMap((each) =>
+    const problems = this.#ranges.flatMap((each) =>
       this.#surroundings.reserved
-        .filter(({ prefix }) => each?.overlaps(prefix) === true)
+        .filter(({ prefix }) => each.overlaps(prefix))
         .map(({ owner }) => `the range ${String(each)} of named VIPs overlaps ${owner}`),
     );
     const problem = problems[0] === undefined ? undefined : `${problems[0]}: set vips.range or vips.range6`;

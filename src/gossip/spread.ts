@@ -4,12 +4,14 @@
  * A link is eager until it brings what was there already; then both ends agree to only mention news on it, a moment later
  * and many at once, or in the frame that would have been the next beat. Who hears a mention of something it lacks asks for it, and the link is eager
  * again. MIN_EAGER links stay eager: a second way costs one duplicate and saves the time of a lost packet.
+ * Reports, which all nodes make after one change, wait longer and go together.
  * A short wait before relaying lets several changes share a frame, and lets the same news arrive from others first:
  * whoever sent it needs it no more.
  * Invariants: every queue is bounded; what exceeds it, or is lost here, comparison repairs.
  */
 import { randomBelow, type Random } from '../base/random.ts';
 import { encodeMessage, type VersionRow } from './codec.ts';
+import { isReport } from '../model/record.ts';
 import type { Link, Links } from './links.ts';
 import type { NodeTable } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
@@ -20,6 +22,11 @@ import type { RecordStore, StoredRecord } from './records.ts';
 const OWN_DELAY_MS = 1;
 const RELAY_DELAY_MS = 3;
 const RELAY_JITTER_MS = 5;
+/**
+ * Reports of all nodes come after each change of the masters': gathered this long, a few frames hold those of a hundred
+ * nodes. One each would cost every node more than the change itself.
+ */
+const REPORT_DELAY_MS = 40;
 /** Between two pushes: a single change finds the way free, of many that come at once each push takes several. */
 const SPACING_MS = 20;
 /** Neighbours come and go in groups. */
@@ -31,6 +38,7 @@ const MAX_MENTIONS = 1_000;
 /** Mentions gather this long, or until the next beat: whoever no push reaches asks then. Rows change more often. */
 const MENTION_DELAY_MS = 50;
 const MENTION_ROW_DELAY_MS = 250;
+const MENTION_REPORT_DELAY_MS = 250;
 /** Repaired records gather this long before they are mentioned. */
 const REPAIRED_DELAY_MS = 10;
 
@@ -76,14 +84,17 @@ export class Spread {
   /** `from`: who told; undefined = written here. */
   records(keys: readonly string[], from: Link | undefined, now: number): void {
     if (keys.length === 0) return;
+    const areReports = keys.every(isReport);
+    const mentionDelayMs = areReports ? MENTION_REPORT_DELAY_MS : MENTION_DELAY_MS;
     for (const link of this.#components.links.neighbours()) {
       if (link === from) continue;
       const pending = this.#of(link);
       const [set, limit] = link.isEager ? [pending.keys, MAX_PENDING] : [pending.mentionedKeys, MAX_MENTIONS];
       for (const key of keys) if (set.size < limit) set.add(key);
-      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_DELAY_MS);
+      if (!link.isEager) this.#mentionAt = Math.min(this.#mentionAt, now + mentionDelayMs);
     }
-    this.#wake(now + (from === undefined ? OWN_DELAY_MS : this.#relayDelayMs()));
+    const delayMs = from === undefined ? OWN_DELAY_MS : this.#relayDelayMs();
+    this.#wake(now + (areReports ? Math.max(REPORT_DELAY_MS, delayMs) : delayMs));
   }
 
   /**

@@ -39,6 +39,15 @@ export function recordNode(key: string): NodeId | undefined {
   return match === null ? undefined : (match[1] as NodeId);
 }
 
+/**
+ * What a node reports of itself: all of them do so after the same change, and nothing in any kernel waits for it.
+ * `applied`, `unreachable`, `resources`: whoever waits for these waits for the last of many.
+ */
+export function isReport(key: string): boolean {
+  return REPORT.test(key);
+}
+const REPORT = /^node\/[^/]+\/(?:applied|unreachable|resources)$/;
+
 /** Where a node is and how to speak to it. Key `node/<id>/node`. */
 export const nodeRecord = z.strictObject({
   name: z.string(),

@@ -180,3 +180,36 @@ describe('the names of the cluster', () => {
     expect(await world.metrics.expose()).toContain('dns_zone_records{zone="l4lb.thisdcos.directory"} 2');
   });
 });
+
+describe('nodes and overlays', () => {
+  const place = (space: string, subnet: string) => ({
+    ...{ overlay: 'dcos', space, subnet, vtep_ip: '44.128.0.1/20', vtep_mac: '70:b3:d5:80:00:01' },
+    ...{ agent_ip: '10.0.0.11', grant_epoch: 1 },
+  });
+
+  it('have their names made anew when one has another address or space, not when a block moves', () => {
+    const world = new World();
+    const names = world.names();
+    let made = 0;
+    const set = names.table.set.bind(names.table);
+    names.table.set = (...args) => {
+      made++;
+      return set(...args);
+    };
+    const afterChange = (key: string, value: object): boolean => {
+      made = 0;
+      world.exchange.put(key, value as never);
+      world.clock.advance(1_000);
+      return made > 0;
+    };
+    const key = `node/${A}/overlay/dcos`;
+    expect(afterChange(key, place('9.0.0.0/8', '9.0.1.0/24'))).toBe(true);
+    expect(afterChange(key, place('9.0.0.0/8', '9.0.2.0/24'))).toBe(false);
+    expect(afterChange(key, place('10.64.0.0/16', '10.64.2.0/24'))).toBe(true);
+    expect(afterChange('cluster/network', {})).toBe(false);
+    expect(afterChange('cluster/masters', { masters: ['10.0.0.1:5050'] })).toBe(true);
+    const moved = { name: 'a', address: '10.0.0.77', gossip_port: 1, api_port: 5051, role: 'agent' };
+    expect(afterChange(`node/${A}/node`, moved)).toBe(true);
+    names.close();
+  });
+});

@@ -25,12 +25,16 @@ import { taskRecords } from '../dns/task-names.ts';
 import { Zones, type TimesToLive } from '../dns/zones.ts';
 import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
+import type { GossipRecord } from '../model/record.ts';
 import type { RecordExchange } from './exchange.ts';
 import type { RecordView } from './record-view.ts';
 import type { VipView } from './vip-view.ts';
 
 /** Nodes come and go in crowds; their names are made anew together. */
 const GATHER_MS = 100;
+/** Records that have names. */
+const NAMED = /^cluster\/(masters$|removed\/)|^node\/[^/]+\/node$/;
+const PLACE = /^node\/[^/]+\/overlay\//;
 const FRAMEWORK = 'marathon';
 /** A turn of the event loop takes no longer for it than this. */
 const TURN_MS = 3;
@@ -61,6 +65,8 @@ export class DnsNames {
   readonly #changed = new Set<string>();
   readonly #waiting: (() => void)[] = [];
   #zones: Zones;
+  /** The overlays' spaces of the zones, as text. */
+  #spaces = '';
   #vips: VipView | undefined;
   #timer: Timer | undefined;
   #nextTurn: Timer | undefined;
@@ -78,7 +84,7 @@ export class DnsNames {
     this.#unsubscribe = [
       records.subscribeTasks(({ tasks }) => this.#take(Array.from(tasks, (id) => TASK + id))),
       exchange.subscribe('', (changes) => {
-        if (changes.some(({ key }) => /^cluster\/|^node\/[^/]+\/(node|overlay)/.test(key))) soon();
+        if (changes.some(({ key }) => NAMED.test(key)) || this.#haveSpacesChanged(changes)) soon();
       }),
       exchange.subscribeMembers(soon),
     ];
@@ -193,11 +199,22 @@ export class DnsNames {
     });
   }
 
+  /** A node's block is in no name, and moves without a change of any. */
+  #haveSpacesChanged(changes: readonly GossipRecord[]): boolean {
+    return changes.some(({ key }) => PLACE.test(key)) && this.#spaceTexts().join(' ') !== this.#spaces;
+  }
+
+  #spaceTexts(): readonly string[] {
+    const spaces = new Set<string>();
+    for (const { record } of this.#components.records.overlays())
+      for (const text of [record.space, record.space6]) if (text !== undefined) spaces.add(text);
+    return Array.from(spaces);
+  }
+
   #overlaySpaces(): readonly Prefix[] {
-    const spaces = this.#components.records
-      .overlays()
-      .flatMap(({ record }) => [record.space, record.space6].filter((text) => text !== undefined));
-    return [...new Set(spaces)].flatMap((text) => parsePrefix(text) ?? []);
+    const texts = this.#spaceTexts();
+    this.#spaces = texts.join(' ');
+    return texts.flatMap((text) => parsePrefix(text) ?? []);
   }
 
   #readMetrics(): void {

@@ -87,3 +87,24 @@ describe('tasks of a RecordView', () => {
     expect(changes).toEqual([]);
   });
 });
+
+describe('nodes of a RecordView', () => {
+  const place = (subnet: string) => ({
+    ...{ overlay: 'dcos', subnet, vtep_ip: '44.128.0.1/20', vtep_mac: '70:b3:d5:80:00:01' },
+    ...{ agent_ip: '10.0.0.11', grant_epoch: 1 },
+  });
+
+  it('are those of now, however often they were asked for', () => {
+    const { exchange, view } = world();
+    const seen = (): object[] => view.nodes().map(({ id, overlays }) => ({ id, ...overlays }));
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    expect(seen()).toEqual([{ id: A }]);
+    exchange.put(`node/${A}/overlay/dcos`, place('9.0.1.0/24'));
+    expect(seen()).toEqual([{ id: A, dcos: '9.0.1.0/24' }]);
+    exchange.put(`node/${A}/overlay/dcos`, place('9.0.2.0/24'));
+    exchange.put(`node/${B}/node`, node('10.0.0.12'));
+    expect(seen()).toEqual([{ id: A, dcos: '9.0.2.0/24' }, { id: B }]);
+    exchange.put(`cluster/removed/${A}`, { node: A, grant_epoch: 1 }, 5);
+    expect(seen()).toEqual([{ id: B }]);
+  });
+});

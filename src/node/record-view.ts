@@ -57,6 +57,8 @@ export class RecordView {
   readonly #changedResources = new Set<NodeId>();
   readonly #taskListeners = new Set<(changes: TaskChanges) => void>();
   #masters: readonly string[] = [];
+  /** As last asked for; `undefined` since nodes or overlays have changed. */
+  #listed: readonly KnownNode[] | undefined;
   readonly #unsubscribe: () => void;
 
   /** `onChange` is called after changes that matter to the kernel: overlays and removals. */
@@ -113,6 +115,10 @@ export class RecordView {
 
   /** Nodes that were not removed, by name. */
   nodes(): readonly KnownNode[] {
+    return (this.#listed ??= this.#list());
+  }
+
+  #list(): readonly KnownNode[] {
     const blocks = new Map<NodeId, Record<string, string>>();
     for (const { node, record } of this.#overlays.values()) {
       const block = record.subnet ?? record.subnet6;
@@ -167,6 +173,7 @@ export class RecordView {
     const node = recordNode(record.key);
     const kind = record.key.split('/')[2] as Kind | undefined;
     if (node === undefined) return false;
+    if (kind === 'node' || kind === 'overlay') this.#listed = undefined;
     if (kind === 'node') {
       store(this.#nodes, node, this.#parse(nodeRecord, record));
       this.#tasks.touchNode(node);
@@ -192,6 +199,7 @@ export class RecordView {
     const removed = this.#parse(removedRecord, record);
     if (removed === undefined) return false;
     const node = removed.node as NodeId;
+    this.#listed = undefined;
     this.#removed.add(node);
     this.#nodes.delete(node);
     for (const [key, each] of this.#overlays) if (each.node === node) this.#overlays.delete(key);

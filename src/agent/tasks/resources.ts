@@ -1,7 +1,8 @@
 /**
  * What this host offers to masters: found out, unless its configuration says it.
  *
- * Told again when it has changed, at most every two seconds: free addresses change with every container.
+ * Told again when it has changed, at most every two seconds: free addresses change with every container. What the host
+ * itself has is asked for less often: that costs files, sockets and system calls.
  */
 import { statfs } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -17,6 +18,8 @@ const MIB = 1024 * 1024;
 const HOST_MEMORY_MIB = 1024;
 const HOST_DISK_MIB = 5 * 1024;
 const REFRESH_MS = 2_000;
+/** In these, what the host has. */
+const HOST_EVERY = 5;
 
 export interface ResourcesComponents {
   readonly clock: Clock;
@@ -35,6 +38,9 @@ export class Resources {
   readonly #init: ResourcesInit;
   #timer: Timer | undefined;
   #told = '';
+  #host: Omit<ResourcesRecord, 'free_addresses'> | undefined;
+  /** Refreshed without having asked for it. */
+  #age = 0;
   #closed = false;
 
   constructor(components: ResourcesComponents, init: ResourcesInit) {
@@ -44,7 +50,7 @@ export class Resources {
 
   /** Tells at once, and from then on what changes. */
   async start(): Promise<void> {
-    await this.refresh();
+    await this.#refresh();
     if (!this.#closed)
       this.#timer = this.#components.clock.after(REFRESH_MS, () => {
         void this.start();
@@ -56,9 +62,11 @@ export class Resources {
     this.#timer?.cancel();
   }
 
-  async refresh(): Promise<void> {
+  async #refresh(): Promise<void> {
     try {
-      const record = await this.#record();
+      const host = this.#age++ % HOST_EVERY === 0 ? undefined : this.#host;
+      this.#host = host ?? (await this.#ask());
+      const record: ResourcesRecord = { ...this.#host, free_addresses: this.#init.freeAddresses() };
       const text = JSON.stringify(record);
       if (text === this.#told || this.#closed) return;
       this.#told = text;
@@ -68,7 +76,7 @@ export class Resources {
     }
   }
 
-  async #record(): Promise<ResourcesRecord> {
+  async #ask(): Promise<Omit<ResourcesRecord, 'free_addresses'>> {
     const { config } = this.#init;
     const { resources, attributes, region, zone } = config;
     const runtimes: ResourcesRecord['runtimes'] = [];
@@ -84,7 +92,6 @@ export class Resources {
       ...(region === undefined ? {} : { region }),
       ...(zone === undefined ? {} : { zone }),
       runtimes,
-      free_addresses: this.#init.freeAddresses(),
     };
   }
 }
