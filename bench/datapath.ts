@@ -5,9 +5,9 @@
  * alike; many short ones tell more than a few long ones.
  */
 import { spawn } from 'node:child_process';
+import { alternate, compare } from './support/alternate.ts';
 import type { Bench } from './support/report.ts';
 import { atEnd, lab, namespace, run } from './support/run.ts';
-import { median } from './support/stats.ts';
 
 const LAB = 'benchdata';
 const REPETITIONS = 9;
@@ -25,35 +25,22 @@ export const datapath: Bench = {
     const plain = await handMadeStream('benchbare', false);
     const rows = [];
     for (const streams of [1, 8]) {
-      const measured = await alternate([ours, same, plain], streams);
+      const measured = await alternate(
+        { ours: () => ours(streams), same: () => same(streams), plain: () => plain(streams) },
+        REPETITIONS,
+      );
       const what = `TCP over VXLAN, ${streams} stream${streams > 1 ? 's' : ''}`;
       const promise = { atLeast: 0.95 };
-      rows.push({ ...ratio(what, measured, 1), peerName: 'made by hand with ip', promise });
+      const unit = 'Gb/s';
+      const alike = compare(measured.ours, measured.same);
+      rows.push({ what, unit, ...alike, peerName: 'made by hand with ip', promise });
       const peerName = 'by hand, without the policy rule of table 42';
-      rows.push({ ...ratio(`${what}, a container's source lost at hosts`, measured, 2), peerName });
+      const lost = compare(measured.ours, measured.plain);
+      rows.push({ what: `${what}, a container's source lost at hosts`, unit, ...lost, peerName });
     }
     return rows;
   },
 };
-
-/** Gb/s of each side in each repetition; the order turns with every one. */
-async function alternate(sides: readonly Stream[], streams: number): Promise<readonly (readonly number[])[]> {
-  const measured: number[][] = sides.map(() => []);
-  for (let i = 0; i < REPETITIONS; i++)
-    for (let turn = 0; turn < sides.length; turn++) {
-      const side = (i + turn) % sides.length;
-      measured[side]?.push((await sides[side]?.(streams)) ?? 0);
-    }
-  return measured;
-}
-
-/** The median of the repetitions' ratios, shown as Gb/s beside the peer's median. */
-function ratio(what: string, measured: readonly (readonly number[])[], peer: number) {
-  const [ours = [], theirs = []] = [measured[0], measured[peer]];
-  const ratios = ours.map((each, i) => each / (theirs[i] ?? 0));
-  const peerGbps = median(Array.from(theirs));
-  return { what, unit: 'Gb/s', ours: median(ratios) * peerGbps, peer: peerGbps };
-}
 
 function bitsPerSecond(stdout: string): number {
   const report = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };

@@ -1,102 +1,112 @@
 /**
  * Virtual IPs: what connections through them cost, beside direct ones, HAProxy in TCP mode and iptables' statistic
  * chains; all in one run. What it takes to put them into the kernel is in vip-load.ts.
+ *
+ * All sides are there at once, each on a host of its own, and take turns. HAProxy has one thread, as one CPU is left.
  */
 import { sleep } from '../src/base/clock.ts';
+import { alternate, compare } from './support/alternate.ts';
 import { addressOfVip, haproxyConfig, iptablesRules } from './support/vip-peers.ts';
 import { backend, topology, vipsOn, type Topology } from './support/vip-topology.ts';
 import type { Bench, Row } from './support/report.ts';
-import { median } from './support/stats.ts';
 
 const FEW = 10;
 const MANY = 10_000;
-const REPETITIONS = 3;
+const REPETITIONS = 7;
 const PORT = 8080;
 
 export const vip: Bench = {
   name: 'vip',
-  about: `VIPs of ten backends: ${FEW} and ${MANY} of them; wrk with 32 connections, one request each, median of ${REPETITIONS}`,
+  about: `VIPs of ten backends: ${FEW} and ${MANY} of them; wrk with 32 connections, one request each, client and servers on a CPU each; median of ${REPETITIONS} alternating repetitions`,
   async run() {
-    const ours = await topology('bvo');
-    await settle(ours);
-    const clean = await times(() => ours.connect(backend(0), PORT));
-    const cleanStream = await times(() => ours.stream(backend(0)));
-    const vips = vipsOn(ours);
-    const few = await vips.ask({ load: FEW });
-    const throughFew = await times(() => ours.connect(few.called, PORT));
-    const many = await vips.ask({ load: MANY });
-    const throughMany = await times(() => ours.connect(many.called, PORT));
-    const beside = await times(() => ours.connect(backend(0), PORT));
-    const stream = await times(() => ours.stream(many.bulk));
-    const haproxy = await throughHaproxy();
-    const iptables = await throughIptables();
-    const path = (what: string, value: number, peer: number, peerName: string, atLeast: number): Row => ({
-      ...{ what, unit: 'conn/s', ours: value, peer, peerName, promise: { atLeast } },
-    });
-    return [
-      path(`${MANY} VIPs loaded`, throughMany, throughFew, `${FEW} VIPs loaded`, 0.9),
-      path(`through a VIP of ${MANY}`, throughMany, clean, 'direct', 0.8),
-      path(`direct, ${MANY} VIPs loaded`, beside, clean, 'direct, none loaded', 0.9),
-      path(`through a VIP of ${MANY}`, throughMany, haproxy, `HAProxy in TCP mode, ${MANY} VIPs`, 1.5),
-      path(
-        `through a VIP of ${MANY}`,
-        throughMany,
-        iptables,
-        `iptables' statistic chains, ${MANY} VIPs`,
-        1.2,
-      ),
+    const none = await ready('bvn');
+    const few = await withVips('bvf', FEW);
+    const many = await withVips('bvm', MANY);
+    const direct = (each: Topology) => () => each.connect(backend(0), PORT);
+    const rates = await alternate(
       {
-        ...{
-          what: 'one TCP stream through a VIP',
-          unit: 'Gb/s',
-          ours: stream,
-          peer: cleanStream,
-          peerName: 'direct',
-        },
-        promise: { atLeast: 0.95 },
+        ...{ none: direct(none), directFew: direct(few.host), directMany: direct(many.host) },
+        few: () => few.host.connect(few.called, PORT),
+        many: () => many.host.connect(many.called, PORT),
+        haproxy: await throughHaproxy(),
+        iptables: await throughIptables(),
       },
+      REPETITIONS,
+    );
+    const streams = await alternate(
+      {
+        none: () => none.stream(backend(0)),
+        direct: () => many.host.stream(backend(0)),
+        through: () => many.host.stream(many.bulk),
+      },
+      REPETITIONS,
+    );
+    const row = (
+      what: string,
+      side: keyof typeof rates,
+      peer: keyof typeof rates,
+      peerName: string,
+    ): Row => ({
+      ...{ what, unit: 'conn/s', peerName },
+      ...compare(rates[side], rates[peer]),
+    });
+    const path = (peer: keyof typeof rates, peerName: string): Row =>
+      row(`through a VIP of ${MANY}`, 'many', peer, peerName);
+    const loaded = `direct, ${MANY} VIPs loaded`;
+    const bulk = { what: 'one TCP stream through a VIP', unit: 'Gb/s' };
+    return [
+      promise(path('few', `through one of ${FEW}`), 0.9),
+      promise(path('none', 'direct, no VIPs loaded'), 0.8),
+      path('directMany', loaded),
+      promise(row(loaded, 'directMany', 'directFew', `direct, ${FEW} VIPs loaded`), 0.9),
+      row(loaded, 'directMany', 'none', 'direct, no VIPs loaded'),
+      promise(path('haproxy', `HAProxy in TCP mode, ${MANY} VIPs`), 1.5),
+      promise(path('iptables', `iptables' statistic chains, ${MANY} VIPs`), 1.2),
+      promise(
+        { ...bulk, ...compare(streams.through, streams.none), peerName: 'direct, no VIPs loaded' },
+        0.95,
+      ),
+      { ...bulk, ...compare(streams.through, streams.direct), peerName: loaded },
     ];
   },
 };
 
-async function times(measure: () => Promise<number>): Promise<number> {
-  const values: number[] = [];
-  for (let i = 0; i < REPETITIONS; i++) values.push(await measure());
-  return median(values);
+const promise = (row: Row, atLeast: number): Row => ({ ...row, promise: { atLeast } });
+
+/** Once the backends answer. */
+async function ready(name: string): Promise<Topology> {
+  const each = await topology(name);
+  await answers(each, backend(0), PORT);
+  return each;
 }
 
-/** Until the backends answer. */
-async function settle(each: Topology): Promise<void> {
+async function answers(each: Topology, address: string, port: number): Promise<void> {
   for (let tries = 0; ; tries++)
     try {
-      await each.connect(backend(0), PORT);
+      await each.connect(address, port);
       return;
     } catch (error) {
-      if (tries === 10) throw error;
+      if (tries === 100) throw error;
       await sleep(200);
     }
 }
 
-async function throughHaproxy(): Promise<number> {
-  const peer = await topology('bvh');
-  await settle(peer);
+async function withVips(name: string, count: number) {
+  const host = await ready(name);
+  const { called, bulk } = await vipsOn(host).ask({ load: count });
+  return { host, called, bulk };
+}
+
+async function throughHaproxy(): Promise<() => Promise<number>> {
+  const peer = await ready('bvh');
   await peer.onHost('ip', ['route', 'add', 'local', '11.0.0.0/8', 'dev', 'lo']);
-  const child = peer.startOnHost(['haproxy', '-db', '-f', haproxyConfig(MANY, PORT)]);
-  for (let tries = 0; tries < 100; tries++)
-    try {
-      await peer.connect(addressOfVip(MANY), 80);
-      break;
-    } catch {
-      await sleep(200);
-    }
-  const rate = await times(() => peer.connect(addressOfVip(MANY), 80));
-  child.kill('SIGKILL');
-  return rate;
+  peer.startOnHost(['haproxy', '-db', '-f', haproxyConfig(MANY, PORT)]);
+  await answers(peer, addressOfVip(MANY), 80);
+  return () => peer.connect(addressOfVip(MANY), 80);
 }
 
-async function throughIptables(): Promise<number> {
-  const peer = await topology('bvi');
-  await settle(peer);
+async function throughIptables(): Promise<() => Promise<number>> {
+  const peer = await ready('bvi');
   await peer.onHost('iptables-legacy-restore', [], iptablesRules(MANY, PORT));
-  return times(() => peer.connect(addressOfVip(MANY), 80));
+  return () => peer.connect(addressOfVip(MANY), 80);
 }

@@ -1,4 +1,7 @@
-/** A client, a host that balances, and ten backends behind it, each side in a namespace of its own. */
+/**
+ * A client, a host that balances, and ten backends behind it, each side in a namespace of its own. Clients are on the
+ * first CPU and servers on the second, so that the scheduler does not decide who wins; what balances goes where it likes.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,7 +20,15 @@ export interface Topology {
   startOnHost(argv: readonly string[]): ChildProcess;
 }
 
-const SECONDS = 2;
+const SECONDS = 1;
+const CLIENTS_CPU = 0;
+const SERVERS_CPU = 1;
+const pinned = (cpu: number, argv: readonly string[]): readonly string[] => [
+  'taskset',
+  '-c',
+  `${cpu}`,
+  ...argv,
+];
 
 export async function topology(name: string): Promise<Topology> {
   const [client, host, server] = [
@@ -44,20 +55,24 @@ export async function topology(name: string): Promise<Topology> {
   };
   const httpd = join(temporaryFolder(), 'httpd');
   await run('gcc', ['-O2', '-o', httpd, join(root, 'bench', 'httpd.c')]);
-  start(server, [httpd, '8080']);
-  start(server, ['iperf3', '-s']).stdout?.resume();
+  start(server, pinned(SERVERS_CPU, [httpd, '8080']));
+  start(server, pinned(SERVERS_CPU, ['iperf3', '-s'])).stdout?.resume();
+  const call = (...argv: readonly string[]) => {
+    const [command = '', ...args] = pinned(CLIENTS_CPU, argv);
+    return inside(client, command, args);
+  };
   return {
     connect: async (address, port) => {
       const url = `http://${address}:${port}/`;
-      const args = ['-t1', '-c32', `-d${SECONDS}s`, '-H', 'Connection: close', url];
-      const { stdout } = await inside(client, 'wrk', args);
+      const { stdout } = await call('wrk', '-t1', '-c32', `-d${SECONDS}s`, '-H', 'Connection: close', url);
       const rate = /Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1];
       if (rate === undefined || /Socket errors: connect [1-9]/.test(stdout))
         throw new Error(`wrk ${url}: ${stdout}`);
       return Number(rate);
     },
     stream: async (address) => {
-      const { stdout } = await inside(client, 'iperf3', ['-c', address, '-t', String(SECONDS), '-J']);
+      // BBR, where it is the default, sends as fast as it believes the path to be, and changes its mind.
+      const { stdout } = await call('iperf3', '-c', address, '-t', `${SECONDS}`, '-C', 'cubic', '-J');
       const report = JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } };
       return report.end.sum_received.bits_per_second / 1e9;
     },
