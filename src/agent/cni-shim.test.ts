@@ -24,6 +24,7 @@ let directory: string;
 let socket: string;
 let server: CniServer;
 let native: string;
+let freestanding: string;
 const seen: CniRequest[] = [];
 
 const verbs: CniVerbs = {
@@ -43,24 +44,33 @@ const verbs: CniVerbs = {
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'pcn-shim-'));
   socket = join(directory, 'cni.sock');
-  native = join(directory, 'portolan-cni');
-  await promisify(execFile)(compiler, [
-    '-O1',
-    '-Wall',
-    '-Wextra',
-    '-Werror',
-    '-o',
-    native,
-    `${root}/src/cni/portolan-cni.c`,
+  native = await compile('portolan-cni', []);
+  // As scripts/build-shim.sh does.
+  freestanding = await compile('portolan-cni-freestanding', [
+    ...['-DPORTOLAN_FREESTANDING', '-ffreestanding', '-nostdlib', '-static'],
+    ...['-fno-stack-protector', '-fno-pie', '-no-pie'],
   ]);
   server = await serveCni({ verbs, clock: realClock, log: silentLog, metrics: createMetrics() }, socket);
 });
 
 afterAll(async () => {
   await server.close();
-  expect((await readdir(directory)).filter((name) => name !== 'portolan-cni')).toEqual([]);
+  expect((await readdir(directory)).filter((name) => !name.startsWith('portolan-cni'))).toEqual([]);
   await rm(directory, { recursive: true, force: true });
 });
+
+async function compile(name: string, flags: readonly string[]): Promise<string> {
+  const target = join(directory, name);
+  const warnings = ['-O2', '-Wall', '-Wextra', '-Werror'];
+  await promisify(execFile)(compiler, [
+    ...warnings,
+    ...flags,
+    '-o',
+    target,
+    `${root}/src/cni/portolan-cni.c`,
+  ]);
+  return target;
+}
 
 interface Run {
   readonly exitCode: number | null;
@@ -89,6 +99,7 @@ const config = (extra: Record<string, unknown> = {}): string =>
 
 const forms: readonly (readonly [string, () => readonly string[]])[] = [
   ['native', () => [native]] as const,
+  ['freestanding', () => [freestanding]],
   ['shell', () => ['/bin/sh', `${root}/src/cni/portolan-cni.sh`]],
 ];
 
@@ -158,13 +169,13 @@ describe.each(forms)('the %s executable', (_name, command) => {
   });
 });
 
-describe('the native executable', () => {
+describe.each(forms.filter(([name]) => name !== 'shell'))('the %s executable alone', (_name, command) => {
   async function against(handler: Parameters<typeof createServer>[1]): Promise<Run> {
     const path = join(directory, 'other.sock');
     const other: Server = createServer({ allowHalfOpen: true }, handler);
     await new Promise<void>((done) => other.listen(path, done));
     try {
-      return await run([native], { ...add, PORTOLAN_CNI_SOCKET: path }, config());
+      return await run(command(), { ...add, PORTOLAN_CNI_SOCKET: path }, config());
     } finally {
       await new Promise((done) => other.close(done));
     }
@@ -185,9 +196,9 @@ describe('the native executable', () => {
     }
   });
   test('refuses a configuration above 1 MiB and a socket path that is too long', async () => {
-    const large = await run([native], add, 'x'.repeat(1_100_000));
+    const large = await run(command(), add, 'x'.repeat(1_100_000));
     expect(JSON.parse(large.stdout)).toMatchObject({ code: 5 });
-    const long = await run([native], { ...add, PORTOLAN_CNI_SOCKET: `/${'x'.repeat(200)}` }, config());
+    const long = await run(command(), { ...add, PORTOLAN_CNI_SOCKET: `/${'x'.repeat(200)}` }, config());
     expect(JSON.parse(long.stdout)).toMatchObject({ code: 4 });
   });
 });

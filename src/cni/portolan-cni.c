@@ -9,15 +9,18 @@
  * Invariants: every failure of this program itself is a CNI error object on standard output in the version that was
  * asked with; no message is larger than MAX_MESSAGE; nothing waits longer than TIMEOUT_SECONDS.
  */
+#ifdef PORTOLAN_FREESTANDING
+#include "freestanding.h"
+#else
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#endif
+#include <sys/un.h>
 
 /* As in src/cni/wire.ts. */
 #define MAX_MESSAGE (1024 * 1024)
@@ -48,29 +51,59 @@ static void write_all(const char *data, size_t length) {
   }
 }
 
-/* `text` inside a JSON string: paths and errno texts, so escaping what JSON forbids is enough. */
-static void escape(char *to, size_t size, const char *text) {
-  size_t at = 0;
-  for (; *text != '\0' && at + 7 < size; text++) {
-    unsigned char c = (unsigned char)*text;
-    if (c < 0x20)
-      at += (size_t)snprintf(to + at, size - at, "\\u%04x", c);
-    else {
-      if (c == '"' || c == '\\') to[at++] = '\\';
-      to[at++] = (char)c;
-    }
-  }
-  to[at] = '\0';
+/* A line under way; what does not fit is cut. */
+struct line {
+  char text[1024];
+  size_t length;
+};
+
+static void put(struct line *line, const char *text) {
+  for (; *text != '\0' && line->length < sizeof line->text; text++) line->text[line->length++] = *text;
 }
 
-static void fail(int code, const char *message, const char *subject, const char *remedy) {
-  char quoted[512], line[1024];
-  escape(quoted, sizeof quoted, subject);
-  int length = snprintf(line, sizeof line,
-                        "{\"cniVersion\":\"%s\",\"code\":%d,\"msg\":\"%s: %s\",\"details\":\"%s\"}\n", version, code,
-                        message, quoted, remedy);
-  if (length > 0) write_all(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
+static void put_number(struct line *line, int number) {
+  char digits[12], *at = digits + sizeof digits;
+  *--at = '\0';
+  do *--at = (char)('0' + number % 10);
+  while ((number /= 10) > 0);
+  put(line, at);
+}
+
+/* `text` inside a JSON string: paths and codes, so escaping what JSON forbids is enough. */
+static void put_escaped(struct line *line, const char *text) {
+  static const char hexadecimal[] = "0123456789abcdef";
+  for (; *text != '\0'; text++) {
+    unsigned char c = (unsigned char)*text;
+    char plain[] = {(char)c, '\0'}, quoted[] = {'\\', (char)c, '\0'};
+    char coded[] = {'\\', 'u', '0', '0', hexadecimal[c >> 4], hexadecimal[c & 15], '\0'};
+    put(line, c < 0x20 ? coded : c == '"' || c == '\\' ? quoted : plain);
+  }
+}
+
+__attribute__((noreturn)) static void fail(int code, const char *message, const char *subject, const char *remedy) {
+  struct line line = {.length = 0};
+  put(&line, "{\"cniVersion\":\"");
+  put(&line, version);
+  put(&line, "\",\"code\":");
+  put_number(&line, code);
+  put(&line, ",\"msg\":\"");
+  put(&line, message);
+  put(&line, ": ");
+  put_escaped(&line, subject);
+  put(&line, "\",\"details\":\"");
+  put(&line, remedy);
+  put(&line, "\"}\n");
+  write_all(line.text, line.length);
   _exit(1);
+}
+
+/* After a system call that should not fail. */
+__attribute__((noreturn)) static void fail_with_errno(const char *message) {
+  struct line subject = {.length = 0};
+  put(&subject, "error ");
+  put_number(&subject, errno);
+  subject.text[subject.length] = '\0';
+  fail(IO_FAILURE, message, subject.text, "");
 }
 
 /* The value of "cniVersion" in the configuration, so that errors speak the runtime's version. */
@@ -89,13 +122,16 @@ static void find_version(const char *config) {
 }
 
 /* Answers VERSION: in the version asked with when it is one of ours (an older 0.1.0 runtime sends none). */
-static void answer_version(void) {
-  char quoted[40], line[256];
-  snprintf(quoted, sizeof quoted, "\"%s\"", version);
-  int length =
-      snprintf(line, sizeof line, "{\"cniVersion\":\"%s\",\"supportedVersions\":[%s]}\n",
-               strstr(SUPPORTED, quoted) != NULL ? version : NEWEST, SUPPORTED);
-  write_all(line, (size_t)length);
+__attribute__((noreturn)) static void answer_version(void) {
+  struct line quoted = {.length = 0}, line = {.length = 0};
+  put(&quoted, "\"");
+  put(&quoted, version);
+  put(&quoted, "\"");
+  quoted.text[quoted.length] = '\0';
+  put(&line, "{\"cniVersion\":\"");
+  put(&line, strstr(SUPPORTED, quoted.text) != NULL ? version : NEWEST);
+  put(&line, "\",\"supportedVersions\":[" SUPPORTED "]}\n");
+  write_all(line.text, line.length);
   _exit(0);
 }
 
@@ -127,7 +163,7 @@ static void read_request(void) {
     if (request_length == MAX_MESSAGE) append("x", 1);
     ssize_t got = read(STDIN_FILENO, request + request_length, MAX_MESSAGE - request_length);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(IO_FAILURE, "Read the network configuration from standard input", strerror(errno), "");
+    if (got < 0) fail_with_errno("Read the network configuration from standard input");
     if (got == 0) break;
     request_length += (size_t)got;
   }
@@ -150,7 +186,7 @@ static void wait_for(int fd, short events, const char *path) {
     int left = remaining_ms();
     int count = poll(&ready, 1, left);
     if (count > 0) return;
-    if (count < 0 && errno != EINTR) fail(IO_FAILURE, "Wait for the Portolan agent", strerror(errno), "");
+    if (count < 0 && errno != EINTR) fail_with_errno("Wait for the Portolan agent");
     if (left == 0)
       fail(TRY_AGAIN_LATER, "The Portolan agent does not answer", path, "look at its log: journalctl -u portolan-agent");
   }
@@ -162,7 +198,7 @@ static int connect_agent(const char *path) {
     fail(INVALID_ENVIRONMENT, "PORTOLAN_CNI_SOCKET is too long for a socket", path, "use at most 107 bytes");
   memcpy(address.sun_path, path, strlen(path) + 1);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) fail(IO_FAILURE, "Open a socket", strerror(errno), "");
+  if (fd < 0) fail_with_errno("Open a socket");
   if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
     fail(TRY_AGAIN_LATER, "The Portolan agent does not run", path, "start it: systemctl start portolan-agent");
   return fd;
@@ -193,12 +229,14 @@ static void read_answer(int fd, const char *path) {
 }
 
 /* Prints the answer and ends with the code on its first line. */
-static void finish(const char *path) {
+__attribute__((noreturn)) static void finish(const char *path) {
   size_t digits = strspn(answer, "0123456789");
   if (digits == 0 || digits > 3 || answer[digits] != '\n')
     fail(TRY_AGAIN_LATER, "The Portolan agent broke off", path, "try again; if it repeats, look at the agent's log");
   write_all(answer + digits + 1, answer_length - digits - 1);
-  _exit(atoi(answer) & 255);
+  int code = 0;
+  for (size_t i = 0; i < digits; i++) code = code * 10 + (answer[i] - '0');
+  _exit(code & 255);
 }
 
 int main(void) {
