@@ -1,5 +1,5 @@
 /** What the journal keeps of one attachment: everything needed to check it, publish it and undo it without memory. */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
 import { interfaceAddress, type InterfaceAddress, type IpAddress } from '../base/ip.ts';
@@ -67,7 +67,7 @@ export function attachmentId(record: { readonly container: string; readonly ifna
 
 /** Name of the host's end: 15 characters at most (IFNAMSIZ), the same for the same container and interface. */
 export function hostLinkName(container: string, ifname: string): string {
-  const digest = createHash('sha256').update(`${container}/${ifname}`).digest('hex');
+  const digest = hash('sha256', `${container}/${ifname}`, 'hex');
   return `${HOST_LINK_PREFIX}${digest.slice(0, 13)}`;
 }
 
@@ -85,9 +85,16 @@ export function macOfAddress(address: IpAddress, end: 'container' | 'host'): Mac
   return parseMac([first, ...bytes].join(':')) as Mac;
 }
 
-export function addressesOf(record: AttachmentRecord): readonly InterfaceAddress[] {
-  return record.addresses.map((text) => interfaceAddress(text));
+export function addressesOf({ addresses }: AttachmentRecord): readonly InterfaceAddress[] {
+  const read = readAddresses.get(addresses);
+  if (read !== undefined) return read;
+  const fresh = addresses.map((text) => interfaceAddress(text));
+  readAddresses.set(addresses, fresh);
+  return fresh;
 }
+
+/** By the list in the record, which every later state of the attachment shares: each is asked for a dozen times. */
+const readAddresses = new WeakMap<readonly string[], readonly InterfaceAddress[]>();
 
 /** As the compiler of the overlay's desired state wants it. */
 export function toDesired(record: AttachmentRecord): Attachment {

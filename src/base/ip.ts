@@ -42,6 +42,8 @@ export class IpAddress {
 
   /** 4 or 16 bytes, network order. */
   bytes(): Uint8Array {
+    if (typeof this.bits === 'number')
+      return Uint8Array.of(this.bits >>> 24, this.bits >>> 16, this.bits >>> 8, this.bits);
     const bytes = new Uint8Array(width(this.family) / 8);
     let rest = this.value;
     for (let i = bytes.length - 1; i >= 0; i--) {

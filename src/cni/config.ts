@@ -120,7 +120,17 @@ export function askedVersion(stdin: string): string {
   return /"cniVersion"\s*:\s*"([0-9A-Za-z.+-]{1,32})"/.exec(stdin)?.[1] ?? '0.1.0';
 }
 
+/** The same text comes with every container of a network, and the runtime waits while it is read. */
+let latest: { readonly stdin: string; readonly config: PluginConfig } | undefined;
+
 export function parseConfig(stdin: string): PluginConfig {
+  if (latest?.stdin === stdin) return latest.config;
+  const config = readConfig(stdin);
+  latest = { stdin, config };
+  return config;
+}
+
+function readConfig(stdin: string): PluginConfig {
   const decoded = decode(stdin);
   const version = negotiated(decoded['cniVersion']);
   refuseUnsupported(decoded);

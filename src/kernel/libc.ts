@@ -240,17 +240,18 @@ const SIOCGIFNAME = 0x8910;
 const SIOCGIFINDEX = 0x8933;
 const SIOCETHTOOL = 0x8946;
 
+/** For the calls of one turn each, of which a container takes several. */
+const ifreq = Buffer.alloc(IFREQ_BYTES);
+
 /** The index of a link, by any of its names, in the namespace of the socket. */
 export function interfaceIndex(fd: number, name: string): number {
-  const ifreq = Buffer.alloc(IFREQ_BYTES);
-  ifreq.write(name, 0, NAME_BYTES - 1);
+  ifreq.fill(0, ifreq.write(name, 0, NAME_BYTES - 1));
   const result = answer(native.ioctlWith(fd, SIOCGIFINDEX, ifreq));
   return result < 0 ? result : ifreq.readInt32LE(NAME_BYTES);
 }
 
 /** The name of a link by its index, in the namespace of the socket; `undefined` when there is none. */
 export function interfaceName(fd: number, index: number): string | undefined {
-  const ifreq = Buffer.alloc(IFREQ_BYTES);
   ifreq.writeInt32LE(index, NAME_BYTES);
   if (answer(native.ioctlWith(fd, SIOCGIFNAME, ifreq)) < 0) return undefined;
   return ifreq.toString('utf8', 0, ifreq.indexOf(0));

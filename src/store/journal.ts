@@ -10,7 +10,7 @@
  * Review notes: memory is the truth. After a failed append the file's end is unknown, so the next flush writes a whole
  * new file instead of trusting it (fsync errors are reported only once, see "fsyncgate", LSF/MM 2018).
  */
-import { constants, existsSync } from 'node:fs';
+import { constants, existsSync, write } from 'node:fs';
 import { mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PortolanError } from '../base/errors.ts';
@@ -178,7 +178,7 @@ class FileJournal implements Journal {
     this.#dirty.clear();
     const frame = encodeFrame(`{${parts.join(',')}}`);
     // The file is open with O_DSYNC: one system call writes and syncs, as write and fdatasync would (open(2)).
-    const { bytesWritten } = await file.write(frame, 0, frame.length, this.#fileBytes);
+    const bytesWritten = await writeAt(file.fd, frame, this.#fileBytes);
     if (bytesWritten !== frame.length) throw new Error(`wrote ${bytesWritten} of ${frame.length} bytes`);
     this.#fileBytes += frame.length;
   }
@@ -232,6 +232,16 @@ class FileJournal implements Journal {
     for (const waiter of [...group, ...this.#waiting]) waiter.reject(error);
     this.#waiting = [];
   }
+}
+
+/** A handle's own `write` does the same by way of several objects and promises, while somebody waits. */
+function writeAt(fd: number, bytes: Uint8Array, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, 0, bytes.length, position, (error, written) => {
+      if (error === null) resolve(written);
+      else reject(error);
+    });
+  });
 }
 
 function damaged(init: JournalInit, damage: JournalDamage): PortolanError {

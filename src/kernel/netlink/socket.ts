@@ -313,16 +313,14 @@ export class NetlinkSocket {
   }
 
   #configure(init: NetlinkSocketInit): void {
-    const timeout = Buffer.alloc(16);
-    timeout.writeBigInt64LE(BigInt(RECEIVE_TIMEOUT_SECONDS), 0);
-    this.#option('SO_RCVTIMEO', libc.SOL_SOCKET, libc.SO_RCVTIMEO, timeout);
-    const receive = int32(init.queueBytes ?? RECEIVE_QUEUE_BYTES);
+    this.#option('SO_RCVTIMEO', libc.SOL_SOCKET, libc.SO_RCVTIMEO, RECEIVE_TIMEOUT);
+    const receive = init.queueBytes === undefined ? RECEIVE_QUEUE : int32(init.queueBytes);
     this.#option('SO_RCVBUFFORCE', libc.SOL_SOCKET, libc.SO_RCVBUFFORCE, receive);
     if (init.sendBytes !== undefined)
       this.#option('SO_SNDBUFFORCE', libc.SOL_SOCKET, libc.SO_SNDBUFFORCE, int32(init.sendBytes));
-    this.#option('NETLINK_CAP_ACK', libc.SOL_NETLINK, NETLINK_CAP_ACK, int32(1));
-    this.#option('NETLINK_EXT_ACK', libc.SOL_NETLINK, NETLINK_EXT_ACK, int32(1));
-    this.#option('NETLINK_GET_STRICT_CHK', libc.SOL_NETLINK, NETLINK_GET_STRICT_CHK, int32(1));
+    this.#option('NETLINK_CAP_ACK', libc.SOL_NETLINK, NETLINK_CAP_ACK, ON);
+    this.#option('NETLINK_EXT_ACK', libc.SOL_NETLINK, NETLINK_EXT_ACK, ON);
+    this.#option('NETLINK_GET_STRICT_CHK', libc.SOL_NETLINK, NETLINK_GET_STRICT_CHK, ON);
   }
 
   #option(name: string, level: number, option: number, value: Buffer): void {
@@ -420,6 +418,13 @@ export class NetlinkSocket {
     return result;
   }
 }
+
+/** Values of options as each socket gets them. */
+const ON = int32(1);
+const RECEIVE_QUEUE = int32(RECEIVE_QUEUE_BYTES);
+/** struct timeval. */
+const RECEIVE_TIMEOUT = Buffer.alloc(16);
+RECEIVE_TIMEOUT.writeBigInt64LE(BigInt(RECEIVE_TIMEOUT_SECONDS), 0);
 
 function int32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
