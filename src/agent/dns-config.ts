@@ -6,13 +6,24 @@ import { DNS_PORT, parseUpstream, type DnsUpstream } from '../model/dns.ts';
 import type { ForwardingRules } from '../dns/upstreams.ts';
 import type { DnsListen } from '../overlay/dns-interface.ts';
 
-/** Where the server listens; nowhere when it is switched off. */
+/** Where the server listens, and on its own device; nowhere when it is switched off. */
 export function dnsListen({ dns, network_config: network }: AgentConfig): DnsListen {
-  const addresses = dns.enabled ? dns.addresses.flatMap((text) => parseIp(text) ?? []) : [];
+  const addresses = dns.enabled ? parsedAll(dns.addresses) : [];
   return {
     addresses: addresses.filter(({ family }) => family === 4 || network.enable_ipv6),
     port: dns.port,
   };
+}
+
+/** All addresses that it listens on: those of the host's that the operator names, too. */
+export function dnsServes(config: AgentConfig): DnsListen {
+  const { addresses, port } = dnsListen(config);
+  if (addresses.length === 0) return { addresses, port };
+  return { addresses: [...addresses, ...parsedAll(config.dns.host_addresses)], port };
+}
+
+function parsedAll(texts: readonly string[]): IpAddress[] {
+  return texts.flatMap((text) => parseIp(text) ?? []);
 }
 
 /** resolv.conf(5) reads no more. */
@@ -29,7 +40,7 @@ export function serversFor({ addresses }: DnsListen, own: readonly IpAddress[]):
 /** `resolvConf`: the text of the host's own. */
 export function forwardingRules(config: AgentConfig, resolvConf: string): ForwardingRules {
   const { dns } = config;
-  const own = dns.addresses.flatMap((text) => parseIp(text) ?? []);
+  const own = parsedAll([...dns.addresses, ...dns.host_addresses]);
   const parsed = (texts: readonly string[]): DnsUpstream[] =>
     texts.flatMap((text) => parseUpstream(text) ?? []);
   // Asking ourselves would go round for ever.

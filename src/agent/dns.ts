@@ -8,7 +8,7 @@ import { describeError } from '../base/errors.ts';
 import type { Timer } from '../base/clock.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { DnsNames } from '../node/dns-names.ts';
-import { dnsListen, forwardingRules, readResolvConf } from './dns-config.ts';
+import { dnsListen, dnsServes, forwardingRules, readResolvConf } from './dns-config.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Membership } from './membership.ts';
 import type { OnClose, SessionComponents } from './session.ts';
@@ -51,7 +51,7 @@ export function openDns(
   onClose(() => names.close());
   const keeper = new ServerKeeper(components, config, names);
   onClose(() => keeper.close());
-  const addresses = listen.addresses.map(String);
+  const addresses = dnsServes(config).addresses.map(String);
   return {
     names,
     start: async () => {
@@ -84,7 +84,7 @@ class ServerKeeper {
   }
 
   async start(): Promise<void> {
-    const listen = dnsListen(this.#config);
+    const listen = dnsServes(this.#config);
     if (listen.addresses.length === 0 || this.#closed) return;
     const { log } = this.#components;
     try {

@@ -136,6 +136,9 @@ describe('answers', () => {
     expect(data(ask('leader.*.mesos', 'A'))).toEqual(['10.0.0.1']);
     expect(data(ask('master0.mesos', 'A'))).toEqual(['10.0.0.1']);
     expect(data(ask('master1.mesos', 'A'))).toEqual(['10.0.0.2']);
+    expect(data(ask('zk-1.zk', 'A'))).toEqual(['10.0.0.1']);
+    expect(data(ask('zk-2.zk', 'A'))).toEqual(['10.0.0.2']);
+    expect(ask('zk-3.zk', 'A').reply.rcode).toBe('NXDOMAIN');
   });
 
   it('tells of what cannot be reached only where there is nothing else', () => {

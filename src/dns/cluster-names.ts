@@ -73,7 +73,13 @@ export function ownRecords(
   ];
 }
 
-/** The masters, the leading one first. */
+/** As many as DC/OS named. */
+const ZK_MAX = 5;
+
+/**
+ * The masters, in their order. `zk-1.zk` and so on were the hosts of ZooKeeper, which are the masters: what DC/OS ran
+ * asked for them to find the leader.
+ */
 export function masterRecords(masters: readonly ClusterNode[], ttls = defaultTtls): readonly DnsRecord[] {
   const leader = masters.find(({ reachable }) => reachable) ?? masters[0];
   if (leader === undefined) return [];
@@ -82,6 +88,7 @@ export function masterRecords(masters: readonly ClusterNode[], ttls = defaultTtl
     ...addresses(`leader.${MESOS}`, ttls.mesos, [leader]),
     ...addresses(`master.${MESOS}`, ttls.mesos, masters),
     ...numbered,
+    ...masters.slice(0, ZK_MAX).flatMap((master, i) => addresses(`zk-${i + 1}.zk`, ttls.own, [master])),
     ...addresses(`leader.${DCOS}`, ttls.own, [leader]),
     ...addresses(`master.${DCOS}`, ttls.own, masters),
     service(`_leader._tcp.${MESOS}`, `leader.${MESOS}`, { port: leader.port, ttl: ttls.mesos }),

@@ -12,6 +12,7 @@ describe('the configuration of the DNS server', () => {
       addresses: ['198.51.100.1', '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'],
       port: 53,
       forward_zones: {},
+      host_addresses: [],
       ttl: 5,
       mesos_ttl: 60,
     });

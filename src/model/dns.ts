@@ -55,6 +55,10 @@ function zoneProblem(text: string): string | undefined {
     : undefined;
 }
 
+const differ = (list: readonly string[]): boolean =>
+  new Set(list.map((text) => String(parseIp(text)))).size === list.length;
+const TWICE = { error: 'an address is there twice' };
+
 const seconds = z.int().min(0).max(86_400);
 
 export const dnsConfig = z.strictObject({
@@ -64,10 +68,10 @@ export const dnsConfig = z.strictObject({
     .array(ipText)
     .min(1)
     .max(8)
-    .refine((list) => new Set(list.map((text) => String(parseIp(text)))).size === list.length, {
-      error: 'an address is there twice',
-    })
+    .refine(differ, TWICE)
     .default([...DNS_ADDRESSES]),
+  /** Where it listens besides, for others: addresses that this host has anyway. DC/OS did so on masters. */
+  host_addresses: z.array(ipText).max(8).refine(differ, TWICE).default([]),
   port: z.int().min(1).max(65_535).default(DNS_PORT),
   /** Whom to ask for all other names; absent = the name servers of /etc/resolv.conf, but for ourselves. */
   upstreams: z.array(upstream).max(16).optional(),

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { mainProgram } from '../../src/lab/daemons.ts';
+import { BUSYBOX_IMAGE } from '../../src/lab/docker-image.ts';
 import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
 import { labHeal, labPartition, labStart, labStop } from '../../src/lab/lab.ts';
 import { labRun } from '../../src/lab/run.ts';
@@ -70,6 +71,114 @@ describe('names', () => {
     const [row = ''] = await dig('agent2', 'SRV', '_web1._tcp.marathon.slave.mesos');
     expect(row).toMatch(/^0 1 8080 web1-[a-z0-9]{5}-n[a-z2-7]{25}\.marathon\.slave\.mesos\.$/);
     expect(await dig('agent2', row.split(' ')[3] ?? '')).toEqual(['10.0.0.11']);
+  });
+
+  it('are all that DC/OS and Mesos-DNS document, of a task of Marathon', async () => {
+    const small = { cpus: 0.01, mem: 32, constraints: [['hostname', 'LIKE', 'agent1']] };
+    const often = { intervalSeconds: 1, gracePeriodSeconds: 60 };
+    await lab.tools.api('POST', '/v2/apps', {
+      id: '/outer/sub/myapp',
+      cmd: 'sleep 100000',
+      networks: [{ mode: 'container', name: 'dcos' }],
+      container: {
+        type: 'MESOS',
+        portMappings: [
+          { containerPort: 8080, hostPort: 31_080, name: 'http', labels: { VIP_0: '/myservice:80' } },
+        ],
+      },
+      ...small,
+      // Healthy only where a task finds names by its own resolv.conf.
+      healthChecks: [{ protocol: 'COMMAND', command: { value: `getent hosts ${own('web2')}` }, ...often }],
+    });
+    await lab.tools.api('POST', '/v2/apps', {
+      id: '/docked',
+      cmd: 'sleep 100000',
+      networks: [{ mode: 'container', name: 'dcos' }],
+      container: { type: 'DOCKER', docker: { image: BUSYBOX_IMAGE } },
+      ...small,
+      healthChecks: [{ protocol: 'COMMAND', command: { value: `nslookup ${own('web2')}` }, ...often }],
+    });
+    for (const id of ['/outer/sub/myapp', '/docked'])
+      await eventually(`${id} finds names`, 60_000, async () => {
+        const { app } = (await lab.tools.api('GET', `/v2/apps/${id}`)) as { app: { tasksHealthy: number } };
+        return app.tasksHealthy === 1 ? true : undefined;
+      });
+    const task = 'myapp-sub-outer.marathon';
+    const address = await eventually(
+      'the task has a name',
+      60_000,
+      async () => (await dig('agent2', `${task}.containerip.dcos.thisdcos.directory`))[0],
+    );
+    const vip = await eventually(
+      'its VIP has one',
+      30_000,
+      async () => (await dig('agent2', 'myservice.marathon.l4lb.thisdcos.directory'))[0],
+    );
+    const [srv = ''] = await dig('agent2', 'SRV', '_myapp-sub-outer._tcp.marathon.mesos');
+    const canonical = /^0 1 8080 (myapp-sub-outer-[a-z0-9]{5}-n[a-z2-7]{25}\.marathon)\.mesos\.$/.exec(
+      srv,
+    )?.[1];
+    expect(canonical, srv).toBeDefined();
+    const { cluster } = (await lab.tools.api('GET', '/health')) as { cluster: string };
+    const [agent, master] = ['10.0.0.11', '10.0.0.1'];
+    const [onTask, onAgent] = [`0 1 8080 ${canonical}.mesos.`, `0 1 31080 ${canonical}.slave.mesos.`];
+    const soa = (mname: string, rname: string): string => `${mname}. ${rname}. 1 60 180 86400 1`;
+    const documented: readonly (readonly [name: string, type: string, answer: string])[] = [
+      [`${task}.agentip.dcos.thisdcos.directory`, 'A', agent],
+      [`${task}.autoip.dcos.thisdcos.directory`, 'A', agent],
+      [`${task}.containerip.dcos.thisdcos.global`, 'A', address],
+      [`${task}.mesos`, 'A', address],
+      [`${task}.slave.mesos`, 'A', agent],
+      [`${task}.mesos.thisdcos.directory`, 'A', address],
+      ['myapp.sub.outer.marathon.mesos', 'A', address],
+      ['myapp.sub.outer.marathon.slave.mesos', 'A', agent],
+      [`${canonical}.mesos`, 'A', address],
+      [`${canonical}.slave.mesos`, 'A', agent],
+      ['_http._myapp-sub-outer._tcp.marathon.mesos', 'SRV', onTask],
+      ['_myapp.sub.outer._tcp.marathon.mesos', 'SRV', onTask],
+      ['_myapp-sub-outer._tcp.marathon.slave.mesos', 'SRV', onAgent],
+      ...['l4lb.thisdcos.directory', 'dclb.thisdcos.directory', 'l4lb.thisdcos.global'].map(
+        (zone) => [`MyService.marathon.${zone}`, 'A', vip] as const,
+      ),
+      [`myservice.marathon.l4lb.${cluster}.dcos.directory`, 'A', vip],
+      [
+        `${address.split('.').toReversed().join('.')}.in-addr.arpa`,
+        'PTR',
+        `${task}.containerip.dcos.thisdcos.directory.`,
+      ],
+      ...['leader.mesos', 'master.mesos', 'master0.mesos', 'marathon.mesos', 'zk-1.zk'].map(
+        (name) => [name, 'A', master] as const,
+      ),
+      ['leader.dcos.thisdcos.directory', 'A', master],
+      ['master.dcos.thisdcos.directory', 'A', master],
+      ['leader.*.mesos', 'A', master],
+      ['_leader._tcp.mesos', 'SRV', '0 1 5050 leader.mesos.'],
+      ['_leader._udp.mesos', 'SRV', '0 1 5050 leader.mesos.'],
+      ['_framework._tcp.marathon.mesos', 'SRV', '0 1 5050 marathon.mesos.'],
+      ['_slave._tcp.mesos', 'SRV', '0 1 5051 slave.mesos.'],
+      ['ns1.mesos', 'A', '198.51.100.1'],
+      ['ns.spartan', 'A', '198.51.100.1'],
+      ['ready.spartan', 'A', '127.0.0.1'],
+      ['localhost', 'A', '127.0.0.1'],
+      ['mesos', 'SOA', soa('ns1.mesos', 'root.ns1.mesos')],
+      ['thisdcos.directory', 'SOA', soa('ns.spartan', 'support.mesosphere.com')],
+      ['thisdcos.directory', 'NS', 'ns.spartan.'],
+      ['mesos', 'NS', 'ns1.mesos.'],
+    ];
+    for (const [name, type, answer] of documented)
+      expect(await dig('agent2', type, name), `${type} ${name}`).toEqual([answer]);
+    const status = async (...words: readonly string[]): Promise<string> =>
+      /status: ([A-Z]+),.*ANSWER: (\d+), AUTHORITY: (\d+)/s
+        .exec((await lab.try('agent2', ['dig', '+tries=2', ...words])).stdout)
+        ?.slice(1)
+        .join(' ') ?? 'none';
+    expect(await status('AAAA', `${task}.mesos`)).toBe('NOERROR 0 1');
+    expect(await status('TXT', 'leader.mesos')).toBe('NOERROR 0 1');
+    expect(await status('marathon.l4lb.thisdcos.directory')).toBe('NOERROR 0 1');
+    for (const name of ['nobody.marathon.mesos', 'nobody.thisdcos.directory', 'zk-9.zk', 'nobody.spartan'])
+      expect(await status(name), name).toBe('NXDOMAIN 0 1');
+    expect(await status('ANY', `${task}.mesos`)).toBe('NOERROR 1 0');
+    expect(await status('CH', 'TXT', 'version.bind')).toBe('REFUSED 0 0');
   });
 
   it('are those of VIPs too', async () => {
