@@ -72,6 +72,13 @@ export function temporaryFolder(): string {
   return folder;
 }
 
+/** A C program of `bench/`, as a path. */
+export async function compiled(source: string): Promise<string> {
+  const program = join(temporaryFolder(), source.replace(/\.c$/, ''));
+  await run('gcc', ['-O2', '-pthread', '-o', program, join(root, 'bench', source)]);
+  return program;
+}
+
 /** A lab of its own, taken down at the end. */
 export async function lab(
   name: string,
