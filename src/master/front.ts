@@ -25,6 +25,7 @@ export interface FrontComponents {
   readonly orchestrator: Orchestrator;
   readonly view: RecordView;
   readonly isReachable: (node: NodeId) => boolean;
+  readonly isDrained: (node: NodeId) => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }

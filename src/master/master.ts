@@ -137,7 +137,11 @@ async function start(
   onClose(() => Promise.resolve(orchestrator.close()));
   let port = config.http_port;
   const front = new Front(
-    { orchestrator, view: records, isReachable: (node) => exchange.isReachable(node), clock, log },
+    {
+      ...{ orchestrator, view: records, clock, log },
+      isReachable: (node) => exchange.isReachable(node),
+      isDrained: (node) => orchestrator.isDrained(node),
+    },
     { cluster, address: address ?? '127.0.0.1', port: () => port, overlays: registry.network.overlays },
   );
   onClose(() => Promise.resolve(front.close()));

@@ -1,6 +1,6 @@
 /**
- * Programs made for Marathon and Mesos, unmodified, against our APIs: Prometheus' service discovery; and the requests of
- * marathon-lb and Mesos-DNS, which no package here holds, as the reference lists them and read as they read them.
+ * Programs made for Marathon and Mesos against our APIs: Prometheus' service discovery, unmodified; and marathon-lb and
+ * Mesos-DNS, which no package here holds, by their requests, and by their rules for what they make of the answers.
  */
 import { Hono } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -10,6 +10,8 @@ import { listenTcp } from '../../src/http/server.ts';
 import { ClusterState } from '../../src/master/mesos/cluster-state.ts';
 import { MesosApi } from '../../src/master/mesos/api.ts';
 import { marathonBed, running } from '../support/marathon-bed.ts';
+import { appsAnswer, servicesOf } from '../support/marathon-lb.ts';
+import { mesosState, namesOf } from '../support/mesos-dns.ts';
 import { FakeView } from '../support/fake-view.ts';
 import { startPrometheus } from '../support/prometheus.ts';
 
@@ -70,45 +72,6 @@ describe('Prometheus', () => {
 });
 
 describe('marathon-lb', () => {
-  /** What it makes of an app: service port to backends, by the rules of the reference "Mesos state", section 6. */
-  interface App {
-    readonly id: string;
-    readonly labels: Record<string, string>;
-    readonly networks: readonly { mode: string }[];
-    readonly container?: { portMappings?: readonly { servicePort: number; containerPort: number }[] };
-    readonly portDefinitions?: readonly { port: number }[];
-    readonly healthChecks: readonly unknown[];
-    readonly tasks: readonly {
-      host: string;
-      ports: number[];
-      ipAddresses: { ipAddress: string }[];
-      state: string;
-    }[];
-  }
-  const skipped = [
-    'TASK_STAGING',
-    'TASK_STARTING',
-    'TASK_KILLING',
-    'TASK_FINISHED',
-    'TASK_FAILED',
-    'TASK_KILLED',
-    'TASK_ERROR',
-  ];
-  const backendsOf = (app: App): Record<number, string[]> => {
-    const tasks = app.tasks.filter((task) => !skipped.includes(task.state));
-    if (app.networks[0]?.mode === 'container')
-      return Object.fromEntries(
-        (app.container?.portMappings ?? []).map(({ servicePort, containerPort }) => [
-          servicePort,
-          tasks.map((task) => `${task.ipAddresses[0]?.ipAddress ?? ''}:${containerPort}`),
-        ]),
-      );
-    const servicePorts = app.portDefinitions?.map((definition) => definition.port) ?? [];
-    return Object.fromEntries(
-      servicePorts.map((port, i) => [port, tasks.map((task) => `${task.host}:${task.ports[i] ?? ''}`)]),
-    );
-  };
-
   it('gets backends of both network modes from its two requests', async () => {
     const { url, orchestrator } = await filledBed();
     const headers = {
@@ -117,12 +80,11 @@ describe('marathon-lb', () => {
       'user-agent': 'marathon-lb',
     };
     const answer = await fetch(`${url}/v2/apps?embed=apps.tasks`, { headers });
-    const { apps } = (await answer.json()) as { apps: readonly App[] };
-    const backends = Object.fromEntries(apps.map((app) => [app.id, backendsOf(app)]));
-    expect(backends).toEqual({
-      '/host-mode': { 6666: ['10.0.0.1:31001'] },
-      '/own-address': { 10_000: ['9.0.2.2:8080'] },
-    });
+    const services = servicesOf(appsAnswer.parse(await answer.json()));
+    expect(services).toEqual([
+      { app: '/host-mode', groups: ['external'], port: 6666, mode: 'tcp', backends: ['10.0.0.1:31001'] },
+      { app: '/own-address', groups: [''], port: 10_000, mode: 'tcp', backends: ['9.0.2.2:8080'] },
+    ]);
     const events =
       '/v2/events?plan-format=light&event_type=api_post_event&event_type=health_status_changed_event&event_type=status_update_event';
     const aborter = new AbortController();
@@ -176,7 +138,7 @@ describe('Mesos-DNS', () => {
     const { orchestrator } = await filledBed();
     const view = new FakeView(orchestrator.instances());
     const state = new ClusterState(
-      { view, orchestrator, isReachable: () => true, clock: realClock },
+      { view, orchestrator, isReachable: () => true, isDrained: () => false, clock: realClock },
       { cluster: 'c1', address: '10.0.0.1', port: () => 5050 },
     );
     const api = new MesosApi({ state, clock: realClock, log: silentLog });
@@ -187,54 +149,18 @@ describe('Mesos-DNS', () => {
     const answer = await fetch(`http://127.0.0.1:${listener.port ?? 0}/master/state`, {
       headers: { 'content-type': 'application/json', 'user-agent': 'Mesos-DNS' },
     });
-    expect(namesOf((await answer.json()) as MesosState)).toEqual({
-      'leader.mesos': ['10.0.0.1'],
-      'slave.mesos': ['10.0.0.1', '10.0.0.2'],
-      'host-mode.marathon.mesos': ['10.0.0.1'],
-      'host-mode.marathon.slave.mesos': ['10.0.0.1'],
-      'own-address.marathon.mesos': ['9.0.2.2'],
-      'own-address.marathon.slave.mesos': ['10.0.0.2'],
+    const { addresses } = namesOf(mesosState.parse(await answer.json()), ['10.0.0.1']);
+    const short = [...addresses].filter(([name]) => !/-[a-z0-9]{5}-n[0-9]/.test(name));
+    expect(Object.fromEntries(short.map(([name, each]) => [name, [...each].toSorted()]))).toEqual({
+      'marathon.mesos.': ['10.0.0.1'],
+      'leader.mesos.': ['10.0.0.1'],
+      'master.mesos.': ['10.0.0.1'],
+      'master0.mesos.': ['10.0.0.1'],
+      'slave.mesos.': ['10.0.0.1', '10.0.0.2'],
+      'host-mode.marathon.mesos.': ['10.0.0.1'],
+      'host-mode.marathon.slave.mesos.': ['10.0.0.1'],
+      'own-address.marathon.mesos.': ['9.0.2.2'],
+      'own-address.marathon.slave.mesos.': ['10.0.0.2'],
     });
   });
 });
-
-interface MesosState {
-  readonly leader: string;
-  readonly slaves: readonly { id: string; hostname: string; pid: string }[];
-  readonly frameworks: readonly {
-    name: string;
-    tasks: readonly {
-      name: string;
-      slave_id: string;
-      state: string;
-      statuses: readonly {
-        timestamp: number;
-        state: string;
-        container_status: { network_infos: readonly { ip_addresses: readonly { ip_address: string }[] }[] };
-      }[];
-    }[];
-  }[];
-}
-
-/** As Mesos-DNS does: addresses of the running status with the greatest timestamp. */
-function namesOf(state: MesosState): Record<string, string[]> {
-  const afterAt = (pid: string): string => /@\[?([^\]]+?)\]?:\d+$/.exec(pid)?.[1] ?? '';
-  const slaves = new Map(state.slaves.map((slave) => [slave.id, afterAt(slave.pid)]));
-  const names: Record<string, string[]> = {
-    'leader.mesos': [afterAt(state.leader)],
-    'slave.mesos': [...slaves.values()].sort(),
-  };
-  for (const { name: framework, tasks } of state.frameworks)
-    for (const task of tasks.filter(({ state }) => state === 'TASK_RUNNING')) {
-      const [latest] = task.statuses
-        .filter((status) => status.state === 'TASK_RUNNING')
-        .toSorted((a, b) => b.timestamp - a.timestamp);
-      const own =
-        latest?.container_status.network_infos.flatMap((info) =>
-          info.ip_addresses.map((each) => each.ip_address),
-        ) ?? [];
-      (names[`${task.name}.${framework}.mesos`] ??= []).push(...own);
-      (names[`${task.name}.${framework}.slave.mesos`] ??= []).push(slaves.get(task.slave_id) ?? '');
-    }
-  return names;
-}

@@ -192,3 +192,33 @@ describe('networks of native containers', () => {
     for (const id of ['b0b0', 'c0c0']) await current().remove(id);
   });
 });
+
+/** As the kernel has it for a process, by cgroup v1 or v2. */
+async function limitsOf(pid: number): Promise<{ readonly quota: string; readonly memory: string }> {
+  const groups = (await readFile(`/proc/${pid}/cgroup`, 'utf8')).trim().split('\n');
+  const read = async (controller: string, one: string, two: string): Promise<string> => {
+    const line = groups.find((each) => each.split(':')[1]?.split(',').includes(controller) === true);
+    const path =
+      line === undefined
+        ? `/sys/fs/cgroup${groups[0]?.split(':')[2] ?? ''}/${two}`
+        : `/sys/fs/cgroup/${controller}${line.split(':')[2] ?? ''}/${one}`;
+    return (await readFile(path, 'utf8')).trim().split(' ')[0] ?? '';
+  };
+  return {
+    quota: await read('cpu', 'cpu.cfs_quota_us', 'cpu.max'),
+    memory: await read('memory', 'memory.limit_in_bytes', 'memory.max'),
+  };
+}
+
+it('a native container may use the cpus and the memory of its task, as the kernel has it', async () => {
+  const sandbox = await mkdtemp(join(directory, 'sandbox-'));
+  const launch = launchOf('task.limits', {
+    networks: [{ mode: 'host' }],
+    resources: { cpus: 0.5, mem_mib: 48, disk_mib: 0, gpus: 0 },
+  });
+  const options = { signal: new AbortController().signal, starting: () => undefined };
+  await current().launch({ id: 'd0d0', launch, sandbox }, options);
+  const pid = (await containers?.find('d0d0'))?.record.process?.pid ?? 0;
+  expect(await limitsOf(pid)).toEqual({ quota: '50000', memory: String(48 * 1024 * 1024) });
+  await current().remove('d0d0');
+});

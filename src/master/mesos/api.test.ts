@@ -20,7 +20,7 @@ async function bed() {
     instance: (id: string) => instances.find((instance) => instance.taskId === id),
   };
   const state = new ClusterState(
-    { view, orchestrator, isReachable: () => true, clock: realClock },
+    { view, orchestrator, isReachable: () => true, isDrained: () => false, clock: realClock },
     { cluster: 'c1', address: '10.0.0.1', port: () => 5050 },
   );
   const api = new MesosApi({ state, clock: realClock, log: silentLog });
@@ -151,5 +151,18 @@ describe('the operator API', () => {
       { type: 'TASK_UPDATED', task_updated: { state: 'TASK_RUNNING', status: { healthy: true } } },
       { type: 'TASK_UPDATED', task_updated: { state: 'TASK_KILLED' } },
     ]);
+  });
+
+  it('remembers the statuses of a task, one for each state, the last of it', async () => {
+    const { url, view, second } = await bed();
+    view.change(second, { healthy: true });
+    view.change(second, { state: 'TASK_KILLING' });
+    view.change(second, { state: 'TASK_KILLED' });
+    const { frameworks } = (await (await fetch(`${url}/state`)).json()) as {
+      frameworks: { completed_tasks: { statuses: { state: string; healthy?: boolean }[] }[] }[];
+    };
+    const statuses = frameworks[0]?.completed_tasks[0]?.statuses ?? [];
+    expect(statuses.map(({ state }) => state)).toEqual(['TASK_RUNNING', 'TASK_KILLING', 'TASK_KILLED']);
+    expect(statuses[0]?.healthy).toBe(true);
   });
 });

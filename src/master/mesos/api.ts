@@ -17,7 +17,9 @@ import {
   endpoint,
   MESOS_VERSION,
   renderAgents,
+  renderFlags,
   renderFrameworks,
+  renderRoles,
   renderState,
   renderSummary,
   renderTasks,
@@ -62,6 +64,8 @@ export class MesosApi {
       const { framework_id: frameworkId, task_id: taskId, ...query } = page.parse(context.req.query());
       return renderTasks(this.#state.facts(), { ...query, frameworkId, taskId });
     });
+    get('/roles', () => renderRoles(this.#state.facts()));
+    get('/flags', () => renderFlags(this.#state.facts()));
     for (const path of ['/redirect', '/master/redirect'])
       app.get(path, (context) => {
         const { address, port } = this.#state.facts().master;

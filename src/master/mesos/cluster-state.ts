@@ -9,7 +9,7 @@ import { isTerminal } from '../../model/task.ts';
 import type { ViewedTask } from '../../model/task-view.ts';
 import type { KnownNode, RecordView, TaskChanges } from '../../node/record-view.ts';
 import type { Orchestrator } from '../apps/types.ts';
-import type { AgentFacts, ClusterFacts, TaskFacts } from './facts.ts';
+import type { AgentFacts, ClusterFacts, EarlierTask, TaskFacts } from './facts.ts';
 
 /** Mesos masters remember as many for each framework. */
 const MAX_COMPLETED = 1000;
@@ -18,6 +18,7 @@ export interface ClusterStateComponents {
   readonly view: Pick<RecordView, 'nodes' | 'tasks' | 'task' | 'resources' | 'subscribeTasks'>;
   readonly orchestrator: Pick<Orchestrator, 'instance'>;
   readonly isReachable: (node: NodeId) => boolean;
+  readonly isDrained: (node: NodeId) => boolean;
   readonly clock: Clock;
 }
 
@@ -69,7 +70,7 @@ export class ClusterState {
   }
 
   #agents(): readonly AgentFacts[] {
-    const { view, isReachable } = this.#components;
+    const { view, isReachable, isDrained } = this.#components;
     const resources = view.resources();
     return view
       .nodes()
@@ -81,6 +82,7 @@ export class ClusterState {
         port,
         registeredMs: this.#sinceMs(id),
         reachable: isReachable(id),
+        drained: isDrained(id),
         resources: resources.get(id),
       }));
   }
@@ -93,15 +95,16 @@ export class ClusterState {
 
   #take(id: string, task: ViewedTask | undefined): void {
     const before = this.#live.get(id);
+    const known = { launch: before?.launch, earlier: earlierOf(before, task) };
     if (task !== undefined && !isTerminal(task.task.state)) {
-      this.#live.set(id, this.#withLaunch({ ...task, launch: before?.launch }));
+      this.#live.set(id, this.#withLaunch({ ...task, ...known }));
       this.#completed.delete(id);
       return;
     }
     this.#live.delete(id);
     // A container without an app leaves no word of how it ended.
     if (task === undefined) return;
-    this.#completed.set(id, this.#withLaunch({ ...task, launch: before?.launch }));
+    this.#completed.set(id, this.#withLaunch({ ...task, ...known }));
     const [oldest] = this.#completed.keys();
     if (this.#completed.size > MAX_COMPLETED && oldest !== undefined) this.#completed.delete(oldest);
   }
@@ -110,4 +113,17 @@ export class ClusterState {
     const launch = this.#components.orchestrator.instance(task.task.id)?.launch;
     return launch === undefined ? task : { ...task, launch };
   }
+}
+
+/** As Mesos keeps statuses: one of the same state takes the last one's place. */
+function earlierOf(before: TaskFacts | undefined, task: ViewedTask | undefined): readonly EarlierTask[] {
+  const earlier = before?.earlier ?? [];
+  if (before === undefined || before.task.state === task?.task.state) return earlier;
+  const { state, status_at, healthy, networks, container, message, ports } = before.task;
+  const last = { state, status_at, networks, message, ports };
+  const more = {
+    ...(healthy === undefined ? {} : { healthy }),
+    ...(container === undefined ? {} : { container }),
+  };
+  return [...earlier, { ...last, ...more }];
 }

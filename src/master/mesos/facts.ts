@@ -1,6 +1,6 @@
 /** What a Mesos master tells of a cluster, in our words: gathered by the shell, rendered by the rest of this folder. */
 import type { NodeId } from '../../model/names.ts';
-import type { ResourcesRecord, TaskLaunch } from '../../model/task.ts';
+import type { ResourcesRecord, TaskLaunch, TaskRecord } from '../../model/task.ts';
 import type { ViewedTask } from '../../model/task-view.ts';
 
 export interface AgentFacts {
@@ -10,11 +10,21 @@ export interface AgentFacts {
   readonly port: number;
   readonly registeredMs: number;
   readonly reachable: boolean;
+  /** Its tasks go elsewhere and none come. */
+  readonly drained?: boolean;
   /** Absent while the agent has not told. */
   readonly resources: ResourcesRecord | undefined;
 }
 
+/** What a task was before, as far as its statuses tell of it. */
+export type EarlierTask = Pick<
+  TaskRecord,
+  'state' | 'status_at' | 'healthy' | 'networks' | 'container' | 'message' | 'ports'
+>;
+
 export interface TaskFacts extends ViewedTask {
+  /** The last of each state that it was in before, oldest first; since this master began. */
+  readonly earlier?: readonly EarlierTask[];
   /** What the agent was told to run; absent for containers that no app of ours is behind. */
   readonly launch: TaskLaunch | undefined;
 }

@@ -9,7 +9,7 @@ import {
   type TaskFacts,
 } from './facts.ts';
 import { endpoint, MESOS_VERSION, resourcesFull } from './state.ts';
-import { labelList, renderTask, stateOf } from './task.ts';
+import { healthCheck, labelList, renderTask, stateOf, statusesOf } from './task.ts';
 
 const NANOSECONDS = 1_000_000;
 
@@ -103,11 +103,12 @@ export function operatorTask(facts: TaskFacts, cluster: ClusterFacts): object {
     agent_id: { value: node },
     state: stateOf(facts),
     resources: taskResources(facts),
-    statuses: [operatorStatus(facts)],
+    statuses: statusesOf(facts, operatorStatus),
     status_update_state: stateOf(facts),
     ...(labels.length === 0 ? {} : { labels: { labels } }),
     discovery,
     container,
+    ...healthCheck(launch?.health_checks ?? []),
   };
 }
 

@@ -1,11 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { running } from '../../../test/support/marathon-bed.ts';
 import type { NodeId } from '../../model/names.ts';
-import { resourcesRecord, taskRecord, type TaskRecord } from '../../model/task.ts';
+import { resourcesRecord, taskLaunch, taskRecord, type TaskRecord } from '../../model/task.ts';
 import type { AgentFacts, ClusterFacts, TaskFacts } from './facts.ts';
 import { getState } from './operator.ts';
 import { sum } from './resources.ts';
-import { renderAgents, renderFrameworks, renderState, renderSummary, renderTasks } from './state.ts';
+import {
+  renderAgents,
+  renderFlags,
+  renderFrameworks,
+  renderRoles,
+  renderState,
+  renderSummary,
+  renderTasks,
+} from './state.ts';
 import { differences, record, toldOf } from './subscription.ts';
 
 const node = (n: number): NodeId => `n${n}` as NodeId;
@@ -287,6 +295,55 @@ describe('its parts', () => {
         },
       ],
     });
+  });
+
+  it('tells of a task in each state that it was in, oldest first, and of its health check', () => {
+    const check = {
+      protocol: 'MESOS_HTTP',
+      path: '/up',
+      port: 80,
+      grace_s: 300,
+      interval_s: 60,
+      timeout_s: 20,
+    };
+    const base = task(1);
+    const launch = taskLaunch.parse({
+      ...base.launch,
+      health_checks: [{ ...check, delay_s: 15, max_failures: 3 }],
+    });
+    const { networks, ports, status_at, message } = base.task;
+    const earlier = [{ state: 'TASK_STARTING' as const, networks, ports, status_at, message }];
+    const shown = firstTask(renderState(facts({ tasks: [{ ...base, launch, earlier }] })));
+    expect(at(shown, 'statuses')).toMatchObject([{ state: 'TASK_STARTING' }, { state: 'TASK_RUNNING' }]);
+    expect(at(shown, 'health_check')).toEqual({
+      ...{ type: 'HTTP', delay_seconds: 15, interval_seconds: 60, timeout_seconds: 20 },
+      ...{ consecutive_failures: 3, grace_period_seconds: 300 },
+      http: { protocol: 'IPv4', scheme: 'http', port: 80, path: '/up' },
+    });
+    const operator = getState(facts({ tasks: [{ ...base, launch, earlier }] }));
+    const [same] = at(operator, 'get_tasks', 'tasks') as object[];
+    expect(at(same, 'health_check', 'type')).toBe('HTTP');
+    expect(at(same, 'statuses')).toHaveLength(2);
+  });
+
+  it('tells of an agent that is drained, and of what is used on one', () => {
+    const state = renderState(facts({ agents: [agent(1), agent(2, { drained: true })] }));
+    expect(state).toMatchObject({
+      ...{ activated_slaves: 1, deactivated_slaves: 1, unreachable_slaves: 0 },
+      slaves: [{ deactivated: false }, { deactivated: true, active: true }],
+    });
+    const { slaves } = renderAgents(facts(), 'n1') as { slaves: object[] };
+    expect(at(slaves, 0, 'used_resources_full')).toMatchObject([
+      { name: 'cpus', scalar: { value: 0.1 } },
+      { name: 'mem', scalar: { value: 32 } },
+      { name: 'disk', scalar: { value: 0 } },
+      { name: 'ports', ranges: { range: [{ begin: 31_001, end: 31_001 }] } },
+    ]);
+  });
+
+  it('has one role, and the flags that /state has', () => {
+    expect(renderRoles(facts())).toMatchObject({ roles: [{ name: '*', frameworks: ['c1-0000'] }] });
+    expect(renderFlags(facts())).toEqual({ flags: at(renderState(facts()), 'flags') });
   });
 
   it('pages tasks, newest first', () => {

@@ -1,5 +1,5 @@
 /** `/state` and its parts as Mesos masters answer them (the reference "Mesos state", sections 1 to 3). */
-import type { TaskState } from '../../model/task.ts';
+import type { ResourcesRecord, TaskState } from '../../model/task.ts';
 import {
   frameworkId,
   frameworkNames,
@@ -9,7 +9,7 @@ import {
   type ClusterFacts,
   type TaskFacts,
 } from './facts.ts';
-import { NO_RESOURCES, offered, sum } from './resources.ts';
+import { NO_RESOURCES, offered, sum, type MesosResources } from './resources.ts';
 import { renderTask, stateOf } from './task.ts';
 
 /** The release whose shapes these are; consumers look at it. */
@@ -36,10 +36,15 @@ function masterInfo(facts: ClusterFacts): object {
   const { address, port, startedMs } = facts.master;
   const pid = `master@${endpoint(address, port)}`;
   const startTime = seconds(startedMs);
-  const reachable = facts.agents.filter((agent) => agent.reachable).length;
+  const reachable = facts.agents.filter((agent) => agent.reachable);
+  const deactivated = reachable.filter(({ drained }) => drained === true).length;
   return {
     version: MESOS_VERSION,
     git_sha: '',
+    git_branch: '',
+    git_tag: '',
+    build_date: '',
+    build_time: 0,
     build_user: 'portolan',
     start_time: startTime,
     elected_time: startTime,
@@ -47,13 +52,13 @@ function masterInfo(facts: ClusterFacts): object {
     pid,
     hostname: address,
     capabilities: ['AGENT_UPDATE', 'AGENT_DRAINING'],
-    activated_slaves: reachable,
-    deactivated_slaves: 0,
-    unreachable_slaves: facts.agents.length - reachable,
+    activated_slaves: reachable.length - deactivated,
+    deactivated_slaves: deactivated,
+    unreachable_slaves: facts.agents.length - reachable.length,
     leader: pid,
     leader_info: { id: facts.id, pid, port, hostname: address },
     cluster: facts.id,
-    flags: { port: String(port), quorum: '1' },
+    flags: flagsOf(facts),
   };
 }
 
@@ -90,7 +95,7 @@ function renderAgent(agent: AgentFacts, tasks: readonly TaskFacts[]): object {
     reserved_resources: {},
     unreserved_resources: all,
     active: agent.reachable,
-    deactivated: false,
+    deactivated: agent.drained === true,
     version: MESOS_VERSION,
     capabilities: ['MULTI_ROLE', 'HIERARCHICAL_ROLE', 'RESERVATION_REFINEMENT'],
   };
@@ -201,14 +206,29 @@ export function renderAgents(facts: ClusterFacts, id: string | undefined): objec
     ...renderAgent(agent, tasks.get(agent.id) ?? []),
     reserved_resources_full: {},
     unreserved_resources_full: resourcesFull(agent),
-    used_resources_full: [],
+    used_resources_full: usedFull(sum((tasks.get(agent.id) ?? []).filter(isAlive))),
     offered_resources_full: [],
   }));
   return { slaves, recovered_slaves: [] };
 }
 
+function usedFull({ cpus, mem, disk, gpus, ports = '' }: MesosResources): object[] {
+  const ranges = [...ports.matchAll(/([0-9]+)-([0-9]+)/g)].map(([, from, to]): [number, number] => [
+    Number(from),
+    Number(to),
+  ]);
+  return cpus + mem + disk + gpus + ranges.length === 0
+    ? []
+    : fullList({ cpus, mem_mib: mem, disk_mib: disk, gpus, ports: ranges });
+}
+
 export function resourcesFull({ resources }: AgentFacts): object[] {
-  if (resources === undefined) return [];
+  return resources === undefined ? [] : fullList(resources);
+}
+
+function fullList(
+  resources: Pick<ResourcesRecord, 'cpus' | 'mem_mib' | 'disk_mib' | 'gpus' | 'ports'>,
+): object[] {
   const scalar = (name: string, value: number): object => ({
     name,
     type: 'SCALAR',
@@ -241,6 +261,20 @@ export function renderFrameworks(facts: ClusterFacts, id: string | undefined): o
     unregistered_frameworks: [],
   };
 }
+
+/** `/roles`: all frameworks are of the one that there is. */
+export function renderRoles(facts: ClusterFacts): object {
+  const frameworks = frameworkNames(facts).map((name) => frameworkId(facts, name));
+  const resources = sum(facts.tasks.filter(isAlive));
+  return { roles: [{ name: '*', weight: 1, frameworks, resources }] };
+}
+
+/** `/flags` */
+export function renderFlags(facts: ClusterFacts): object {
+  return { flags: flagsOf(facts) };
+}
+
+const flagsOf = ({ master }: ClusterFacts): object => ({ port: String(master.port), quorum: '1' });
 
 export interface TaskQuery {
   readonly limit: number;

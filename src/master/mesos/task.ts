@@ -6,6 +6,8 @@
  */
 import {
   isTerminal,
+  type HealthCheck,
+  type TaskLaunch,
   type TaskNetwork,
   type TaskPort,
   type TaskRecord,
@@ -40,11 +42,49 @@ export function renderTask(facts: TaskFacts, cluster: ClusterFacts): object {
     state: stateOf(facts),
     resources: usedBy(facts),
     role: '*',
-    statuses: [renderStatus(facts)],
+    statuses: statusesOf(facts, renderStatus),
     ...(launch?.user === undefined ? {} : { user: launch.user }),
     ...(labels.length === 0 ? {} : { labels }),
     discovery: discovery(task),
     container: container(facts),
+    ...healthCheck(launch?.health_checks ?? []),
+  };
+}
+
+/** Oldest first. */
+export function statusesOf(facts: TaskFacts, render: (facts: TaskFacts) => object): object[] {
+  const { earlier = [], ...now } = facts;
+  const before = earlier.map((each) => render({ ...now, reachable: true, task: { ...now.task, ...each } }));
+  return [...before, render(facts)];
+}
+
+const CHECK_TYPES = {
+  ...{ HTTP: 'HTTP', HTTPS: 'HTTP', MESOS_HTTP: 'HTTP', MESOS_HTTPS: 'HTTP' },
+  ...{ TCP: 'TCP', MESOS_TCP: 'TCP', COMMAND: 'COMMAND' },
+} as const;
+
+/** Mesos knows of one; of ours it is the first. */
+export function healthCheck([check]: readonly HealthCheck[]): object {
+  if (check === undefined) return {};
+  const { port, path, command } = check;
+  const type = CHECK_TYPES[check.protocol];
+  const scheme = check.protocol.endsWith('HTTPS') ? 'https' : 'http';
+  const protocol = check.ip_protocol;
+  const how = {
+    HTTP: { http: { protocol, scheme, port, ...(path === undefined ? {} : { path }) } },
+    TCP: { tcp: { protocol, port } },
+    COMMAND: { command: { value: command ?? '' } },
+  }[type];
+  return {
+    health_check: {
+      type,
+      delay_seconds: check.delay_s,
+      interval_seconds: check.interval_s,
+      timeout_seconds: check.timeout_s,
+      consecutive_failures: check.max_failures,
+      grace_period_seconds: check.grace_s,
+      ...how,
+    },
   };
 }
 
@@ -124,6 +164,11 @@ function protoLabels(labels: Readonly<Record<string, string>>): object {
   return list.length === 0 ? {} : { labels: { labels: list } };
 }
 
+/** Those that the app gives its network, in the shape of a request. */
+function wishedLabels(network: TaskRecord['networks'][number], launch: TaskLaunch | undefined): object {
+  return protoLabels(requested(network, launch?.networks)?.labels ?? {});
+}
+
 function container({ task, launch }: TaskFacts): object {
   const networks = task.networks.filter((network) => network.mode !== 'host');
   const mappings = mappingsOf(task.ports);
@@ -132,13 +177,17 @@ function container({ task, launch }: TaskFacts): object {
   if (task.runtime === 'docker') {
     const mode = networks[0]?.mode;
     const network = mode === undefined ? 'HOST' : mode === 'bridge' ? 'BRIDGE' : 'USER';
-    const infos = network === 'USER' ? { network_infos: networks.map(({ name }) => ({ name })) } : {};
+    const infos =
+      network === 'USER'
+        ? { network_infos: networks.map((each) => ({ name: each.name, ...wishedLabels(each, launch) })) }
+        : {};
     const privileged = launch?.privileged ?? false;
     return { type: 'DOCKER', docker: { image, network, privileged, ...portMappings }, ...infos };
   }
-  const infos = networks.map(({ name, mode }) => ({
-    name: name ?? (mode === 'bridge' ? 'mesos-bridge' : ''),
+  const infos = networks.map((network) => ({
+    name: network.name ?? (network.mode === 'bridge' ? 'mesos-bridge' : ''),
     ip_addresses: [{ protocol: 'IPv4' }],
+    ...wishedLabels(network, launch),
     ...portMappings,
   }));
   return {
