@@ -45,13 +45,15 @@ export interface AgentView {
 }
 
 /** Is this record, at this version or a later one, in this host's kernel? */
-const recordQuestion = z.object({
+const recordVersion = z.object({
   key: z.string().min(1),
   epoch: z.coerce.number().int().nonnegative(),
   sequence: z.coerce.number().int().nonnegative(),
-  /** Seconds. */
-  wait: z.coerce.number().nonnegative().max(300).default(0),
 });
+const waitSeconds = z.coerce.number().nonnegative().max(300).default(0);
+const recordQuestion = recordVersion.extend({ wait: waitSeconds });
+/** Of many at once; answered when all of them are, or after `wait`. */
+const recordsQuestion = z.object({ records: z.array(recordVersion).max(1000), wait: waitSeconds });
 
 export function addAgentRoutes(
   app: Hono,
@@ -79,6 +81,14 @@ export function addAgentRoutes(
     const question = { key, version: { epoch, sequence }, timeoutMs: wait * 1000 };
     const applied = await view.isRecordApplied({ ...question, signal: context.req.raw.signal });
     return context.json({ key, epoch, sequence, applied });
+  });
+  app.post('/v1/applied/here', async (context) => {
+    const { records, wait } = recordsQuestion.parse(await context.req.json());
+    const { signal } = context.req.raw;
+    const applied = records.map(({ key, ...version }) =>
+      view.isRecordApplied({ key, version, timeoutMs: wait * 1000, signal }),
+    );
+    return context.json({ applied: await Promise.all(applied) });
   });
   app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
   app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));

@@ -2,7 +2,7 @@
 import type { SchedulerAgent } from '../../apps/offers.ts';
 import type { RecordExchange } from '../../node/exchange.ts';
 import type { RecordView } from '../../node/record-view.ts';
-import type { DrainingAgent } from './drainer.ts';
+import type { DrainingAgent } from './agent-asker.ts';
 
 /** Agents that say what they offer. */
 export function schedulerAgents(

@@ -2,51 +2,34 @@
  * Waits until nobody sends anything to tasks that are about to end.
  *
  * A task is withdrawn when its agent has published that it drains, and every reachable agent says that it has applied
- * that very record: VIPs, names and routes included. Agents are asked one by one, of key and version, since a table of
- * everybody's versions from everybody would be too large to gossip.
+ * that very record: VIPs, names and routes included. Agents are asked (agent-asker.ts), of key and version, since a table
+ * of everybody's versions from everybody would be too large to gossip.
  *
  * Invariants: an agent that becomes unreachable is not waited for; one that is reachable but does not answer is waited for
  * no longer than `MAX_WAIT_MS`, and named in the log: an upgrade must end.
  */
 import type { Clock } from '../../base/clock.ts';
-import { describeError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { NodeId } from '../../model/names.ts';
 import type { GossipRecord } from '../../model/record.ts';
 import { taskKey, taskRecord } from '../../model/task.ts';
 import type { RecordExchange } from '../../node/exchange.ts';
+import { AgentAsker, type AskApplied, type DrainingAgent } from './agent-asker.ts';
 
 const MAX_WAIT_MS = 30_000;
-const ASK_S = 5;
-const AGAIN_MS = 100;
-
-export interface DrainingAgent {
-  readonly node: NodeId;
-  readonly name: string;
-  readonly address: string;
-  readonly apiPort: number;
-}
-
-export interface AskedRecord {
-  readonly key: string;
-  readonly epoch: number;
-  readonly sequence: number;
-  /** Seconds that the agent may wait before it says no. */
-  readonly wait: number;
-}
 
 export interface DrainerComponents {
   readonly exchange: Pick<RecordExchange, 'get' | 'subscribe' | 'isReachable'>;
   readonly clock: Clock;
   readonly log: Log;
-  /** Whether the agent has applied the record, as it says itself. */
-  readonly ask: (agent: DrainingAgent, record: AskedRecord, signal: AbortSignal) => Promise<boolean>;
+  readonly ask: AskApplied;
   readonly agents: () => readonly DrainingAgent[];
 }
 
 export class Drainer {
   readonly #components: DrainerComponents;
   readonly #underWay = new Map<string, AbortController>();
+  readonly #askers = new Map<NodeId, AgentAsker>();
 
   constructor(components: DrainerComponents) {
     this.#components = components;
@@ -76,6 +59,8 @@ export class Drainer {
   close(): void {
     for (const abort of this.#underWay.values()) abort.abort();
     this.#underWay.clear();
+    for (const asker of this.#askers.values()) asker.close();
+    this.#askers.clear();
   }
 
   async #drain(taskId: string, node: NodeId, signal: AbortSignal): Promise<void> {
@@ -88,8 +73,11 @@ export class Drainer {
         log.warn('An agent does not say that a task drains; it is killed', { taskId, node });
       return;
     }
-    const asked = { key, ...record.version, wait: ASK_S };
-    await Promise.all(agents().map((agent) => this.#applied(agent, asked, untilMs, signal)));
+    const asked = { key, ...record.version };
+    const all = agents();
+    for (const [each, asker] of this.#askers)
+      if (asker.isIdle && !all.some((agent) => agent.node === each)) this.#askers.delete(each);
+    await Promise.all(all.map((agent) => this.#askerOf(agent).applied(agent, asked, untilMs, signal)));
   }
 
   /** The first version of the record that says that it drains, or has ended. */
@@ -123,30 +111,14 @@ export class Drainer {
     });
   }
 
-  async #applied(
-    agent: DrainingAgent,
-    record: AskedRecord,
-    untilMs: number,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { exchange, ask, clock, log } = this.#components;
-    let said = 'it has not applied it';
-    while (exchange.isReachable(agent.node) && !signal.aborted) {
-      try {
-        if (await ask(agent, record, signal)) return;
-      } catch (error) {
-        said = describeError(error);
-      }
-      if (clock.nowMs() >= untilMs) {
-        log.warn('An agent does not withdraw a task that is about to end', {
-          agent: agent.name,
-          record: record.key,
-          error: said,
-        });
-        return;
-      }
-      await new Promise<void>((resolve) => clock.after(AGAIN_MS, resolve));
-    }
+  #askerOf(agent: DrainingAgent): AgentAsker {
+    const known = this.#askers.get(agent.node);
+    if (known !== undefined) return known;
+    const { clock, log, ask, exchange } = this.#components;
+    const isReachable = (node: NodeId): boolean => exchange.isReachable(node);
+    const asker = new AgentAsker({ clock, log, ask, isReachable }, agent);
+    this.#askers.set(agent.node, asker);
+    return asker;
   }
 }
 

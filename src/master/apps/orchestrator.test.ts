@@ -52,9 +52,9 @@ class World {
     this.orchestrator = await AppOrchestrator.open(
       {
         ...{ store: this.store, exchange, log, random, clock: realClock, view: this.#view },
-        askApplied: (agent, { key }) => {
-          this.asked.push(`${agent.name} ${key}`);
-          return Promise.resolve(true);
+        askApplied: (agent, { records }) => {
+          for (const { key } of records) this.asked.push(`${agent.name} ${key}`);
+          return Promise.resolve(records.map(() => true));
         },
       },
       { agentLostMs: 60_000, drainGraceMs: 5 },
