@@ -186,6 +186,9 @@ describe('tasks that end', () => {
     fail(3);
     expect(world.core.instance(task)?.stored.launch.goal).toBe('killed');
     expect(world.tasks('/web')).toHaveLength(2);
+    const message = 'Health check failed 3 times in a row: exit 1';
+    world.set(task, 'TASK_KILLED', { reason: 'REASON_TASK_HEALTH_CHECK_STATUS_UPDATED', message });
+    expect(world.core.lastFailure('/web')).toMatchObject({ state: 'TASK_KILLED', taskId: task, message });
     const told = world.events.filter(({ eventType }) => eventType.includes('health'));
     expect(told.map(({ eventType }) => eventType)).toEqual([
       'add_health_check_event',
@@ -260,7 +263,7 @@ describe('agents', () => {
   });
 
   it('that have no free address make tasks wait, until one comes free', () => {
-    const world = new TestWorld(testAgents(2, () => ({ free_addresses: { dcos: { mesos: 1, docker: 9 } } })));
+    const world = new TestWorld(testAgents(2, () => ({ task_addresses: { dcos: { mesos: 1, docker: 9 } } })));
     world.deploy([testApp({ id: '/web', instances: 3 })]);
     expect(world.tasks('/web')).toHaveLength(2);
     const [waiting] = world.core.queue(world.clock.nowMs());

@@ -50,7 +50,7 @@ export function testApp(change: Partial<App> & { readonly id: string }): App {
 export function testResources(change: Partial<ResourcesRecord> = {}): ResourcesRecord {
   return resourcesRecord.parse({
     ...{ cpus: 8, mem_mib: 8192, disk_mib: 10_000, gpus: 0, ports: [[31_000, 31_999]], attributes: {} },
-    ...{ runtimes: ['mesos', 'docker'], free_addresses: { dcos: { mesos: 100, docker: 100 } } },
+    ...{ runtimes: ['mesos', 'docker'], task_addresses: { dcos: { mesos: 100, docker: 100 } } },
     ...change,
   });
 }

@@ -9,7 +9,7 @@ import type { Random } from '../base/random.ts';
 import type { App } from '../model/app.ts';
 import type { InstanceGoal } from '../model/deployment.ts';
 import type { NodeId } from '../model/names.ts';
-import { isTerminal, type TaskRecord, type TaskState } from '../model/task.ts';
+import { isTerminal, UNHEALTHY_REASON, type TaskRecord, type TaskState } from '../model/task.ts';
 import type { Agents } from './agents.ts';
 import type { Effects } from './effects.ts';
 import type { Fingerprints } from './fingerprints.ts';
@@ -217,6 +217,8 @@ export class Instances {
   #ended({ stored }: Instance, record: TaskRecord, findApp: FindApp, effects: Effects): void {
     this.#forget(stored, effects);
     const app = findApp(stored.app);
+    // Its agent ends it, and we have wanted that perhaps: the last that is told of it says why.
+    if (record.reason === UNHEALTHY_REASON) this.#failed(stored, record.state, record.message, effects);
     if (stored.goal !== 'Running') return;
     if (app !== undefined && BACK_OFF.has(record.state))
       this.delays.failed(app, stored.config, effects.now.ms);

@@ -32,7 +32,7 @@ export interface Held {
   readonly gpus: number;
   readonly hostPorts: readonly number[];
   readonly runtime: 'mesos' | 'docker';
-  /** Overlays it will get an address of that its agent does not count as given yet. */
+  /** Overlays that it has or will get an address of. */
   readonly addresses: readonly string[];
 }
 
@@ -67,7 +67,7 @@ export class Offer implements ConstrainedAgent {
     this.#gpus = resources.gpus;
     this.#load = this.#weigh();
     this.#ports = new HostPorts(resources.ports);
-    for (const [overlay, free] of Object.entries(resources.free_addresses)) {
+    for (const [overlay, free] of Object.entries(resources.task_addresses)) {
       this.#addresses.set(poolOf('mesos', overlay), free.mesos);
       this.#addresses.set(poolOf('docker', overlay), free.docker);
     }

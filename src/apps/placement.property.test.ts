@@ -103,7 +103,7 @@ describe('place()', () => {
             attributes: given[i]!.rack === undefined ? {} : { rack: given[i]!.rack },
             cpus: given[i]!.cpus,
             ports: [[31_000, 30_999 + given[i]!.ports]],
-            free_addresses: { dcos: { mesos: given[i]!.addresses, docker: 0 } },
+            task_addresses: { dcos: { mesos: given[i]!.addresses, docker: 0 } },
           })).map((each, i) => ({ ...each, isDrained: given[i]!.isDrained && i % 3 === 0 }));
           const offers = () => agents.map((each, i) => new Offer(each, i));
           const [book, slow] = [new OfferBook(offers()), offers()];

@@ -58,7 +58,7 @@ describe('place()', () => {
     [
       'addresses',
       {},
-      { free_addresses: { dcos: { mesos: 0, docker: 9 } } },
+      { task_addresses: { dcos: { mesos: 0, docker: 9 } } },
       'agent1 has no free address in dcos',
     ],
     [
@@ -176,7 +176,7 @@ describe('whatever is asked for', () => {
         const agents = testAgents(offered.length, (i) => ({
           cpus: offered[i]!.cpus,
           ports: offered[i]!.ports === 0 ? [] : [[31_000, 30_999 + offered[i]!.ports]],
-          free_addresses: { dcos: { mesos: offered[i]!.addresses, docker: 0 } },
+          task_addresses: { dcos: { mesos: offered[i]!.addresses, docker: 0 } },
         }));
         const mapping = { containerPort: 80, servicePort: 0, protocol: 'tcp' as const, labels: {} };
         const portMappings = [hostPort === undefined ? mapping : { ...mapping, hostPort }];

@@ -149,19 +149,13 @@ export class Scheduler {
 }
 
 /** What its agent does not yet count among the addresses it has given. */
-function heldBy({ stored, record }: Instance): Held {
+function heldBy({ stored }: Instance): Held {
   const { launch } = stored;
   const { cpus, mem_mib: mem, disk_mib: disk, gpus } = launch.resources;
-  const given = new Set(
-    record?.networks.flatMap(({ name, addresses }) =>
-      addresses.length > 0 && name !== undefined ? [name] : [],
-    ),
-  );
-  const overlays = launch.networks.flatMap(({ name }) => name ?? []);
   return {
     ...{ cpus, mem, disk, gpus, runtime: launch.runtime },
     hostPorts: launch.ports.flatMap((port) => port.host_port ?? []),
-    addresses: overlays.filter((overlay) => !given.has(overlay)),
+    addresses: launch.networks.flatMap(({ name }) => name ?? []),
   };
 }
 

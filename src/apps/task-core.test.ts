@@ -65,7 +65,15 @@ describe('a task', () => {
   it('says why it could not be started', () => {
     const machine = fresh();
     machine.begin(0);
-    machine.step({ type: 'refused', reason: 'REASON_CONTAINER_LAUNCH_FAILED', message: 'no such image' }, 1);
+    machine.step(
+      {
+        type: 'refused',
+        state: 'TASK_FAILED',
+        reason: 'REASON_CONTAINER_LAUNCH_FAILED',
+        message: 'no such image',
+      },
+      1,
+    );
     expect(machine.record).toMatchObject({ state: 'TASK_FAILED', message: 'no such image' });
   });
 
@@ -90,7 +98,7 @@ describe('a task', () => {
     const machine = fresh();
     machine.begin(0);
     expect(words(machine.step(killed, 1))).toEqual(['tell', 'cancel']);
-    machine.step({ type: 'refused', reason: '', message: 'the task was killed' }, 2);
+    machine.step({ type: 'refused', state: 'TASK_FAILED', reason: '', message: 'the task was killed' }, 2);
     expect(machine.record).toMatchObject({
       state: 'TASK_KILLED',
       message: 'Killed while it was being started',
@@ -227,7 +235,9 @@ describe('whatever happens in whatever order', () => {
           if (!launching) return;
           launching = false;
           step(
-            works ? { type: 'started', container: running } : { type: 'refused', reason: 'r', message: 'm' },
+            works
+              ? { type: 'started', container: running }
+              : { type: 'refused', state: 'TASK_DROPPED', reason: 'r', message: 'm' },
           );
         };
         for (const [i, event] of given.entries()) {

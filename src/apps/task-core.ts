@@ -10,6 +10,7 @@
 import { assert } from '../base/assert.ts';
 import {
   isTerminal,
+  UNHEALTHY_REASON,
   type TaskHealth,
   type TaskLaunch,
   type TaskRecord,
@@ -37,13 +38,21 @@ export type TaskEvent =
   | { readonly type: 'starting'; readonly runtimeId: string }
   | { readonly type: 'started'; readonly container: SeenContainer }
   /** The launch came to nothing and left nothing. */
-  | { readonly type: 'refused'; readonly reason: string; readonly message: string }
+  | Refusal
   /** Seen again: it may have ended, or have other addresses. */
   | { readonly type: 'seen'; readonly container: SeenContainer | undefined }
   | { readonly type: 'health'; readonly health: TaskHealth; readonly kill: boolean }
   | { readonly type: 'readiness'; readonly ready: boolean }
   | { readonly type: 'grace-over' }
   | { readonly type: 'removed' };
+
+export interface Refusal {
+  readonly type: 'refused';
+  /** Dropped: what its master thought to be free here is not. */
+  readonly state: 'TASK_FAILED' | 'TASK_DROPPED';
+  readonly reason: string;
+  readonly message: string;
+}
 
 export type TaskEffect =
   | { readonly do: 'launch' }
@@ -233,14 +242,11 @@ export class TaskMachine {
     return [...running, ...this.#seen(container, nowMs), ...this.#killIfAsked(nowMs)];
   }
 
-  #refused(
-    event: { readonly reason: string; readonly message: string },
-    nowMs: number,
-  ): readonly TaskEffect[] {
+  #refused({ state, reason, message }: Refusal, nowMs: number): readonly TaskEffect[] {
     this.#launching = false;
     if (this.#mustEnd)
       return this.#end('TASK_KILLED', { message: 'Killed while it was being started' }, nowMs);
-    return this.#end('TASK_FAILED', event, nowMs);
+    return this.#end(state, { reason, message }, nowMs);
   }
 
   #seen(container: SeenContainer | undefined, nowMs: number): readonly TaskEffect[] {
@@ -266,9 +272,7 @@ export class TaskMachine {
         {
           ...exit,
           message: this.#memory.unhealthy ?? `Killed; ${howEnded(container)}`,
-          ...(this.#memory.unhealthy === undefined
-            ? {}
-            : { reason: 'REASON_TASK_HEALTH_CHECK_STATUS_UPDATED', healthy: false }),
+          ...(this.#memory.unhealthy === undefined ? {} : { reason: UNHEALTHY_REASON, healthy: false }),
         },
       ];
     if (exitCode === 0) return ['TASK_FINISHED', { ...exit, message: howEnded(container) }];

@@ -41,6 +41,9 @@ export function isTerminal(state: TaskState): boolean {
   return !LIVE.has(state);
 }
 
+/** Of a task that was ended because its health checks did not pass. */
+export const UNHEALTHY_REASON = 'REASON_TASK_HEALTH_CHECK_STATUS_UPDATED';
+
 /** One port of one protocol. At least one of `container_port` and `host_port` is there. */
 export const taskPort = z.object({
   name: z.string().optional(),
@@ -229,8 +232,8 @@ export const resourcesRecord = z.object({
   zone: z.string().optional(),
   /** Runtimes that work on this host. */
   runtimes: z.array(z.enum(['mesos', 'docker'])),
-  /** Free addresses by overlay, for each half of the block; as of the last change worth telling. */
-  free_addresses: z.record(z.string(), z.object({ mesos: z.int(), docker: z.int() })).default({}),
+  /** How many addresses tasks may have, by overlay, for each half of the block: free ones and those that tasks have. */
+  task_addresses: z.record(z.string(), z.object({ mesos: z.int(), docker: z.int() })).default({}),
 });
 export type ResourcesRecord = z.infer<typeof resourcesRecord>;
 

@@ -101,6 +101,14 @@ describe('executing plug-ins', () => {
     });
   });
 
+  it('knows of our own that no address is left; the codes of others mean what they say', async () => {
+    const full = `echo '{"code":104,"msg":"All 1 addresses are in use"}'; exit 1`;
+    for (const name of ['first', 'portolan-cni']) await plugin(name, full);
+    await expect(cniAdd(list, attachment, init())).rejects.toMatchObject({ code: 'unavailable' });
+    const own = { ...list, plugins: [{ type: 'portolan-cni' }] };
+    await expect(cniAdd(own, attachment, init())).rejects.toMatchObject({ code: 'exhausted' });
+  });
+
   it('says where a missing plug-in is looked for', async () => {
     await expect(cniAdd(list, attachment, init())).rejects.toMatchObject({ code: 'unavailable' });
   });

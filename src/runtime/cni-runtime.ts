@@ -155,6 +155,15 @@ async function findPlugin(type: string, directories: readonly string[]): Promise
   });
 }
 
+const pluginError = z.object({
+  code: z.int().optional(),
+  msg: z.string(),
+  details: z.string().optional(),
+});
+/** Codes of 100 and more are each plug-in's own: this is one of ours (cni/errors.ts). */
+const OWN_PLUGIN = 'portolan-cni';
+const ADDRESSES_EXHAUSTED = 104;
+
 /** A failing plug-in says why as JSON on standard output (section 5 of the specification). */
 function pluginFailure(
   command: string,
@@ -163,11 +172,12 @@ function pluginFailure(
   stdout: string,
   stderr: string,
 ): PortolanError {
-  const said = z.object({ msg: z.string(), details: z.string().optional() }).safeParse(tryParse(stdout));
+  const said = pluginError.safeParse(tryParse(stdout));
   const why = said.success ? said.data.msg : lastLine(stderr);
   const remedy = said.success ? said.data.details : undefined;
+  const isExhausted = said.success && type === OWN_PLUGIN && said.data.code === ADDRESSES_EXHAUSTED;
   return new PortolanError(
-    'unavailable',
+    isExhausted ? 'exhausted' : 'unavailable',
     `Cannot ${command} the attachment to "${network}" by "${type}": ${why}`,
     remedy === undefined || remedy === '' ? {} : { remedy },
   );

@@ -21,6 +21,8 @@ export class FakeContainerizer implements Containerizer {
   trouble: string | undefined;
   /** Rejects the next launch. */
   refusal: Error | undefined;
+  /** Rejects every launch. */
+  refuses: Error | undefined;
   /** Launches wait until this is called; absent = they do not. */
   hold: Promise<void> | undefined;
   /** Programs that go on after SIGTERM. */
@@ -43,7 +45,7 @@ export class FakeContainerizer implements Containerizer {
     options.starting(order.id);
     await this.hold;
     options.signal.throwIfAborted();
-    const { refusal } = this;
+    const refusal = this.refusal ?? this.refuses;
     this.refusal = undefined;
     if (refusal !== undefined) throw refusal;
     const container: TaskContainer = {

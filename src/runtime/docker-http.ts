@@ -153,6 +153,7 @@ function refusal(call: DockerCall, status: number, text: string): PortolanError 
 
 /** Docker answers 403 for "has active endpoints" and for "Pool overlaps": both mean that something else holds it. */
 function codeOf(status: number, message: string): ErrorCode {
+  if (/no available IPv[46] addresses/i.test(message)) return 'exhausted';
   if (status === 409 || /active endpoints|overlap|already exists/i.test(message)) return 'conflict';
   if (status === 400) return 'invalid';
   return status === 403 ? 'forbidden' : status === 503 ? 'unavailable' : 'internal';

@@ -54,6 +54,7 @@ describe('refusals', () => {
     [400, 'invalid subnet', 'invalid'],
     [503, 'swarm is locked', 'unavailable'],
     [500, 'cannot create network: bridge name already taken', 'internal'],
+    [500, "no available IPv4 addresses on this network's address pools: dcos (1f)", 'exhausted'],
   ])("%i %s is told as '%s' in Docker's own words", async (status, message, code) => {
     const docker = openDocker(await answering(json(status, { message })));
     await expect(docker.createNetwork(spec)).rejects.toMatchObject({

@@ -17,6 +17,7 @@ import { EndedTasks } from './ended-tasks.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 import { Resources } from './resources.ts';
+import { taskAddresses } from './task-addresses.ts';
 import { TaskHost } from './task-host.ts';
 import { TaskPublisher } from './task-publisher.ts';
 import { TaskStore } from './task-store.ts';
@@ -63,7 +64,7 @@ export async function openTasks(
   if (!config.tasks) return tasks;
   const resources = new Resources(
     { clock, log, publisher, containerizers },
-    { config, freeAddresses: () => freeAddresses(parts) },
+    { config, taskAddresses: () => addressesForTasks(parts, tasks) },
   );
   await resources.start();
   onClose(() => resources.close());
@@ -108,25 +109,21 @@ function hostPorts(launch: TaskLaunch): readonly PortMapping[] {
   );
 }
 
-function freeAddresses(parts: Parts): ResourcesRecord['free_addresses'] {
-  const used = new Map<string, number>();
-  for (const { value } of parts.exchange.records(`node/${parts.node}/endpoint/`)) {
-    const known = dockerEndpoint.safeParse(value);
-    if (known.success) used.set(known.data.network, (used.get(known.data.network) ?? 0) + 1);
-  }
+function addressesForTasks(parts: Parts, tasks: Tasks): ResourcesRecord['task_addresses'] {
   const docker = new Map(parts.states.dockerWishes().map((wish) => [wish.name, wish.subnets]));
   const names = parts.states.cniNetworks().filter((name) => name !== LOCAL_BRIDGE);
-  return Object.fromEntries(
-    [...new Set([...names, ...docker.keys()])].map((name) => {
-      const sizes = (docker.get(name) ?? []).map(({ length, family }) => hostsIn(length, family));
-      const room = sizes.length === 0 ? 0 : Math.min(...sizes);
-      const free = Math.max(0, room - (used.get(name) ?? 0));
-      return [name, { mesos: parts.attachments.freeAddresses(name), docker: free }];
-    }),
+  const rooms = [...new Set([...names, ...docker.keys()])].map((network) => {
+    const sizes = (docker.get(network) ?? []).map(({ length, family }) => hostsIn(length, family));
+    const dockerCapacity = sizes.length === 0 ? 0 : Math.min(...sizes);
+    return { network, mesosFree: parts.attachments.freeAddresses(network), dockerCapacity };
+  });
+  const published = [...parts.exchange.records(`node/${parts.node}/endpoint/`)].flatMap(
+    ({ value }) => dockerEndpoint.safeParse(value).data ?? [],
   );
+  return taskAddresses(rooms, [...parts.attachments.list(), ...published], tasks.liveContainers());
 }
 
-const dockerEndpoint = z.object({ source: z.literal('docker'), network: z.string() });
+const dockerEndpoint = z.object({ container: z.string(), source: z.literal('docker'), network: z.string() });
 
 /** Without those of the network, the broadcast and the gateway; an IPv6 network has room for any number. */
 function hostsIn(length: number, family: 4 | 6): number {

@@ -9,7 +9,7 @@ import type { TaskPublisher } from './task-publisher.ts';
 
 const REFRESH_MS = 2_000;
 
-it('tells of free addresses within two seconds, and asks the host itself every ten', async () => {
+it('tells of addresses for tasks within two seconds, and asks the host itself every ten', async () => {
   const clock = new ManualClock();
   const told: ResourcesRecord[] = [];
   let [asked, free] = [0, 250];
@@ -24,7 +24,7 @@ it('tells of free addresses within two seconds, and asks the host itself every t
     { clock, log: silentLog, publisher: publisher as TaskPublisher, containerizers: [containerizer] },
     {
       config: agentConfig.parse({ state_dir: '/' }),
-      freeAddresses: () => ({ dcos: { mesos: free, docker: 1 } }),
+      taskAddresses: () => ({ dcos: { mesos: free, docker: 1 } }),
     },
   );
   const pass = async (times: number): Promise<void> => {
@@ -36,7 +36,7 @@ it('tells of free addresses within two seconds, and asks the host itself every t
   await resources.start();
   free = 249;
   await pass(1);
-  expect(told.map(({ free_addresses }) => free_addresses['dcos']?.mesos)).toEqual([250, 249]);
+  expect(told.map(({ task_addresses }) => task_addresses['dcos']?.mesos)).toEqual([250, 249]);
   expect(asked).toBe(1);
   containerizer.trouble = 'it is gone';
   await pass(5);

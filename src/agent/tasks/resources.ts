@@ -1,8 +1,8 @@
 /**
  * What this host offers to masters: found out, unless its configuration says it.
  *
- * Told again when it has changed, at most every two seconds: free addresses change with every container. What the host
- * itself has is asked for less often: that costs files, sockets and system calls.
+ * Told again when it has changed, at most every two seconds: addresses change with containers that are no tasks. What the
+ * host itself has is asked for less often: that costs files, sockets and system calls.
  */
 import { statfs } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -30,7 +30,7 @@ export interface ResourcesComponents {
 
 export interface ResourcesInit {
   readonly config: AgentConfig;
-  freeAddresses(): ResourcesRecord['free_addresses'];
+  taskAddresses(): ResourcesRecord['task_addresses'];
 }
 
 export class Resources {
@@ -38,7 +38,7 @@ export class Resources {
   readonly #init: ResourcesInit;
   #timer: Timer | undefined;
   #told = '';
-  #host: Omit<ResourcesRecord, 'free_addresses'> | undefined;
+  #host: Omit<ResourcesRecord, 'task_addresses'> | undefined;
   /** Refreshed without having asked for it. */
   #age = 0;
   #closed = false;
@@ -66,7 +66,7 @@ export class Resources {
     try {
       const host = this.#age++ % HOST_EVERY === 0 ? undefined : this.#host;
       this.#host = host ?? (await this.#ask());
-      const record: ResourcesRecord = { ...this.#host, free_addresses: this.#init.freeAddresses() };
+      const record: ResourcesRecord = { ...this.#host, task_addresses: this.#init.taskAddresses() };
       const text = JSON.stringify(record);
       if (text === this.#told || this.#closed) return;
       this.#told = text;
@@ -76,7 +76,7 @@ export class Resources {
     }
   }
 
-  async #ask(): Promise<Omit<ResourcesRecord, 'free_addresses'>> {
+  async #ask(): Promise<Omit<ResourcesRecord, 'task_addresses'>> {
     const { config } = this.#init;
     const { resources, attributes, region, zone } = config;
     const runtimes: ResourcesRecord['runtimes'] = [];

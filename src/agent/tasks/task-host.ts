@@ -6,7 +6,8 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { PortolanError } from '../../base/errors.ts';
+import { sleep } from '../../base/clock.ts';
+import { isPortolanError, PortolanError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
 import type { Containerizer, LaunchOptions, TaskContainer } from '../../runtime/containerizer.ts';
@@ -17,6 +18,9 @@ import { Slots } from './slots.ts';
 
 /** Launches at once: more make none of them quicker, since most of it is work of this host. */
 const LAUNCHES = 8;
+/** Of a launch for which no address is free. */
+const MAX_ATTEMPTS = 10;
+const AGAIN_MS = 500;
 
 /** A container's id, from its task's. */
 export function containerIdOf(task: string): string {
@@ -82,7 +86,22 @@ export class TaskHost {
     const { signal } = options;
     const { fetchCache: cache } = this.#components;
     for (const wish of launch.fetch) await fetchUri(wish, sandbox, { cache, signal });
-    return containerizer.launch({ id, launch, sandbox }, options);
+    return this.#withAddresses(() => containerizer.launch({ id, launch, sandbox }, options), options);
+  }
+
+  /** A task that has ended is told before its address is free again: the one that takes its place waits for that. */
+  async #withAddresses(
+    launch: () => Promise<TaskContainer>,
+    { signal }: LaunchOptions,
+  ): Promise<TaskContainer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await launch();
+      } catch (error) {
+        if (attempt === MAX_ATTEMPTS || !isPortolanError(error, 'exhausted')) throw error;
+      }
+      await sleep(AGAIN_MS, signal);
+    }
   }
 
   /** Gives back what the ended container holds. A task whose runtime is gone from this host has nothing there. */

@@ -177,6 +177,21 @@ describe('what masters want', () => {
     expect(native.containers.size).toBe(0);
   });
 
+  it('waits for an address that is not free yet, and is dropped where none comes free', async () => {
+    const exhausted = new PortolanError('exhausted', 'All 1 addresses of 10.78.0.0/30 are in use');
+    const tasks = await open();
+    native.refusal = exhausted;
+    const t1 = launchOf('t1');
+    await assign(tasks, t1);
+    await becomes('t1', 'TASK_RUNNING');
+    expect(native.calls).toEqual(['launch t1', 'launch t1']);
+    native.refuses = exhausted;
+    await assign(tasks, t1, launchOf('t2'));
+    await becomes('t2', 'TASK_DROPPED');
+    expect(told('t2')).toMatchObject({ reason: 'REASON_INVALID_OFFERS', message: exhausted.message });
+    native.refuses = undefined;
+  });
+
   it('is asked for again when its list could not be kept', async () => {
     const full = memoryJournal();
     journal = { ...full, entries: (prefix) => full.entries(prefix), get: (key) => full.get(key) };

@@ -16,7 +16,7 @@ import {
   type TaskMemory,
 } from '../../apps/task-core.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
-import { PortolanError, describeError } from '../../base/errors.ts';
+import { describeError, isPortolanError, PortolanError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import { isTerminal, type TaskLaunch, type TaskRecord } from '../../model/task.ts';
 import type { ContainerLogs } from '../../model/container.ts';
@@ -136,6 +136,14 @@ export class Tasks {
 
   list(): readonly TaskRecord[] {
     return [...this.#tasks.values()].map((task) => this.#recordOf(task));
+  }
+
+  /** As endpoints name them, of tasks that have not ended. */
+  liveContainers(): ReadonlySet<string> {
+    const live = [...this.#tasks.values()].filter(({ machine }) => !isTerminal(machine.record.state));
+    return new Set(
+      live.flatMap(({ container, machine }) => [container, machine.record.container ?? container]),
+    );
   }
 
   /** What is known of a task of this host, also of one that has ended and is kept. */
@@ -328,7 +336,9 @@ export class Tasks {
         (container): TaskEvent => ({ type: 'started', container }),
         (error: unknown): TaskEvent => {
           const message = describeError(error);
-          return { type: 'refused', reason: 'REASON_CONTAINER_LAUNCH_FAILED', message };
+          return isPortolanError(error, 'exhausted')
+            ? { type: 'refused', state: 'TASK_DROPPED', reason: 'REASON_INVALID_OFFERS', message }
+            : { type: 'refused', state: 'TASK_FAILED', reason: 'REASON_CONTAINER_LAUNCH_FAILED', message };
         },
       )
       .then((event) => {
