@@ -32,6 +32,8 @@ export interface ClusterInit {
   readonly isSharing: boolean;
   readonly open: OpenNode;
   readonly log?: Log | undefined;
+  /** Now and then, while time passes. */
+  readonly onProgress?: ((cluster: Cluster) => void) | undefined;
 }
 
 /** Promises of the shipped code settle in chains of this many turns at most. */
@@ -55,6 +57,7 @@ export class Cluster {
   /** What every disk holds at the start. */
   readonly known: RecordStore | undefined;
   readonly log: Log | undefined;
+  readonly onProgress: ((cluster: Cluster) => void) | undefined;
   /** Of the masters' store. */
   #revision = 0;
   #isSettling = false;
@@ -66,6 +69,7 @@ export class Cluster {
     this.seed = init.seed;
     this.open = init.open;
     this.log = init.log;
+    this.onProgress = init.onProgress;
     this.random = seededRandom(init.seed);
     this.network = new MemoryNetwork(
       { clock: { ...timelineClock(this.timeline) }, random: seededRandom(init.seed ^ 0x5eed) },

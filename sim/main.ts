@@ -3,10 +3,12 @@ import { createLog } from '../src/base/log.ts';
 import { measureHeap } from './heap.ts';
 import { command, parseOptions, usage, type Options } from './options.ts';
 import { table } from './report.ts';
-import { simulate, type Figures } from './simulate.ts';
+import { simulate, type Figures, type Progress } from './simulate.ts';
 
 /** Of each node, for the heap that a node's store takes. */
 const HEAP_RECORDS = 50;
+/** Of real time, between two lines about a run that takes long. */
+const PROGRESS_MS = 60_000;
 
 async function main(args: readonly string[]): Promise<number> {
   const parsed = parseOptions(args);
@@ -28,7 +30,8 @@ async function run(options: Options): Promise<number> {
   const all: Figures[] = [];
   const log = options.verbose ? createLog('debug') : undefined;
   for (const scenario of options.scenarios) {
-    const figures = { ...(await simulate({ ...options, scenario, log })), heapBytesPerNode };
+    const onProgress = progressPrinter(scenario.name);
+    const figures = { ...(await simulate({ ...options, scenario, log, onProgress })), heapBytesPerNode };
     all.push(figures);
     if (options.json) console.log(JSON.stringify(figures));
     for (const violation of figures.violations) console.error(`sim ${scenario.name}: ${violation}`);
@@ -36,6 +39,18 @@ async function run(options: Options): Promise<number> {
   }
   if (!options.json) console.log(table(all));
   return all.every(({ violations }) => violations.length === 0) ? 0 : 1;
+}
+
+/** On standard error. */
+function progressPrinter(scenario: string): (progress: Progress) => void {
+  let printedAt = performance.now();
+  return ({ virtualSeconds, falseSuspicions, violations }) => {
+    if (performance.now() - printedAt < PROGRESS_MS) return;
+    printedAt = performance.now();
+    console.error(
+      `sim ${scenario}: ${virtualSeconds} virtual seconds, ${falseSuspicions} false accusations, ${violations} violations`,
+    );
+  };
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -132,6 +132,12 @@ export class Observer {
     this.#deaths.clear();
   }
 
+  /** Counts accusations from now on. */
+  forgetAccusations(): void {
+    this.falseSuspicions = 0;
+    this.suspicions = 0;
+  }
+
   removed(node: NodeId): void {
     this.#removed.add(node);
   }

@@ -3,6 +3,8 @@ import { keys } from '../src/model/record.ts';
 import type { Cluster } from './cluster.ts';
 import type { Host } from './host.ts';
 import { areEqual, checkBounds } from './invariants.ts';
+import type { ProtocolName } from './protocol.ts';
+import { settle } from './settled.ts';
 
 export interface ScenarioOptions {
   /** How long the main part lasts, virtual ms, where it is a matter of time. */
@@ -26,11 +28,15 @@ export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 
+/** From this size on a cluster is not started as a real one is. */
+const MANY_NODES = 200;
+
 /** Starts every host within a second and waits until they all know each other and connections have settled. */
-export async function warmUp(cluster: Cluster): Promise<void> {
+export async function warmUp(cluster: Cluster, protocol: ProtocolName): Promise<void> {
   for (const host of cluster.hosts)
     cluster.timeline.after(cluster.random.next() * SECOND, () => cluster.begin(host.start()));
-  await cluster.run(12 * SECOND);
+  if (protocol === 'portolan' && cluster.hosts.length >= MANY_NODES) await settle(cluster);
+  await cluster.run(12 * SECOND - cluster.timeline.nowMs());
   await converge(cluster, 60 * SECOND);
 }
 
@@ -64,6 +70,7 @@ export async function pass(cluster: Cluster, ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 10 * SECOND) {
     await cluster.run(Math.min(left, 10 * SECOND));
     checkBounds(cluster);
+    cluster.onProgress?.(cluster);
   }
 }
 

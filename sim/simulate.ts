@@ -14,6 +14,14 @@ export interface SimulationInit {
   /** Of the main part; `undefined` = the scenario's own. */
   readonly durationMs?: number | undefined;
   readonly log?: Log | undefined;
+  /** Now and then: what a run that is cut short would have shown. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly virtualSeconds: number;
+  readonly falseSuspicions: number;
+  readonly violations: number;
 }
 
 /** Times in virtual ms; `null` where nothing of the kind took place. */
@@ -64,8 +72,14 @@ export async function simulate(init: SimulationInit): Promise<Omit<Figures, 'hea
     isSharing: true,
     open: protocols[init.protocol],
     log: init.log,
+    onProgress: ({ timeline, observer }) =>
+      init.onProgress?.({
+        virtualSeconds: Math.round(timeline.nowMs() / 1000),
+        falseSuspicions: observer.falseSuspicions,
+        violations: observer.violations.length,
+      }),
   });
-  if (scenario.startsEmpty !== true) await warmUp(cluster);
+  if (scenario.startsEmpty !== true) await warmUp(cluster, init.protocol);
   const before = traffic(cluster);
   await scenario.run(cluster, { durationMs: init.durationMs ?? scenario.durationMs(nodes) });
   const after = traffic(cluster);

@@ -14,8 +14,9 @@ import type { AwakeTime } from './awake.ts';
 import { beatFrame, type RowHashes, type RowVersions, type VersionRow } from './codec.ts';
 import { Doubts } from './doubts.ts';
 import { FEW_LINKS, type AddressText, type Link, type Links } from './links.ts';
-import { handleOf, MAX_NEIGHBOURS, splitHandles, type NodeTable, type Row } from './nodes.ts';
+import { handleOf, splitHandles, type NodeTable, type Row, type RowChange } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
+import { OwnRow } from './own-row.ts';
 import { rowFrames } from './paging.ts';
 import { Patience } from './patience.ts';
 import { ANSWER_MS, ASK_AFTER_MS, CONFIRMATIONS, nextBeatAt, nextLateness, silenceMs } from './pulse.ts';
@@ -26,10 +27,10 @@ import type { Spread } from './spread.ts';
 const SELF = 0;
 /** A silent connection is given up for good: TCP itself would go on trying for a quarter of an hour. */
 const DEAD_MS = 20_000;
-/** Between two own rows, unless a neighbour was lost: newcomers come in crowds. */
-const ROW_MS = 250;
 /** Time for the row of a node that was just heard of to come. */
 const UNHEARD_MS = 5_000;
+/** Neighbours of a dead node notice within less. Who has it back says so later, see own-row.ts. */
+const SAID_MS = 2_000;
 
 export interface LivenessComponents {
   readonly random: Random;
@@ -54,11 +55,11 @@ export class Liveness {
   /** Never reached so far, since when they are known. */
   readonly #unheard = new Map<number, number>();
   readonly #toJudge = new Set<number>();
+  /** When nodes' rows came. */
+  readonly #saidAt = new Map<number, number>();
   readonly #patience = new Patience();
-  #epoch: number;
+  readonly #own: OwnRow;
   #seenVersion = 0;
-  #publishAt = Infinity;
-  #publishedAt = -Infinity;
   #beatAt = 0;
   #isOddBeat = false;
   #checkAt = 0;
@@ -72,16 +73,18 @@ export class Liveness {
   /** `table` is empty: its first entry becomes this node itself. */
   constructor(components: LivenessComponents, init: { readonly node: NodeId; readonly epoch: number }) {
     this.#components = components;
-    this.#epoch = init.epoch;
-    components.table.index(handleOf(init.node));
-    this.#tree = new ReachTree(components.table, SELF);
-    components.table.set(SELF, { epoch: init.epoch, sequence: 0, neighbours: [], failed: '' });
-    this.doubts = new Doubts(components, { isReached: (index) => this.#tree.isReached(index) });
+    const { random, table } = components;
+    table.index(handleOf(init.node));
+    this.#tree = new ReachTree(table, SELF);
+    const isReached = (index: number): boolean => this.#tree.isReached(index);
+    const set = (row: RowChange): void => this.#set(SELF, row);
+    this.#own = new OwnRow({ random, table, set, isReached }, { index: SELF, epoch: init.epoch });
+    this.doubts = new Doubts(components, { isReached });
   }
 
   get dueAt(): number {
     const judgeAt = this.#toJudge.size > 0 ? this.#patience.until : Infinity;
-    return Math.min(this.#beatAt, this.#checkAt, this.#publishAt, this.doubts.dueAt, judgeAt);
+    return Math.min(this.#beatAt, this.#checkAt, this.#own.tellAt, this.doubts.dueAt, judgeAt);
   }
 
   /** Not known means not hidden. */
@@ -133,9 +136,7 @@ export class Liveness {
 
   /** The neighbours of this node as a new start: its epoch has risen. */
   raise(epoch: number, now: number): void {
-    this.#epoch = epoch;
-    this.#note(this.#components.links.neighbours(), now);
-    this.#publishAt = now;
+    this.#own.raise(epoch, now);
   }
 
   activated(link: Link, now: number): void {
@@ -185,11 +186,7 @@ export class Liveness {
       this.#patience.neighbours(this.#components.table.count(SELF), now);
       for (const link of links.active()) this.#toJudge.add(this.#components.table.find(link.handle));
     }
-    if (now >= this.#publishAt) {
-      this.#publishAt = Infinity;
-      this.#publishedAt = now;
-      this.#components.spread.rows([SELF], undefined, now);
-    }
+    if (this.#own.tell(now)) this.#components.spread.rows([SELF], undefined, now);
     for (const index of this.#tree.takeChanged()) this.#toJudge.add(index);
     return this.#judge(now);
   }
@@ -205,7 +202,9 @@ export class Liveness {
     }
     this.#components.spread.rows(news, link, now);
     if (isKnown) this.#components.spread.duplicate(link);
-    if (news.length > 0 && this.#isAnyAsked) this.#checkAt = now;
+    if (news.length === 0) return;
+    this.#own.reconsider(now);
+    if (this.#isAnyAsked) this.#checkAt = now;
   }
 
   /** Handles of rows among `versions` that are newer than what is held. */
@@ -271,21 +270,13 @@ export class Liveness {
       else if (handle === link.handle) outbox.frames(link, rowFrames(table, [index]));
       return undefined;
     }
-    const indices = (splitHandles(neighbours) ?? []).map((each) => table.index(each));
-    this.#set(index, {
-      epoch,
-      sequence,
-      neighbours: indices.filter((each) => each >= 0 && each !== index),
-      failed,
-    });
+    this.#set(index, { epoch, sequence, neighbours: table.indices(index, neighbours), failed });
+    this.#saidAt.set(index, now);
     if (failed !== '') this.doubts.reported(splitHandles(failed) ?? [], now);
     return index;
   }
 
-  #set(
-    index: number,
-    row: { epoch: number; sequence: number; neighbours: readonly number[]; failed: string },
-  ): void {
+  #set(index: number, row: RowChange): void {
     const orphans = this.#tree.cut(index, row.neighbours);
     this.#components.table.set(index, row);
     this.#tree.mend(index, orphans);
@@ -296,26 +287,12 @@ export class Liveness {
     this.raise(epoch + 1, now);
   }
 
-  /** The own row holds at once, for this node's own judgement; others are told of losses now, of gains soon. */
   #note(neighbours: readonly Link[], now: number): void {
     const { table } = this.#components;
-    const indices = Array.from(new Set(neighbours.map(({ handle }) => table.index(handle))))
-      .filter((index) => index > SELF)
-      .slice(0, MAX_NEIGHBOURS);
-    const failed = this.doubts.failedHandles();
-    const isNewStart = table.epoch(SELF) !== this.#epoch;
-    const isSmaller = this.#lists().some((index) => !indices.includes(index));
-    const isSame = !isSmaller && indices.length === table.count(SELF) && failed === table.failedOf(SELF);
-    if (isSame && !isNewStart) return;
-    const sequence = isNewStart ? 1 : table.sequence(SELF) + 1;
-    this.#set(SELF, { epoch: this.#epoch, sequence, neighbours: indices, failed });
-    this.#publishAt = Math.min(this.#publishAt, isSmaller ? now : Math.max(now, this.#publishedAt + ROW_MS));
-  }
-
-  /** The neighbours of the own row. */
-  #lists(): number[] {
-    const { table } = this.#components;
-    return Array.from({ length: table.count(SELF) }, (_, at) => table.neighbour(SELF, at));
+    const indices = new Set(
+      neighbours.map(({ handle }) => table.index(handle)).filter((index) => index > SELF),
+    );
+    this.#own.note(Array.from(indices), this.doubts.failedHandles(), now);
   }
 
   /**
@@ -343,7 +320,7 @@ export class Liveness {
     for (const link of links.active()) {
       if (link.isLost) this.#giveUp(link, at);
       else {
-        const limitAt = link.heardAt + silenceMs(link.lateMs, awake.strain, this.#isConfirmed(link));
+        const limitAt = link.heardAt + silenceMs(link.lateMs, awake.strain, this.#isConfirmed(link, now));
         if (this.#isSilent(link, limitAt, at)) this.#lose(link, now);
         else if (link.askedAt === undefined) unasked = Math.min(unasked, link.heardAt);
         else next = Math.min(next, Math.max(limitAt, link.askedAt + ANSWER_MS));
@@ -379,8 +356,8 @@ export class Liveness {
     if (silent >= DEAD_MS) this.#components.outbox.disconnect(link, `silent for ${Math.round(silent)} ms`);
   }
 
-  /** Other neighbours of the peer do not hear it either: enough of them, or all. */
-  #isConfirmed(link: Link): boolean {
+  /** Other neighbours of the peer do not hear it either, as they have just said: enough of them, or all. */
+  #isConfirmed(link: Link, now: number): boolean {
     const { table } = this.#components;
     const peer = table.find(link.handle);
     let [others, silent] = [0, 0];
@@ -388,7 +365,7 @@ export class Liveness {
       const other = table.neighbour(peer, at);
       if (other === SELF) continue;
       others++;
-      if (!table.lists(other, peer)) silent++;
+      if (!table.lists(other, peer) && now - (this.#saidAt.get(other) ?? -Infinity) < SAID_MS) silent++;
     }
     return silent >= Math.min(CONFIRMATIONS, Math.max(1, others));
   }

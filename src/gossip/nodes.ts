@@ -29,6 +29,14 @@ export type Row = readonly [
   failed?: string,
 ];
 
+/** What a node's latest row says. */
+export interface RowChange {
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly neighbours: readonly number[];
+  readonly failed: string;
+}
+
 export function handleOf(node: NodeId): Handle {
   return node.slice(1, 1 + HANDLE_LENGTH);
 }
@@ -71,6 +79,7 @@ export class NodeTable {
   #counts = new Uint8Array(FIRST_CAPACITY);
   #lists = new Int32Array(FIRST_CAPACITY * MAX_NEIGHBOURS);
   readonly #failed = new Map<number, string>();
+  readonly #told = new Map<number, Row>();
   readonly #hashes = new Int32Array(BUCKETS);
 
   get size(): number {
@@ -88,6 +97,27 @@ export class NodeTable {
     this.#handles.push(handle);
     this.#ids.push(undefined);
     return index;
+  }
+
+  /**
+   * The nodes of a list of handles, for the row of `index`. Most of them are in its present row, and in its order: those
+   * need no look-up, of which there are many while nodes come and go.
+   */
+  indices(index: number, joined: string): number[] {
+    const found: number[] = [];
+    let at = 0;
+    for (let from = 0; from < joined.length; from += HANDLE_LENGTH) {
+      let next = at;
+      while (next < this.count(index) && !joined.startsWith(this.handle(this.neighbour(index, next)), from))
+        next++;
+      const isHeld = next < this.count(index);
+      if (isHeld) at = next + 1;
+      const other = isHeld
+        ? this.neighbour(index, next)
+        : this.index(joined.slice(from, from + HANDLE_LENGTH));
+      if (other >= 0 && other !== index) found.push(other);
+    }
+    return found;
   }
 
   find(handle: Handle): number {
@@ -157,10 +187,7 @@ export class NodeTable {
   }
 
   /** Without a check: see `compare`. */
-  set(
-    index: number,
-    row: { epoch: number; sequence: number; neighbours: readonly number[]; failed: string },
-  ): void {
+  set(index: number, row: RowChange): void {
     this.#toggle(index);
     this.#epochs[index] = row.epoch;
     this.#sequences[index] = row.sequence;
@@ -180,7 +207,16 @@ export class NodeTable {
     this.#ids[index] = undefined;
   }
 
+  /** From now on others are told the row as it is, until it is told again. */
+  tell(index: number): void {
+    this.#told.delete(index);
+    this.#told.set(index, this.row(index));
+  }
+
+  /** As others are told. */
   row(index: number): Row {
+    const told = this.#told.get(index);
+    if (told !== undefined) return told;
     let neighbours = '';
     for (let at = 0; at < this.count(index); at++) neighbours += this.handle(this.neighbour(index, at));
     const failed = this.failedOf(index);

@@ -100,6 +100,7 @@ export class RecordStore {
     for (const [writer, place] of this.#writers)
       copy.#writers.set(writer, { ...place, records: new Map(place.records) });
     for (const node of this.#removed) copy.#removed.add(node);
+    copy.#buckets.set(this.#buckets);
     copy.#hash = this.#hash;
     copy.#size = this.#size;
     return copy;

@@ -187,7 +187,7 @@ export class Spread {
       if (keys.size + rows.size === 0) continue;
       const link = this.#components.links.get(connection);
       if (link !== undefined) {
-        const name = `${Array.from(keys).join('\n')}\n\n${Array.from(rows).join(' ')}`;
+        const name = nameOf(keys, rows);
         const frames = encoded.get(name) ?? this.#encode(keys, rows);
         encoded.set(name, frames);
         this.#components.outbox.frames(link, frames);
@@ -245,4 +245,11 @@ export class Spread {
   #wake(at: number): void {
     this.#flushAt = Math.min(this.#flushAt, Math.max(at, this.#flushedAt + SPACING_MS));
   }
+}
+
+function nameOf(keys: ReadonlySet<string>, rows: ReadonlySet<number>): string {
+  let name = '';
+  for (const key of keys) name += `${key}\n`;
+  for (const row of rows) name += `${row} `;
+  return name;
 }

@@ -193,6 +193,8 @@ class Exchange implements RecordExchange {
   readonly #memberListeners = new Set<(changes: readonly MemberStatus[]) => void>();
   readonly #traffic = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
   readonly #closing = new AbortController();
+  /** As its signal says, which costs more to ask: this is asked with every frame. */
+  #isClosing = false;
   readonly #startedAt: number;
   #listener: PeerListener | undefined;
   #timer: Timer | undefined;
@@ -320,6 +322,7 @@ class Exchange implements RecordExchange {
     if (this.#closing.signal.aborted) return;
     // What was published a moment ago is still said.
     this.#step({ on: 'tick' }, this.#components.clock.nowMs() + LAST_WORDS_MS);
+    this.#isClosing = true;
     this.#closing.abort();
     this.#timer?.cancel();
     for (const connection of this.#connections.values()) connection.close();
@@ -376,7 +379,7 @@ class Exchange implements RecordExchange {
   }
 
   #step(event: GossipEvent, now = this.#components.clock.nowMs()): void {
-    if (!this.#closing.signal.aborted) void this.#carryOut(this.#core.step(event, now));
+    if (!this.#isClosing) void this.#carryOut(this.#core.step(event, now));
   }
 
   /** The promise of the disk, when there is a durable write among `effects`. */

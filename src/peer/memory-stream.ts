@@ -20,7 +20,7 @@ export interface StreamNetwork {
   readonly bytesPerMs: number;
   readonly onSend: ((frame: Uint8Array, isFirst: boolean) => void) | undefined;
   isLost(from: MemoryHost): boolean;
-  vanishes(): boolean;
+  vanishes(frame: Uint8Array): boolean;
   /** What one packet takes. */
   packetMs(): number;
 }
@@ -77,7 +77,7 @@ export class MemoryStream implements PeerConnection {
     if (this.#isClosed) return false;
     if (frame.length > MAX_FRAME_BYTES) return this.reset(`a frame of ${frame.length} bytes`);
     if (this.#queuedBytes + frame.length > MAX_QUEUED_BYTES) return this.reset('it does not keep up');
-    if (this.#network.vanishes()) return true;
+    if (this.#network.vanishes(frame)) return true;
     this.#queuedBytes += frame.length;
     this.#network.onSend?.(frame, this.#isFresh);
     this.#isFresh = false;

@@ -43,6 +43,8 @@ export class MemoryNetwork implements StreamNetwork {
   readonly bytesPerMs: number;
   /** Hears every frame that is sent; `isFirst` of its stream. */
   onSend: ((frame: Uint8Array, isFirst: boolean) => void) | undefined;
+  /** Frames that vanish for good. */
+  drops: ((frame: Uint8Array) => boolean) | undefined;
 
   constructor(components: { readonly clock: Clock; readonly random: Random }, init: MemoryNetworkInit = {}) {
     const { delayMs = 1, packetLoss = 0, lossRate = 0, bytesPerMs = Infinity } = init;
@@ -109,7 +111,8 @@ export class MemoryNetwork implements StreamNetwork {
     return loss > 0 && this.#random.next() < loss;
   }
 
-  vanishes(): boolean {
+  vanishes(frame: Uint8Array): boolean {
+    if (this.drops?.(frame) === true) return true;
     return this.lossRate > 0 && this.#random.next() < this.lossRate;
   }
 
