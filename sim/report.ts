@@ -45,7 +45,8 @@ export function optionsTable(
   );
 }
 
-function render(head: readonly string[], body: readonly (readonly string[])[]): string {
+/** A Markdown table. */
+export function render(head: readonly string[], body: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...body.map((row) => row[i]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;

@@ -14,10 +14,10 @@ import { MAX_NEIGHBOURS, type NodeTable, type RowChange } from './nodes.ts';
 const SOON_MS = 250;
 /** Of a gain that nobody waits for, on average: long enough to go with another change, as a rule, where there are many. */
 const LATER_MS = 10_000;
-/** Edges of a node that both ends confirm, with which one more is not urgent. */
-const ENOUGH = 2;
+/** Edges of a node that both ends confirm, with which one more is not urgent: two may go at the same time. */
+const ENOUGH = 3;
 /** All neighbours of a node notice its return at once: the first ones of its own row tell of it, the others wait for them. */
-const FIRST = 3;
+const FIRST = 4;
 const OTHERS_MS = 120;
 
 interface OwnRowComponents {

@@ -28,4 +28,13 @@ describe('a node judges nobody', () => {
     for (const now of [10_200, 10_400, 10_600, 10_800, 11_000]) patience.woke(300, now);
     expect(patience.until).toBe(11_000);
   });
+
+  it('before that either when it misses time piece by piece', () => {
+    const patience = new Patience();
+    patience.woke(150, 10_000);
+    patience.woke(150, 12_000);
+    expect(patience.until).toBe(0);
+    patience.woke(150, 12_300);
+    expect(patience.until).toBe(12_550);
+  });
 });

@@ -7,8 +7,10 @@
  * Invariants: patience ends. Who waited in vain hides everybody, and return is never held up by a new wait.
  */
 
-/** Missing more than this, a node has something to take in. */
+/** Missing more than this, at once or piece by piece, a node has something to take in. */
 const BACKLOG_LAG_MS = 250;
+/** What was missed longer ago has been taken in. */
+const RECENT_MS = 500;
 const BACKLOG_MS = 250;
 const MAX_BACKLOG_MS = 1_000;
 /** Without a neighbour. */
@@ -19,6 +21,8 @@ const ACQUAINTED_MS = 1_000;
 export class Patience {
   #backlogUntil = 0;
   #backlogSince = 0;
+  #missedMs = 0;
+  #missedAt = -Infinity;
   #aloneUntil = 0;
   #isAlone = true;
 
@@ -33,7 +37,10 @@ export class Patience {
 
   /** After `lagMs` without running. */
   woke(lagMs: number, now: number): void {
-    if (lagMs < BACKLOG_LAG_MS) return;
+    if (lagMs === 0) return;
+    this.#missedMs = lagMs + (now - lagMs - this.#missedAt < RECENT_MS ? this.#missedMs : 0);
+    this.#missedAt = now;
+    if (this.#missedMs < BACKLOG_LAG_MS) return;
     if (now > this.#backlogUntil) this.#backlogSince = now;
     this.#backlogUntil = Math.min(now + BACKLOG_MS, this.#backlogSince + MAX_BACKLOG_MS);
   }

@@ -37,6 +37,7 @@ describe('the record store', () => {
     const store = storeOf([record(keys.node(a), 2, 1, 'old'), record(`node/${a}/x`, 2, 2), removal]);
     const copy = store.copy();
     expect([copy.hash, copy.size, keysOf(copy)]).toEqual([store.hash, store.size, keysOf(store)]);
+    expect(copy.bucketHashes()).toEqual(store.bucketHashes());
     const before = store.hash;
     copy.put(record(keys.node(a), 2, 3, 'new'));
     expect(copy.put(record(keys.node(b), 1, 1)).put).toBe('older');

@@ -117,6 +117,26 @@ it('a frozen host gets everything when it thaws', async () => {
   expect(frames).toEqual(['x']);
 });
 
+it('a program that is frozen hears of a connection when it thaws', async () => {
+  const clock = new ManualClock();
+  const network = new MemoryNetwork({ clock, random: seededRandom(1) }, { delayMs: 10 });
+  let accepted = 0;
+  await network.transport('b').listen({ host: 'b', port: 1 }, () => accepted++);
+  const connecting = network.transport('a').connect({ host: 'b', port: 1 }, { timeoutMs: 9_000 });
+  // The answer is on its way when the dialler freezes, and comes out of its backlog while the other is frozen again.
+  const [a, b] = [network.host('a'), network.host('b')];
+  b.freeze();
+  clock.advance(8_000);
+  a.freeze();
+  b.thaw();
+  b.freeze();
+  a.thaw();
+  await connecting;
+  expect(accepted).toBe(0);
+  b.thaw();
+  expect(accepted).toBe(1);
+});
+
 it('severing closes both ends', async () => {
   const { clock, network, closes } = await linked();
   network.sever(['b'], ['a']);

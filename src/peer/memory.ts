@@ -196,7 +196,8 @@ export class MemoryNetwork implements StreamNetwork {
     const here = new MemoryStream(this, from, to, address);
     here.pairWith(there);
     listener.accepted.add(there);
-    listener.accept(there);
+    // The kernel has accepted it; its program learns of it when it runs.
+    to.deliver(to.life, () => listener.accept(there));
     return here;
   }
 }
