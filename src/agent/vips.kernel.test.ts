@@ -11,13 +11,15 @@ import { memoryLog, type Log, type LogLine } from '../base/log.ts';
 import { createMetrics } from '../base/metrics.ts';
 import * as libc from '../kernel/libc.ts';
 import { openKernel } from '../kernel/real.ts';
-import type { Kernel } from '../kernel/types.ts';
+import type { Kernel, KernelEvent } from '../kernel/types.ts';
 import { agentConfig } from '../model/config.ts';
 import type { RecordValue } from '../model/record.ts';
 import { FakeExchange } from '../node/exchange-fake.ts';
 import { RecordView } from '../node/record-view.ts';
 import { memoryJournal } from '../store/memory-journal.ts';
 import { fakeNode, fakeTask } from '../vip/fake.ts';
+import { vipRuleset } from '../vip/ruleset.ts';
+import type { Reserved } from '../vip/table.ts';
 import { Vips } from './vips.ts';
 
 const NAMESPACE = `portolan-vips-${process.pid}`;
@@ -37,15 +39,20 @@ describe('VIPs in the kernel', () => {
   let exchange: FakeExchange;
   let log: Log & { readonly lines: LogLine[] };
   let vips: Vips;
+  let reserved: readonly Reserved[] = [];
   const journal = memoryJournal();
   const servers: Server[] = [];
   const listeners: UdpSocket[] = [];
 
   /** Task `index` serves on 9.0.<index>.2. */
-  const put = (index: number, over: Parameters<typeof fakeTask>[2] = {}): void => {
+  const put = (
+    index: number,
+    over: Parameters<typeof fakeTask>[2] = {},
+    labels: Readonly<Record<string, string>> = { VIP_0: 'myservice:6666' },
+  ): void => {
     const view = fakeTask(index, {}, over);
     const ports = [
-      { protocol: 'tcp', container_port: 8080, labels: { VIP_0: 'myservice:6666' } },
+      { protocol: 'tcp', container_port: 8080, labels },
       { protocol: 'udp', container_port: 8080, labels: { VIP_0: 'udpsvc:53' } },
     ];
     exchange.put(`node/${fakeNode(index)}/task/t${index}`, { ...view.task, ports } as unknown as RecordValue);
@@ -57,7 +64,7 @@ describe('VIPs in the kernel', () => {
       {
         node: fakeNode(9),
         config: agentConfig.parse({}).vips,
-        surroundings: () => ({ overlays: [prefix('9.0.0.0/8')], reserved: [] }),
+        surroundings: () => ({ overlays: [prefix('9.0.0.0/8')], reserved }),
         onRoutes: () => undefined,
       },
     );
@@ -239,6 +246,56 @@ describe('VIPs in the kernel', () => {
     await kernel.nft.run('delete table inet other');
     const pinged = spawnSync('ping', ['-c', '1', '-W', '1', VIP], { encoding: 'utf8' });
     expect(pinged.status).not.toBe(0);
+  });
+
+  it('are not there while their range overlaps an overlay or a network of the host, which is told with the remedy', async () => {
+    const told = (): unknown[] =>
+      log.lines
+        .filter(({ message }) => message === 'There are no VIPs on this host')
+        .map(({ fields }) => fields['problem']);
+    const remedy = 'set vips.range or vips.range6';
+    const overlay = 'the range 11.0.0.0/8 of named VIPs overlaps the overlay "wide"';
+    reserved = [{ prefix: prefix('11.5.0.0/16'), owner: 'the overlay "wide"' }];
+    vips.refresh();
+    await vips.settle();
+    expect(told()).toEqual([`${overlay}: ${remedy}`]);
+    expect(vips.status().problem).toBe(`${overlay}: ${remedy}`);
+    expect(vips.routes()).toEqual([]);
+    expect(await kernel.nft.fingerprint(vipRuleset({ vips: [], overlays: [] }))).toBeUndefined();
+    reserved = [];
+    vips.refresh();
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+    const own = { link: 'lo', address: interfaceAddress('11.77.0.1/24') };
+    await kernel.apply([{ do: 'address-replace', address: own }]);
+    vips.onForeignEvent({ object: 'address', link: 'lo', text: 'address 11.77.0.1/24' } as KernelEvent);
+    const host = `the range 11.0.0.0/8 of named VIPs overlaps this host's network 11.77.0.0/24 on lo`;
+    await expect.poll(told).toEqual([`${overlay}: ${remedy}`, `${host}: ${remedy}`]);
+    await kernel.apply([{ do: 'address-delete', address: own }]);
+    vips.onForeignEvent({ object: 'address', link: 'lo', text: 'address 11.77.0.1/24' } as KernelEvent);
+    await expect.poll(() => vips.status().problem).toBeUndefined();
+    await vips.settle();
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+  });
+
+  it('given by an address of the host or an overlay do not hold, and say whose it is', async () => {
+    reserved = [{ prefix: prefix('9.0.0.0/8'), owner: 'the overlay "dcos"' }];
+    vips.refresh();
+    const give = (address: string): void => put(1, {}, { VIP_0: 'myservice:6666', VIP_1: `${address}:80` });
+    for (const [address, owner] of [
+      ['9.1.2.3', 'the overlay "dcos"'],
+      ['9.0.1.2', 'the overlay "dcos"'],
+      ['127.0.0.9', "this host's network 127.0.0.0/8 on lo"],
+    ] as const) {
+      give(address);
+      await vips.settle();
+      expect(vips.routes().map(String)).not.toContain(`${address}/32`);
+      expect(vips.view.find(`tcp/${address}:80`)).toMatchObject([
+        { addresses: [], problem: `${address} belongs to ${owner}: choose another address` },
+      ]);
+    }
+    expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+    reserved = [];
   });
 
   it('come to be as they should when the kernel was changed while nobody looked', async () => {

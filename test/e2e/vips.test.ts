@@ -3,12 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
 import { labHeal, labPartition } from '../../src/lab/lab.ts';
 import { labRun, removeNative } from '../../src/lab/run.ts';
+import { CniByHand } from '../support/cni-by-hand.ts';
 import { TestLab } from '../support/lab.ts';
 import { asker, caller, namingServer, type Call } from '../support/vip-traffic.ts';
 
 const SERVICE = { address: '11.213.148.254', port: 6666 };
 const hosts = ['agent1', 'agent2', 'agent3'] as const;
 const OVERLAY = /^9\.0\./;
+const WAIT = { timeout: 30_000 };
 
 describe('virtual IPs', () => {
   const lab = new TestLab('plv');
@@ -21,8 +23,10 @@ describe('virtual IPs', () => {
     name: string,
     argv: readonly string[],
     labels = {},
+    network = 'dcos',
   ): Promise<PlacedContainer> => {
-    const { id, addresses } = await labRun({ lab: lab.name, host, name, argv, labels, runtime: 'native' });
+    const init = { lab: lab.name, host, name, argv, labels, network, runtime: 'native' } as const;
+    const { id, addresses } = await labRun(init);
     return { name, host, id, address: addresses[0] ?? '' };
   };
   const onHost = async (host: string, argv: readonly string[]): Promise<string> =>
@@ -45,8 +49,27 @@ describe('virtual IPs', () => {
   };
   const names = (answers: readonly Call[]): ReadonlySet<string> =>
     new Set(answers.map(({ name, error }) => name ?? `${error}`));
-  const vip = async (): Promise<{ applied_on: number; hosts_total: number; connections: number }> => {
-    const { vips } = (await lab.tools.api('GET', '/v1/vips/inspect?vip=tcp/myservice.marathon:6666')) as {
+  const answering = (
+    from: string | PlacedContainer,
+    target: { readonly address: string; readonly port: number },
+    ...wanted: readonly string[]
+  ): Promise<void> =>
+    expect
+      .poll(async () => names(await calls(from, 20 * wanted.length, target)), WAIT)
+      .toEqual(new Set(wanted));
+  /** Of a VIP by its id, once it has one. */
+  const addressOf = (id: string): Promise<string> =>
+    eventually(`${id} has an address`, WAIT.timeout, async () => {
+      const { vips } = (await lab.tools.api('GET', '/v1/vips/all')) as {
+        vips: { id: string; addresses: string[] }[];
+      };
+      return vips.find((each) => each.id === id)?.addresses[0];
+    });
+  /** Once it has three backends. */
+  const vip = async (
+    id = 'tcp/myservice.marathon:6666',
+  ): Promise<{ applied_on: number; hosts_total: number; connections: number }> => {
+    const { vips } = (await lab.tools.api('GET', `/v1/vips/inspect?vip=${id}`)) as {
       vips: [{ applied_on: number; hosts_total: number; connections: number; backends: unknown[] }];
     };
     if (vips[0].backends.length < 3) throw new Error('not all backends are known');
@@ -68,13 +91,7 @@ describe('virtual IPs', () => {
       }));
       return applied === total ? true : undefined;
     });
-    const listed = (await lab.tools.api('GET', '/v1/vips/all')) as {
-      vips: { id: string; addresses: string[] }[];
-    };
-    udp = {
-      ...udp,
-      address: listed.vips.find(({ id }) => id === 'udp/asked.marathon:53')?.addresses[0] ?? '',
-    };
+    udp = { ...udp, address: await addressOf('udp/asked.marathon:53') };
   });
   afterAll(() => lab.down());
 
@@ -178,6 +195,142 @@ describe('virtual IPs', () => {
     await expect
       .poll(async () => names(await calls('agent1', 60)), { timeout: 30_000 })
       .toEqual(new Set(['web1', 'web2', 'web3']));
+  });
+
+  it('of IPv6 answer hosts, containers and their own backends, and refuse as those of IPv4 do', async () => {
+    const labels = { VIP_0: 'six:6666', VIP_0_PORT: '8080' };
+    const six = [
+      await run('agent1', 'six1', namingServer('six1'), labels, 'dcos6'),
+      await run('agent2', 'six2', namingServer('six2'), labels, 'dcos6'),
+    ];
+    const caller6 = await run('agent3', 'caller6', ['sleep', '100000'], {}, 'dcos6');
+    const target = { address: await addressOf('tcp/six.marathon:6666'), port: 6666 };
+    expect(target.address).toMatch(/^fd01:c:/);
+    for (const from of [...hosts, caller6, ...six]) await answering(from, target, 'six1', 'six2');
+    const seen = (await calls(caller6, 20, target)).map((answer) => answer.caller);
+    expect(new Set(seen)).toEqual(new Set([caller6.address]));
+    for (const from of ['agent3', caller6])
+      for (const other of [
+        { ...target, port: 6667 },
+        { address: 'fd01:c::1', port: 80 },
+      ])
+        expect(names(await calls(from, 1, other))).toEqual(new Set(['ECONNREFUSED']));
+    for (const { host, id } of six) await removeNative(lab.name, host, id);
+    for (const from of ['agent3', caller6])
+      await expect
+        .poll(async () => names(await calls(from, 1, target)), WAIT)
+        .toEqual(new Set(['ECONNREFUSED']));
+  });
+
+  it('with affinity lead a client to one backend for as long as that is there', async () => {
+    const labels = { VIP_0: 'sticky:6666', VIP_0_PORT: '8080', VIP_0_AFFINITY: 'client' };
+    const sticky: PlacedContainer[] = [];
+    for (const host of hosts) sticky.push(await run(host, `on-${host}`, namingServer(`on-${host}`), labels));
+    const target = { address: await addressOf('tcp/sticky.marathon:6666'), port: 6666 };
+    const clients = [...hosts, client, ...servers];
+    /** The one backend of each client, once all clients have all three to choose from. */
+    const chosen = (): Promise<readonly string[]> =>
+      Promise.all(
+        clients.map(async (from) => {
+          const told = [...names(await calls(from, 10, target))];
+          expect(told).toHaveLength(1);
+          return told[0] ?? '';
+        }),
+      );
+    await eventually('all hosts have all backends', WAIT.timeout, async () => {
+      const found = await vip('tcp/sticky.marathon:6666').catch(() => undefined);
+      return found !== undefined && found.applied_on === found.hosts_total ? true : undefined;
+    });
+    const before = await chosen();
+    expect(await chosen()).toEqual(before);
+    const gone = sticky.find(({ name }) => name === before[0]);
+    if (gone === undefined) throw new Error(`nobody is called ${before[0]}`);
+    await removeNative(lab.name, gone.host, gone.id);
+    await expect.poll(async () => (await chosen()).includes(gone.name), WAIT).toBe(false);
+    const after = await chosen();
+    for (const [at, name] of before.entries()) if (name !== gone.name) expect(after[at]).toBe(name);
+  });
+
+  it('are shared by apps, several on one port, and of both protocols', async () => {
+    await run('agent1', 'mixed1', namingServer('mixed1'), {
+      ...{ VIP_0: 'mixed:80', VIP_0_PORT: '8080', VIP_1: '198.18.0.9:81', VIP_1_PORT: '8080' },
+      ...{ VIP_2: '/mixed:80', VIP_2_PORT: '8080/udp' },
+    });
+    await run('agent2', 'mixed2', namingServer('mixed2'), { VIP_7: '/mixed:80', VIP_7_PORT: '8080' });
+    const target = { address: await addressOf('tcp/mixed.marathon:80'), port: 80 };
+    expect(await addressOf('udp/mixed.marathon:80')).toBe(target.address);
+    for (const from of ['agent3', client]) {
+      await answering(from, target, 'mixed1', 'mixed2');
+      await answering(from, { address: '198.18.0.9', port: 81 }, 'mixed1');
+    }
+    expect(await inside(client, asker(target))).toMatch(/^mixed1 /);
+  });
+
+  it('are given to containers of other runtimes by the labels of CNI', async () => {
+    const cni = new CniByHand(lab, 'agent2');
+    const call = {
+      container: 'vipcni',
+      config: {
+        args: {
+          cni: {
+            labels: [
+              { key: 'VIP_0', value: 'bycni:80' },
+              { key: 'VIP_0_PORT', value: '8080' },
+            ],
+          },
+        },
+      },
+    };
+    await cni.makeNamespaces('vipcni');
+    expect((await cni.call('ADD', call)).status).toBe(0);
+    const argv = ['nsenter', '--net=/run/netns/vipcni', ...namingServer('bycni')];
+    const server = await lab.tools.startOnHost('agent2', argv);
+    const target = { address: await addressOf('tcp/bycni.marathon:80'), port: 80 };
+    for (const from of ['agent1', 'agent2', client]) await answering(from, target, 'bycni');
+    expect((await cni.call('DEL', call)).status).toBe(0);
+    await expect
+      .poll(async () => names(await calls(client, 1, target)), WAIT)
+      .toEqual(new Set(['ECONNREFUSED']));
+    server.kill('SIGKILL');
+    await cni.removeNamespaces('vipcni');
+  });
+
+  it('lead to ports of hosts, and on the host itself to the container behind them', async () => {
+    const server = `require('net').createServer((s) => s.on('error', () => 0)
+      .end(process.env.HOST + ' ' + s.remoteAddress.replace('::ffff:', '')))`;
+    const app = { cpus: 0.1, mem: 32, instances: 3, constraints: [['hostname', 'UNIQUE']] };
+    const node = (listen: string): string =>
+      `exec '${process.execPath}' -e "${server}.listen(${listen}, '::')"`;
+    await lab.tools.api('POST', '/v2/apps', {
+      ...{ ...app, id: '/on-host', cmd: node('process.env.PORT0') },
+      portDefinitions: [{ port: 0, labels: { VIP_0: 'onhost:80' } }],
+    });
+    await lab.tools.api('POST', '/v2/apps', {
+      ...{ ...app, id: '/mapped', cmd: node('7171'), networks: [{ mode: 'container', name: 'dcos' }] },
+      container: {
+        type: 'MESOS',
+        portMappings: [{ containerPort: 7171, hostPort: 0, labels: { VIP_0: 'mapped:80' } }],
+      },
+    });
+    const agents = ['10.0.0.11', '10.0.0.12', '10.0.0.13'];
+    for (const id of ['onhost', 'mapped']) {
+      const target = { address: await addressOf(`tcp/${id}.marathon:80`), port: 80 };
+      // The host is where a backend of host mode is at home: that is its hairpin.
+      for (const from of [...hosts, client]) await answering(from, target, ...agents);
+      const slots = await lab.sh(
+        'agent1',
+        `nft list table inet portolan_vip | grep -o '${target.address} .*: [^,}]*'`,
+      );
+      const own = slots.match(/: (9\.0\.\d+\.\d+) \. 7171/g) ?? [];
+      expect(own).toHaveLength(id === 'mapped' ? 1 : 0);
+      if (id === 'onhost') continue;
+      const pid = `for p in $(pgrep -f 'listen.7171'); do
+        grep -qz '^HOST=10.0.0.11$' /proc/$p/environ && echo $p && break; done`;
+      const enter = ['nsenter', '-t', (await lab.sh('agent1', pid)).trim(), '-n'];
+      const { stdout } = await lab.try('agent1', [...enter, ...caller(target, { count: 60 })]);
+      expect(names(JSON.parse(stdout) as Call[])).toEqual(new Set(agents));
+    }
+    for (const id of ['on-host', 'mapped']) await lab.tools.api('DELETE', `/v2/apps//${id}`);
   });
 
   it('are refused when their last backend is gone, and forgotten', async () => {
