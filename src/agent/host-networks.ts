@@ -6,7 +6,7 @@
  */
 import type { IpAddress, Prefix } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
-import type { Kernel } from '../kernel/types.ts';
+import type { Kernel, Link } from '../kernel/types.ts';
 import type { Reserved } from '../vip/table.ts';
 
 interface HostNetwork {
@@ -16,13 +16,20 @@ interface HostNetwork {
   readonly mac: Mac | undefined;
 }
 
+export interface HostNetworksInit {
+  /** The links have been read. */
+  onLinks(links: readonly Link[]): Promise<void>;
+}
+
 export class HostNetworks {
   readonly #kernel: Pick<Kernel, 'links' | 'addresses'>;
+  readonly #init: HostNetworksInit;
   #networks: readonly HostNetwork[] = [];
   #isStale = true;
 
-  constructor(components: { readonly kernel: Pick<Kernel, 'links' | 'addresses'> }) {
+  constructor(components: { readonly kernel: Pick<Kernel, 'links' | 'addresses'> }, init: HostNetworksInit) {
     this.#kernel = components.kernel;
+    this.#init = init;
   }
 
   invalidate(): void {
@@ -34,6 +41,7 @@ export class HostNetworks {
     if (!this.#isStale) return false;
     this.#isStale = false;
     const [links, addresses] = [await this.#kernel.links(), await this.#kernel.addresses()];
+    await this.#init.onLinks(links);
     const macs = new Map(
       links.flatMap(({ name, mac, details }) => (details.kind === 'bridge' ? [[name, mac] as const] : [])),
     );

@@ -26,6 +26,7 @@ import { ElementChanges, ElementTable } from '../vip/elements.ts';
 import { countedKey, renderVip, usableBackends } from '../vip/render.ts';
 import { outermost, VIP_TABLE } from '../vip/ruleset.ts';
 import type { Reserved } from '../vip/table.ts';
+import { DockerPorts } from './docker-ports.ts';
 import { HostNetworks } from './host-networks.ts';
 import { Rounds } from './rounds.ts';
 import { inSlices, nextTurn } from './slices.ts';
@@ -106,7 +107,8 @@ export class Vips {
     const { range, range6 } = init.config;
     this.#ranges = [parsePrefix(range), parsePrefix(range6)].filter((each) => each !== undefined);
     this.#tables = new VipTables({ nft: kernel.nft, journal, log });
-    this.#networks = new HostNetworks({ kernel });
+    const ports = new DockerPorts({ kernel, log });
+    this.#networks = new HostNetworks({ kernel }, { onLinks: (links) => ports.ensure(links) });
     this.view = new VipView({ records, log }, { config: init.config, self: init.node });
     this.view.subscribe((changed) => this.#onVips(changed));
     this.#rounds = new Rounds({ clock }, { sweepMs: SWEEP_MS, run: (reason) => this.#round(reason) });

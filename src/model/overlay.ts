@@ -95,3 +95,8 @@ export function mesosBridgeName(overlay: string): string {
 export function dockerBridgeName(overlay: string): string {
   return `d-${overlay}`;
 }
+
+/** Of Docker's bridge for an overlay, and of the one of its own. */
+export function isDockerBridgeName(name: string): boolean {
+  return name.startsWith('d-');
+}

@@ -8,6 +8,7 @@ import { TestLab } from '../support/lab.ts';
 import { tracesOf } from '../support/machine.ts';
 
 const WAIT_MS = 15_000;
+const labels = { VIP_0: '/docked:8080', VIP_0_PORT: '80' };
 
 describe('a lab of two hosts with Docker', () => {
   const lab = new TestLab('pdke');
@@ -20,7 +21,7 @@ describe('a lab of two hosts with Docker', () => {
       const { status } = await lab.try(host, ['docker', 'network', 'inspect', 'dcos']);
       return status === 0 ? true : undefined;
     });
-    const init = { lab: lab.name, host, name, argv: webServer(name), runtime: 'docker' } as const;
+    const init = { lab: lab.name, host, name, argv: webServer(name), labels, runtime: 'docker' } as const;
     const { id, addresses } = await labRun(init);
     return { name, host, id, address: addresses[0] ?? '' };
   }
@@ -29,6 +30,25 @@ describe('a lab of two hosts with Docker', () => {
     await eventually(`${from.name} asks ${to.name}`, WAIT_MS, async () =>
       (await lab.tools.fetchFromDocker(from, to.address)) === to.name ? true : undefined,
     );
+  }
+
+  /** Who answers each kind of client on each host at a VIP, which is asked until everybody has. */
+  async function heardAt(address: string): Promise<Readonly<Record<string, readonly string[]>>> {
+    const heard: Record<string, readonly string[]> = {};
+    const ask = async (client: string, once: () => Promise<string>): Promise<void> => {
+      const names = new Set<string>();
+      const answered = (): number => docker.filter(({ name }) => names.has(name)).length;
+      for (let i = 0; i < 40 && answered() < docker.length; i++) names.add(await once());
+      // A loaded machine may keep somebody waiting for too long.
+      heard[client] = Array.from(names)
+        .filter((name) => !name.startsWith('(failed'))
+        .sort();
+    };
+    for (const host of ['agent1', 'agent2', 'master1'])
+      await ask(host, () => lab.tools.fetchFromHost(host, address));
+    for (const from of docker) await ask(from.name, () => lab.tools.fetchFromDocker(from, address));
+    for (const from of cni) await ask(from.name, () => lab.tools.fetchFromContainer(from, address));
+    return heard;
   }
 
   /** Every container asks every other one. */
@@ -65,6 +85,26 @@ describe('a lab of two hosts with Docker', () => {
       (await lab.tools.endpoints('agent2')).find((endpoint) => endpoint.name === one?.name),
     );
     expect(known).toMatchObject({ source: 'docker', network: 'dcos', addresses: [`${one?.address}/25`] });
+  });
+
+  it('leads to Docker containers by the VIP that they are labelled with, from hosts, beside them and from themselves', async () => {
+    docker.push(await runDocker('agent1', 'docker-beside'));
+    const address = await eventually('the VIP has all backends', WAIT_MS, async () => {
+      const { vips } = (await lab.tools.api('GET', '/v1/vips/inspect?vip=docked:8080').catch(() => ({
+        vips: [],
+      }))) as {
+        vips: { addresses: string[]; backends: unknown[]; applied_on: number; hosts_total: number }[];
+      };
+      const [found] = vips;
+      const isWhole = found?.backends.length === 3 && found.applied_on === found.hosts_total;
+      return isWhole ? found.addresses[0] : undefined;
+    });
+    const all = docker.map(({ name }) => name).sort();
+    const heard = await heardAt(`${address}:8080`);
+    expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, all])));
+    expect(Object.keys(heard)).toHaveLength(3 + docker.length + cni.length);
+    await lab.try('agent1', ['docker', 'rm', '--force', 'docker-beside']);
+    docker.pop();
   });
 
   it('keeps them together when somebody flushes the tables that Docker uses', async () => {
