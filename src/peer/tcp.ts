@@ -15,6 +15,7 @@ import { LimitedLog } from '../base/limited-log.ts';
 import type { Log } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
 import { encodeLength, encodeWhole, FrameReader } from './frames.ts';
+import { Turns, type TakesTurns } from './turns.ts';
 import {
   MAX_FRAME_BYTES,
   MAX_QUEUED_BYTES,
@@ -56,18 +57,19 @@ export function createTcpTransport(
 ): PeerTransport {
   const log = components.log.child('peer');
   const refusals = new LimitedLog({ ...components, log });
+  const turns = new Turns(components);
   const open = async (socket: Socket, side: Side): Promise<SecuredSocket> => {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS);
     return init.secure === undefined ? { socket } : init.secure(socket, side);
   };
   return {
-    listen: (address, onConnection) => listen({ log, refusals, open }, address, onConnection),
+    listen: (address, onConnection) => listen({ log, refusals, open, turns }, address, onConnection),
     connect: async (address, options) => {
       const raw = await dial(address, options);
       try {
-        const { socket, peer } = await open(raw, 'dialled');
-        return new TcpConnection(socket, address, peer);
+        const secured = await open(raw, 'dialled');
+        return new TcpConnection({ turns }, { ...secured, remote: address });
       } catch (error) {
         raw.destroy();
         throw unreachable(address, error as Error);
@@ -80,10 +82,11 @@ interface Acceptor {
   readonly log: Log;
   readonly refusals: LimitedLog;
   readonly open: (socket: Socket, side: Side) => Promise<SecuredSocket>;
+  readonly turns: Turns;
 }
 
 async function listen(
-  { log, refusals, open }: Acceptor,
+  { log, refusals, open, turns }: Acceptor,
   address: PeerAddress,
   onConnection: (connection: PeerConnection) => void,
 ): Promise<PeerListener> {
@@ -104,7 +107,7 @@ async function listen(
     socket.once('close', () => sockets.delete(socket));
     open(socket, 'accepted')
       .then(
-        (ready) => onConnection(new TcpConnection(ready.socket, remote, ready.peer)),
+        (ready) => onConnection(new TcpConnection({ turns }, { ...ready, remote })),
         (error: unknown) => {
           const reason = (error as Error).message;
           refusals.warn(`${remote.host} ${reason}`, 'refused a connection', { host: remote.host, reason });
@@ -185,17 +188,25 @@ function unreachable({ host, port }: PeerAddress, cause: Error): PortolanError {
   return new PortolanError('unavailable', `Cannot reach peer "${host}:${port}": ${cause.message}`, { cause });
 }
 
-class TcpConnection implements PeerConnection {
+class TcpConnection implements PeerConnection, TakesTurns {
   readonly remote: PeerAddress;
   readonly peer?: NodeId;
   readonly #socket: Socket;
+  readonly #turns: Turns;
   readonly #reader = new FrameReader();
+  /** Not taken yet. */
+  #frames: Buffer[] = [];
+  #at = 0;
   #onFrame: ((frame: Uint8Array) => void) | undefined;
   #onClose: ((error: Error | undefined) => void) | undefined;
   #error: Error | undefined;
   #closed = false;
 
-  constructor(socket: Socket, remote: PeerAddress, peer: NodeId | undefined) {
+  constructor(
+    components: { readonly turns: Turns },
+    { socket, peer, remote }: SecuredSocket & { readonly remote: PeerAddress },
+  ) {
+    this.#turns = components.turns;
     this.remote = remote;
     if (peer !== undefined) this.peer = peer;
     this.#socket = socket;
@@ -238,9 +249,37 @@ class TcpConnection implements PeerConnection {
     this.#socket.destroySoon();
   }
 
+  takeOne(): boolean {
+    const frame = this.#frames[this.#at++];
+    if (frame !== undefined) this.#guard(() => this.#onFrame?.(frame));
+    if (this.#at < this.#frames.length) return true;
+    this.#frames = [];
+    this.#at = 0;
+    return false;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   #receive(chunk: Buffer): void {
+    this.#guard(() => {
+      const frames = this.#reader.push(chunk);
+      if (frames.length === 0) return;
+      const isWaiting = this.#frames.length > 0;
+      this.#frames = isWaiting ? [...this.#frames, ...frames] : frames;
+      if (!isWaiting) this.#turns.begin(this);
+    });
+  }
+
+  /** Whatever goes wrong with what a peer has sent ends its connection. */
+  #guard(take: () => void): void {
     try {
-      for (const frame of this.#reader.push(chunk)) this.#onFrame?.(frame);
+      take();
     } catch (error) {
       this.#error ??= error instanceof Error ? error : new Error(String(error));
       this.#socket.destroy();
@@ -255,6 +294,8 @@ class TcpConnection implements PeerConnection {
 
   #finish(): void {
     if (this.#closed) return;
+    // Its last words, of one read at most.
+    while (this.#frames.length > 0) this.takeOne();
     this.#closed = true;
     this.#onClose?.(this.#error);
   }
