@@ -126,5 +126,27 @@ export function settleTree(before: Group, after: Group, version: string): Group 
     const assigned = assignServicePorts(app, old === undefined ? [] : servicePortsOf(old), taken);
     return succeed(old, assigned, version);
   };
-  return mapApps(after, settle);
+  return { ...stamped(before, mapApps(after, settle), version), version };
+}
+
+/** A group in which something is another than before has the version of the change; others keep theirs. */
+function stamped(before: Group | undefined, after: Group, version: string): Group {
+  const groups = after.groups.map((child) =>
+    stamped(
+      before?.groups.find(({ id }) => id === child.id),
+      child,
+      version,
+    ),
+  );
+  const isSame =
+    before !== undefined &&
+    isSameList(before.apps, after.apps, (a, b) => a === b) &&
+    isSameList(before.groups, groups, (a, b) => a.id === b.id && a.version === b.version) &&
+    isSameList(before.dependencies, after.dependencies, (a, b) => a === b) &&
+    before.enforceRole === after.enforceRole;
+  return { ...after, groups, version: isSame ? before.version : version };
+}
+
+function isSameList<T>(left: readonly T[], right: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
+  return left.length === right.length && left.every((each, i) => isSame(each, right[i] as T));
 }

@@ -12,6 +12,17 @@ export function findGroup(tree: Group, id: string): Group | undefined {
   return next === undefined ? undefined : findGroup(next, id);
 }
 
+/** The versions of a group among `trees`, newest first: those whose tree is there to go back to. */
+export function groupVersions(trees: Iterable<Group>, id: string): readonly string[] {
+  const all = [...trees];
+  const kept = new Set(all.map(({ version }) => version));
+  const versions = new Set(all.flatMap((tree) => findGroup(tree, id)?.version ?? []));
+  return [...versions]
+    .filter((version) => kept.has(version))
+    .sort()
+    .reverse();
+}
+
 export function findApp(tree: Group, id: string): App | undefined {
   return findGroup(tree, parentOf(id))?.apps.find((app) => app.id === id);
 }

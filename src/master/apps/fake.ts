@@ -1,5 +1,5 @@
 /** An orchestrator in memory for tests: trees, versions, locks and tasks as the real one has them; nothing runs. */
-import { appsById, emptyGroup, findApp } from '../../apps/tree.ts';
+import { appsById, emptyGroup, findApp, groupVersions } from '../../apps/tree.ts';
 import { PortolanError } from '../../base/errors.ts';
 import { appsOf, type App, type Group } from '../../model/app.ts';
 import type { AppEvent, Deployment, InstanceView, QueueItem } from '../../model/deployment.ts';
@@ -29,6 +29,10 @@ export class FakeOrchestrator implements Orchestrator {
 
   rootAt(version: string): Group | undefined {
     return this.#trees.find((tree) => tree.version === version);
+  }
+
+  groupVersions(id: string): readonly string[] {
+    return groupVersions(this.#trees, id);
   }
 
   app(id: string): App | undefined {

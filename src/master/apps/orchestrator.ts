@@ -13,7 +13,7 @@ import { revertedApps } from '../../apps/deployments.ts';
 import type { Effects } from '../../apps/effects.ts';
 import { uuidOf } from '../../apps/launch.ts';
 import { appKeys } from '../../apps/store-keys.ts';
-import { findApp, pruneGroups, putApp, removeApp } from '../../apps/tree.ts';
+import { findApp, groupVersions, pruneGroups, putApp, removeApp } from '../../apps/tree.ts';
 import { succeed } from '../../apps/versions.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { PortolanError } from '../../base/errors.ts';
@@ -126,6 +126,10 @@ export class AppOrchestrator implements Orchestrator {
 
   rootAt(version: string): Group | undefined {
     return this.#ready().trees.at(version);
+  }
+
+  groupVersions(id: string): readonly string[] {
+    return groupVersions(this.#ready().trees.all(), id);
   }
 
   app(id: string): App | undefined {

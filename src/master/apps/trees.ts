@@ -64,6 +64,10 @@ export class Trees {
     return this.#trees.get(version);
   }
 
+  all(): Iterable<Group> {
+    return this.#trees.values();
+  }
+
   wanted(version: string): Group {
     const tree = this.#trees.get(version);
     if (tree !== undefined) return tree;

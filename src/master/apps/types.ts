@@ -18,6 +18,8 @@ export interface Orchestrator {
   root(): Group;
   /** The tree of that version; `undefined` = never was, or is forgotten. */
   rootAt(version: string): Group | undefined;
+  /** When a group, or something in it, was another than before, newest first; as far back as trees are kept. */
+  groupVersions(id: string): readonly string[];
   app(id: string): App | undefined;
   /** Versions of an app, newest first. */
   versions(id: string): readonly string[];

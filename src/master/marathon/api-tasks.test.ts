@@ -60,7 +60,11 @@ describe('groups', () => {
       body: deployment,
     });
     expect(orchestrator.app('/g/a')?.instances).toBe(4);
-    expect((await call('GET', '/v2/groups/g/versions')).body).toContain(version);
+    const versions = (await call('GET', '/v2/groups/g/versions')).body;
+    expect(versions).toEqual([orchestrator.root().version, version]);
+    await call('POST', '/v2/apps', { id: '/elsewhere', cmd: 'sleep 1' });
+    expect((await call('GET', '/v2/groups/g/versions')).body).toEqual(versions);
+    expect((await call('GET', '/v2/groups/versions')).body).toContain(orchestrator.root().version);
     expect((await call('GET', `/v2/groups/g/versions/${version}`)).body).toMatchObject({
       apps: [{ instances: 2 }],
     });

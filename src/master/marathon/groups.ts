@@ -75,12 +75,8 @@ function reads({ orchestrator, renderer }: MarathonComponents, path: string): re
       summary: 'The versions of a group, newest first',
       answers: { 200: 'A list of versions', 404: 'No such group' },
       handle: (call) => {
-        const group = mustFindGroup(orchestrator.root(), idOf(call));
-        const versions = new Set([group.version, orchestrator.root().version]);
-        for (const app of appsOf(group))
-          for (const version of orchestrator.versions(app.id)) versions.add(version);
-        const known = [...versions].filter((version) => orchestrator.rootAt(version) !== undefined);
-        return { json: known.sort().reverse() };
+        const { id } = mustFindGroup(orchestrator.root(), idOf(call));
+        return { json: orchestrator.groupVersions(id) };
       },
     }),
     route({
