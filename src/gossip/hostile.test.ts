@@ -7,6 +7,7 @@ import { keys, type RecordValue } from '../model/record.ts';
 import { encodeMessage, encodeRecords, type Hello, type Message, type Records } from './codec.ts';
 import { GossipCore } from './core.ts';
 import { BUCKETS } from './hash.ts';
+import { handleOf } from './nodes.ts';
 import { RecordStore, MAX_NODE_CHARACTERS, MAX_NODE_RECORDS, MAX_WRITERS } from './records.ts';
 
 const random = seededRandom(1);
@@ -28,6 +29,8 @@ class Victim {
   );
   #now = 1_000;
   sentBytes = 0;
+  /** Those it has raised its own to. */
+  readonly epochs: number[] = [];
 
   constructor() {
     this.core.step({ on: 'cluster', cluster, isOther: false, port: 1 }, this.#now);
@@ -41,6 +44,7 @@ class Victim {
     this.#now += afterMs;
     for (const effect of this.core.step({ on: 'frame', connection: 1, frame }, this.#now))
       if (effect.do === 'send') this.sentBytes += effect.frame.length;
+      else if (effect.do === 'persist-epoch') this.epochs.push(effect.epoch);
   }
 
   get isConnected(): boolean {
@@ -194,6 +198,21 @@ describe('a neighbour', () => {
     expect(victim.core.memory.peers).toBeLessThanOrEqual(42);
     expect(victim.core.memory.addresses).toBeLessThanOrEqual(4_096);
     expect(victim.core.statistics.queueDepth).toBeLessThanOrEqual(42_000);
+  });
+
+  it('cannot drive an epoch to where nothing newer can be said', () => {
+    const victim = new Victim();
+    const tell = (node: NodeId, epoch: number): void =>
+      victim.hear(encodeMessage({ type: 'rows', rows: [[handleOf(node), epoch, 1, handleOf(peer)]] }));
+    tell(own, 2 ** 50);
+    expect(victim.epochs).toEqual([]);
+    // As after a disk that was set back.
+    tell(own, 40);
+    expect(victim.epochs).toEqual([41]);
+    tell(third, 2);
+    tell(third, 2 ** 50);
+    const { table } = victim.core;
+    expect(table.epoch(table.find(handleOf(third)))).toBe(2);
   });
 
   it('that asks for everything again and again is given bounded answers', () => {

@@ -27,6 +27,11 @@ import type { Spread } from './spread.ts';
 const SELF = 0;
 /** A silent connection is given up for good: TCP itself would go on trying for a quarter of an hour. */
 const DEAD_MS = 20_000;
+/**
+ * Starts that one row may be ahead of what is known: rows are not signed, and a node that took up an invented epoch near
+ * the end of all numbers could never say anything newer again.
+ */
+const MAX_EPOCH_STEP = 2 ** 20;
 /** Time for the row of a node that was just heard of to come. */
 const UNHEARD_MS = 5_000;
 /** Neighbours of a dead node notice within less. Who has it back says so later, see own-row.ts. */
@@ -260,6 +265,7 @@ export class Liveness {
     const index = table.index(handle);
     if (index < 0) return undefined;
     const order = table.compare(index, epoch, sequence);
+    if (table.hasRow(index) && epoch - table.epoch(index) > MAX_EPOCH_STEP) return undefined;
     if (index === SELF) {
       // Others hold what this node cannot have said since its start: its disk was set back.
       if (order < 0) this.#reclaim(epoch, now);
