@@ -37,7 +37,9 @@ const NAMED = /^cluster\/(masters$|removed\/)|^node\/[^/]+\/node$/;
 const PLACE = /^node\/[^/]+\/overlay\//;
 const FRAMEWORK = 'marathon';
 /** A turn of the event loop takes no longer for it than this. */
-const TURN_MS = 3;
+const TURN_MS = 2;
+/** Of more owners than this, none is taken in the turn that told of them, which has had its own work. */
+const AT_ONCE_MAX = 100;
 const [TASK, VIP] = ['task/', 'vip/'];
 
 export interface DnsNamesComponents {
@@ -117,7 +119,9 @@ export class DnsNames {
   /** At once where it is little, as nearly always; the rest in further turns. */
   #take(owners: readonly string[]): void {
     for (const owner of owners) this.#changed.add(owner);
-    if (this.#nextTurn === undefined) this.#takeSome();
+    if (this.#nextTurn !== undefined) return;
+    if (this.#changed.size > AT_ONCE_MAX) this.#takeNextTurn();
+    else this.#takeSome();
   }
 
   #takeSome(): void {
@@ -129,8 +133,12 @@ export class DnsNames {
       this.table.set(owner, this.#recordsOf(owner));
       if (clock.nowMs() >= endMs) break;
     }
-    if (this.#changed.size > 0) this.#nextTurn = clock.after(0, () => this.#takeSome());
+    if (this.#changed.size > 0) this.#takeNextTurn();
     else for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #takeNextTurn(): void {
+    this.#nextTurn = this.#components.clock.after(0, () => this.#takeSome());
   }
 
   /** As they are now: records may have come between two turns. */
