@@ -59,7 +59,10 @@ describe('VipView', () => {
     run('c1', '9.0.1.2', { VIP_0: 'web:80' });
     const address = view.addressOf('web.marathon.l4lb.thisdcos.directory') ?? '';
     const refs = ['web:80', 'web.marathon:80', 'web.marathon.l4lb.thisdcos.directory:80', `${address}:80`];
-    for (const ref of refs) {
+    expect(refs.slice(1, 3).map((ref) => view.addressOf(ref.replace(':80', '')))).toEqual([address, address]);
+    expect(view.addressOf('web')).toBe(address);
+    expect(view.addressOf('other')).toBeUndefined();
+    for (const ref of [...refs, 'web', 'web.marathon']) {
       const answer = await app.request(`/v1/vips/inspect?vip=${ref}`);
       expect(await answer.json()).toMatchObject({ vips: [{ id: 'tcp/web.marathon:80', connections: 5 }] });
     }

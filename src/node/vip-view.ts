@@ -115,12 +115,16 @@ export class VipView {
     return this.table.names();
   }
 
-  /** Of a named VIP by its name in DNS. */
+  /** Of a named VIP by its name in DNS, or by what of it is before the domain, or before the only framework that has it. */
   addressOf(name: string): string | undefined {
-    if (!name.endsWith(`.${VIP_DOMAIN}`)) return undefined;
-    return this.names()
-      .get(name.slice(0, -VIP_DOMAIN.length - 1))?.[0]
-      ?.toString();
+    const names = this.names();
+    const short = name.endsWith(`.${VIP_DOMAIN}`) ? name.slice(0, -VIP_DOMAIN.length - 1) : name;
+    const known = names.get(short);
+    if (known !== undefined || short !== name) return known?.[0]?.toString();
+    const [first, second] = Array.from(names).filter(
+      ([each]) => each.slice(0, each.lastIndexOf('.')) === name,
+    );
+    return second === undefined ? first?.[1][0]?.toString() : undefined;
   }
 
   #tell(): void {
@@ -153,11 +157,11 @@ export function vipText({ name, address, port }: Vip): string {
   return address?.family === 6 ? `[${String(address)}]:${port}` : `${String(address)}:${port}`;
 }
 
-/** `tcp/myservice.marathon:6666`, the same without protocol or framework, with the domain, or by address. */
+/** `tcp/myservice.marathon:6666`, the same without protocol, framework or port, with the domain, or by address. */
 function namesOf(vip: Vip): readonly string[] {
   const { id, name, port, addresses } = vip;
-  const short =
-    name === undefined ? [] : [`${name}:${port}`, `${name.slice(0, name.lastIndexOf('.'))}:${port}`];
+  const hosts = name === undefined ? [] : [name, name.slice(0, name.lastIndexOf('.'))];
+  const short = hosts.flatMap((host) => [`${host}:${port}`, host]);
   const byAddress = addresses.map((each) =>
     each.family === 6 ? `[${String(each)}]:${port}` : `${String(each)}:${port}`,
   );

@@ -1,8 +1,8 @@
 /** The packet tracer over the kernels of a whole cluster: what it says is what packets do. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
+import { eventually, webServer, type PlacedContainer } from '../../src/lab/demo-tools.ts';
 import { labStart, labStop } from '../../src/lab/lab.ts';
-import { listNative } from '../../src/lab/run.ts';
+import { labRun, listNative } from '../../src/lab/run.ts';
 import { traceResult, type TraceResult } from '../../src/model/trace.ts';
 import { TestLab } from '../support/lab.ts';
 
@@ -65,6 +65,31 @@ describe('a trace', () => {
     const result = await trace('web1', 'web2:81');
     expect(result).toMatchObject({ arrives: false, back: [] });
     expect(result.reason).toContain('agent2: nothing listens on tcp port 81 in web2');
+  });
+
+  it('goes to a VIP by its name, and on to what listens in the backend, on this host too', async () => {
+    const run = (port: string) =>
+      labRun({
+        ...{
+          lab: lab.name,
+          host: 'agent1',
+          name: `behind${port}`,
+          argv: webServer('behind'),
+          runtime: 'native',
+        },
+        labels: { VIP_0: `traced${port}:8080`, VIP_0_PORT: port },
+      });
+    await run('80');
+    await run('81');
+    const result = await eventually('the trace finds the listener', 20_000, async () => {
+      const found = await trace('web1', 'traced80:8080').catch(() => undefined);
+      return found?.arrives === true ? found : undefined;
+    });
+    expect(result.hops.map(({ at }) => at)).toEqual(expect.arrayContaining(['vip', 'listener']));
+    const dead = await eventually('the VIP is known', 20_000, () =>
+      trace('web1', 'traced81.marathon.l4lb.thisdcos.directory:8080').catch(() => undefined),
+    );
+    expect(dead.reason).toContain('agent1: nothing listens on tcp port 81 in behind81');
   });
 
   it('starts at a host too, and at whichever host the source is on', async () => {

@@ -1,6 +1,7 @@
 /** `GET /v1/trace?from=A&to=B:port`: the whole way. `POST /v1/trace/leg`: this host's part, for other agents. */
 import type { Hono } from 'hono';
 import { z } from 'zod';
+import { ip } from '../../base/ip.ts';
 import type { Kernel } from '../../kernel/types.ts';
 import { TRACE_LEG_PATH, TRACE_PATH, traceLegRequest } from '../../model/trace.ts';
 import type { Parts } from '../session.ts';
@@ -48,6 +49,11 @@ export function createTracer(kernel: Kernel, parts: Parts): Tracer {
           concerned,
         }),
       resolve: (text) => vips.view.addressOf(text),
+      backendOf: ({ destination, protocol, port }) => {
+        if (protocol === 'icmp' || port === undefined) return undefined;
+        const backends = vips.backendsAt(ip(destination), protocol, port);
+        return backends?.find(({ weight }) => weight > 0)?.address.toString();
+      },
     },
   );
 }

@@ -24,12 +24,13 @@ export function parseTarget(text: string): { readonly host: string; readonly por
   });
 }
 
-/** Throws 'not-found', or 'conflict' where several fit. */
-export function findEnd(
+/** `resolve`: the address of what has a name and is no end. Throws 'not-found', or 'conflict' where several fit. */
+export function findEnd<Resolved extends string = never>(
   records: Pick<RecordView, 'tasks' | 'nodes'>,
   field: 'from' | 'to',
   ref: string,
-): End {
+  resolve: (name: string) => Resolved | undefined = () => undefined,
+): End | Resolved {
   const nodes = new Map(records.nodes().map((node) => [node.id, node]));
   const found = records.tasks().flatMap(({ id, node, task }): (End & { readonly id: string })[] => {
     const addresses = task.networks.flatMap((network) => network.addresses);
@@ -50,8 +51,18 @@ export function findEnd(
     });
   const host = Array.from(nodes.values()).find((node) => [node.id, node.name, node.address].includes(ref));
   if (host !== undefined) return { name: host.name, node: host, addresses: [], isHost: true };
-  throw new PortolanError('not-found', `Cannot find "${ref}": it is no container, task or host`, {
-    field,
-    remedy: 'list them with "portolan container ls", "portolan task ls" and "portolan node ls"',
-  });
+  const resolved = resolve(ref);
+  if (resolved !== undefined) return resolved;
+  const vip =
+    field === 'to'
+      ? { what: ', host or VIP', list: ', "portolan node ls" and "portolan vip ls"' }
+      : undefined;
+  throw new PortolanError(
+    'not-found',
+    `Cannot find "${ref}": it is no container, task${vip?.what ?? ' or host'}`,
+    {
+      field,
+      remedy: `list them with "portolan container ls", "portolan task ls"${vip?.list ?? ' and "portolan node ls"'}`,
+    },
+  );
 }

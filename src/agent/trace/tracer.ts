@@ -48,6 +48,8 @@ export interface TracerInit {
   observe(concerned: ReadonlySet<string>): Promise<HostState>;
   /** The address that a name of a VIP or of a container stands for, as the resolver has it. */
   resolve(name: string): string | undefined;
+  /** Where a packet to a VIP goes: the backend that the walk takes. */
+  backendOf(packet: TracePacket): string | undefined;
 }
 
 export class Tracer {
@@ -62,7 +64,9 @@ export class Tracer {
   /** This host's part. */
   async leg(question: TraceLegRequest): Promise<TraceLeg> {
     const { source, destination } = question.packet;
-    const state = await this.#init.observe(this.#concerned([source, destination]));
+    const backend = this.#init.backendOf(question.packet);
+    const ends = [source, destination, ...(backend === undefined ? [] : [backend])];
+    const state = await this.#init.observe(this.#concerned(ends));
     return walk(state, question);
   }
 
@@ -114,10 +118,10 @@ export class Tracer {
   }
 
   #destination(host: string, from: End): string {
-    const resolved = this.#init.resolve(host);
-    if (resolved !== undefined) return resolved;
     if (parseIp(host) !== undefined) return host;
-    const end = findEnd(this.#components.records, 'to', host);
+    // A VIP's name as labels have it comes after those of containers; its name in DNS can be nobody else's.
+    const end = findEnd(this.#components.records, 'to', host, (name) => this.#init.resolve(name));
+    if (typeof end === 'string') return end;
     const family = from.addresses[0] === undefined ? 4 : ip(from.addresses[0]).family;
     const addresses = end.isHost ? [end.node.address] : end.addresses;
     const address = addresses.find((each) => ip(each).family === family) ?? addresses[0];
