@@ -318,6 +318,16 @@ describe('volumes', () => {
     for (const { node } of world.agents) expect(world.core.wipesOn(node)).toEqual([]);
   });
 
+  it('stay when a task is killed: the next one waits for its end and has them again', () => {
+    const before = placed();
+    const [task] = world.tasks('/db');
+    world.step({ kind: 'kill', tasks: [task?.taskId ?? ''], wipe: false });
+    expect(world.tasks('/db')).toHaveLength(2);
+    world.settle();
+    expect(placed().toSorted(byInstance)).toEqual(before.toSorted(byInstance));
+    expect(world.tasks('/db').map(({ taskId }) => taskId)).not.toContain(task?.taskId);
+  });
+
   it('stay when the app is scaled down, and are there when it is scaled up again', () => {
     const before = placed();
     world.deploy([{ ...db, instances: 0 }]);

@@ -80,6 +80,13 @@ export class Instances {
     return this.#reservations.ofApp(app).filter(({ instanceId }) => !used.has(instanceId));
   }
 
+  /** How many volumes of the app have no task, or one that is ending. */
+  waitingReservations(app: string): number {
+    const running = this.#parts.table.ofApp(app).filter(({ stored }) => stored.goal === 'Running');
+    const used = new Set(running.map(({ stored }) => stored.instanceId));
+    return this.#reservations.ofApp(app).filter(({ instanceId }) => !used.has(instanceId)).length;
+  }
+
   launch(app: App, place: Place, reservation: Reservation | undefined, effects: Effects): void {
     const { table, agents, random, fingerprints } = this.#parts;
     const agent = agents.get(place.node);

@@ -121,7 +121,9 @@ export class Keeper {
           instances.launch(app, place, reservation, effects);
           left -= 1;
         }
-      const free = isResident(app) ? left - instances.freeReservations(app.id).length : left;
+      // Volumes of a task that is still ending are its successor's, which waits for them.
+      const waiting = isResident(app) ? instances.waitingReservations(app.id) : 0;
+      const free = Math.max(0, left - waiting);
       for (const place of scheduler.place(app, free, offers, effects.now.iso)) {
         instances.launch(app, place, undefined, effects);
         left -= 1;
