@@ -56,10 +56,10 @@ packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five).
 
 ${promisesTable(done)}
 
-What each scenario does: \`npm run sim -- --help\`. 200 nodes and more are not started for real,
-but in \`join-storm\`: they are given each other's rows (\`sim/settled.ts\`). The first
-column repeats a row. _Know_: time from a change until 99 % of the nodes knew, at the 99th percentile of changes, and until all did. _Death_: until nine tenths, 99 % and all of those alive knew. _False_: a node that ran was called
-unreachable by one that could reach it. _Sent_: on the wire, headers included. _Heap_: a store with 50 records of each
+What each scenario does: \`npm run sim -- --help\`. 200 nodes and more are not started for real, but in \`join-storm\`: they are
+given each other's rows (\`sim/settled.ts\`). The first column repeats a row. _Know_: time from a change until 99 % of the nodes
+knew, at the 99th percentile of changes, and until all did. _Death_: until nine tenths, 99 % and all of those alive knew.
+_False_: a node that ran was called unreachable by one that could reach it. _Sent_: on the wire, headers included. _Heap_: a store with 50 records of each
 node. A dash: nothing of the kind took place. \`full-mesh\` is the plain alternative, every node talking to every other
 one, to show what the protocol buys; its cost grows with the square of the nodes.
 
