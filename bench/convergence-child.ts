@@ -10,7 +10,7 @@ import { sleep } from '../src/base/clock.ts';
 import { request } from '../src/http/client.ts';
 import type { NodeId } from '../src/model/names.ts';
 import { appliedRecord, keys, type NodeRecord, type OverlayRecord } from '../src/model/record.ts';
-import type { RecordExchange } from '../src/node/exchange.ts';
+import type { RecordExchange } from '../src/node/record-exchange.ts';
 import { becomeMember, exchangeOf } from './support/member.ts';
 
 const PORT = 62_599;

@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import { compareVersions, type RecordVersion } from '../model/record.ts';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from '../node/record-exchange.ts';
 import type { RoundReport } from './reconciler.ts';
 
 export interface AppliedRecordComponents {

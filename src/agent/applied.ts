@@ -11,7 +11,7 @@ import type { Histogram, Metrics } from '../base/metrics.ts';
 import type { NodeId } from '../model/names.ts';
 import { keys, type AppliedRecord } from '../model/record.ts';
 import { CLUSTER_PREFIX, ClusterRecords, isSameMarker, type ClusterMarker } from '../node/cluster-marker.ts';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from '../node/record-exchange.ts';
 import type { RoundReport } from './reconciler.ts';
 
 const SPACING_MS = 100;

@@ -13,7 +13,7 @@ import {
   type OverlayRecord,
   type RecordValue,
 } from '../model/record.ts';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from '../node/record-exchange.ts';
 
 export interface Publisher {
   node(record: NodeRecord): Promise<void>;

@@ -9,7 +9,7 @@ import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { NodeId } from '../model/names.ts';
 import { keys, MAX_UNREACHABLE_NAMED } from '../model/record.ts';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from '../node/record-exchange.ts';
 
 /** What lasts shorter is not worth a word. */
 const SETTLE_MS = 1_000;

@@ -20,7 +20,7 @@ import type { ClusterId, NodeId } from '../model/names.ts';
 import { validateNetwork, type HostNetwork } from '../model/network-validation.ts';
 import { AppliedView, type AppliedExchange } from '../node/applied-view.ts';
 import { DnsNames } from '../node/dns-names.ts';
-import type { RecordExchange } from '../node/exchange.ts';
+import type { RecordExchange } from '../node/record-exchange.ts';
 import { readMemberMetrics } from '../node/member-metrics.ts';
 import { RecordView } from '../node/record-view.ts';
 import { hostAddresses, overlaySpaces } from '../node/vip-reserved.ts';

@@ -19,7 +19,7 @@ import {
 } from '../model/record.ts';
 import { judgeApplied, type AgentApplied, type AppliedStatus } from './applied.ts';
 import { CLUSTER_PREFIX, ClusterRecords } from './cluster-marker.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 /** A thousand agents tell within moments: waiting callers look again this long after the first word. */
 const LOOK_AGAIN_MS = 5;

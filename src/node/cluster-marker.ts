@@ -6,7 +6,7 @@
  */
 import { combine, emptyHash, hashHex, hashText, type Hash } from '../gossip/hash.ts';
 import type { GossipRecord } from '../model/record.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 export const CLUSTER_PREFIX = 'cluster/';
 

@@ -26,7 +26,7 @@ import { Zones, type TimesToLive } from '../dns/zones.ts';
 import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 import type { RecordView } from './record-view.ts';
 import type { VipView } from './vip-view.ts';
 

@@ -2,7 +2,7 @@
 import type { NodeId } from '../model/names.ts';
 import { recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { AppliedExchange } from './applied-view.ts';
-import type { ExchangeStatistics, MemberStatus, PeerStatus } from './exchange.ts';
+import type { ExchangeStatistics, MemberStatus, PeerStatus } from './record-exchange.ts';
 
 const noTraffic: ExchangeStatistics = {
   ...{ falseSuspicions: 0, messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 },

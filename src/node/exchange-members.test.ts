@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ExchangeWorld, type TestNode } from '../../test/support/exchange-world.ts';
 import { keys } from '../model/record.ts';
-import type { MemberStatus } from './exchange.ts';
+import type { MemberStatus } from './record-exchange.ts';
 
 async function worldOf(count: number, seed = 1): Promise<ExchangeWorld> {
   const world = new ExchangeWorld(seed);

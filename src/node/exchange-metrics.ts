@@ -1,6 +1,6 @@
 /** What the record exchange counts, as metrics: read when somebody asks, so that a frame costs nothing more. */
 import type { Metrics } from '../base/metrics.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 export function readExchangeMetrics(
   metrics: Metrics,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ExchangeWorld, nodeRecord, type TestNode } from '../../test/support/exchange-world.ts';
 import { newClusterId, newNodeId, type ClusterId } from '../model/names.ts';
 import { keys, type GossipRecord } from '../model/record.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 const all = (exchange: RecordExchange): Map<string, GossipRecord> =>
   new Map(Array.from(exchange.records(''), (record) => [record.key, record]));

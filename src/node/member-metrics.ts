@@ -2,7 +2,7 @@
 import type { Metrics } from '../base/metrics.ts';
 import type { ReachState } from '../gossip/reach.ts';
 import type { AppliedView } from './applied-view.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 const states: readonly ReachState[] = ['alive', 'suspect', 'unreachable'];
 

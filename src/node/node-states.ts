@@ -9,7 +9,7 @@ import { keys, unreachableRecord } from '../model/record.ts';
 import type { ReachState } from '../gossip/reach.ts';
 import type { AgentApplied } from './applied.ts';
 import type { AppliedView } from './applied-view.ts';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 
 export interface NodeState {
   /** As seen from here; absent for a node of which nothing was heard. */

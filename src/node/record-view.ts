@@ -18,7 +18,7 @@ import {
   type OverlayRecord,
 } from '../model/record.ts';
 import type { z } from 'zod';
-import type { RecordExchange } from './exchange.ts';
+import type { RecordExchange } from './record-exchange.ts';
 import type { NodeOverlayRecord } from '../overlay/desired.ts';
 import { resourcesRecord, taskRecord, type ResourcesRecord } from '../model/task.ts';
 import type { ViewedTask } from '../model/task-view.ts';

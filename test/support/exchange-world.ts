@@ -5,12 +5,8 @@ import { createMetrics, type Metrics } from '../../src/base/metrics.ts';
 import { seededRandom, type Random } from '../../src/base/random.ts';
 import { newClusterId, newNodeId, type ClusterId, type NodeId } from '../../src/model/names.ts';
 import { keys } from '../../src/model/record.ts';
-import {
-  openExchange,
-  type ExchangeComponents,
-  type ExchangeInit,
-  type RecordExchange,
-} from '../../src/node/exchange.ts';
+import { openExchange, type ExchangeComponents, type ExchangeInit } from '../../src/node/exchange.ts';
+import type { RecordExchange } from '../../src/node/record-exchange.ts';
 import { MemoryNetwork } from '../../src/peer/memory.ts';
 import { memoryJournal } from '../../src/store/memory-journal.ts';
 

@@ -6,7 +6,7 @@ import type { Log } from '../../base/log.ts';
 import type { NodeId } from '../../model/names.ts';
 import type { RecordValue } from '../../model/record.ts';
 import { resourcesKey, taskKey, type ResourcesRecord, type TaskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 
 const GATHER_MS = 5;
 

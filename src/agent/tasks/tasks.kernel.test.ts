@@ -14,7 +14,7 @@ import { tcpSocketIn } from '../../kernel/netns-socket.ts';
 import type { NodeId } from '../../model/names.ts';
 import { launchOf } from '../../model/task-fake.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 import { removeCgroupParent } from '../../runtime/cgroup.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { ImageStore } from '../../runtime/images.ts';

@@ -8,7 +8,7 @@ import { silentLog } from '../../base/log.ts';
 import { PortolanError } from '../../base/errors.ts';
 import type { NodeId } from '../../model/names.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { FakeContainerizer } from '../../runtime/containerizer-fake.ts';
 import { memoryJournal } from '../../store/memory-journal.ts';

@@ -1,6 +1,6 @@
 /** The agents of the records, as the scheduler and the drainer want them. */
 import type { SchedulerAgent } from '../../apps/offers.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 import type { RecordView } from '../../node/record-view.ts';
 import type { DrainingAgent } from './agent-asker.ts';
 

@@ -13,7 +13,7 @@ import type { Log } from '../../base/log.ts';
 import type { NodeId } from '../../model/names.ts';
 import type { GossipRecord } from '../../model/record.ts';
 import { taskKey, taskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 import { AgentAsker, type AskApplied, type DrainingAgent } from './agent-asker.ts';
 
 const MAX_WAIT_MS = 30_000;

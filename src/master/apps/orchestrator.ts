@@ -24,7 +24,7 @@ import type { AppEvent, Deployment, InstanceView, QueueItem } from '../../model/
 import type { NodeId } from '../../model/names.ts';
 import type { TaskRecord } from '../../model/task.ts';
 import type { RecordView } from '../../node/record-view.ts';
-import type { RecordExchange } from '../../node/exchange.ts';
+import type { RecordExchange } from '../../node/record-exchange.ts';
 import type { Store, StoreOperation } from '../../store/types.ts';
 import { CommitQueue } from '../commits.ts';
 import { drainingAgents, schedulerAgents } from './agents-view.ts';
