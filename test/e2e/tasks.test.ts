@@ -252,6 +252,8 @@ describe('apps of a registry', () => {
     for (const type of types)
       await expect.poll(() => lastFailure(idOf(type)), WAIT).toMatch(/nosuch:1": .*manifest unknown/);
     for (const type of types) await lab.tools.api('DELETE', `/v2/apps${idOf(type)}?force=true`);
+    // A shell that is process 1 of its container takes no SIGTERM: it lives for the whole grace period.
+    for (const type of types) await expect.poll(() => tasks(idOf(type)), WAIT).toEqual([]);
     await rm(credentials);
   });
 });
