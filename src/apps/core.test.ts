@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom, randomBelow } from '../base/random.ts';
 import { testAgents, testApp, TestWorld } from './fake.ts';
-import { isHealthy, isOccupying } from './instance.ts';
+import { isOccupying } from './instance.ts';
+import { emptyGroup, putApp, putGroup } from './tree.ts';
 import { capacityOf } from './upgrade.ts';
 
 const versionsOf = (world: TestWorld, app: string): string[] =>
@@ -23,6 +24,19 @@ describe('a deployment', () => {
     const told = world.events.map(({ eventType }) => eventType);
     expect(told.filter((each) => each === 'deployment_step_success')).toHaveLength(3);
     expect(told.at(-1)).toBe('deployment_success');
+  });
+
+  it('tells tasks whether the group they are in enforces its role', () => {
+    const world = new TestWorld(testAgents(1));
+    const version = '2026-06-02T00:00:00.000Z';
+    const group = { ...emptyGroup('/dev', version), enforceRole: true };
+    let target = putGroup(world.core.root, group, version);
+    for (const id of ['/dev/web', '/web']) target = putApp(target, testApp({ id }), version);
+    world.step({ kind: 'deploy', id: 'd', version, target, force: false, restart: [], kill: [] });
+    const told = world
+      .tasks()
+      .map(({ app, launch }) => [app, launch.env['MARATHON_APP_ENFORCE_GROUP_ROLE']] as const);
+    expect(Object.fromEntries(told)).toEqual({ '/dev/web': 'TRUE', '/web': 'FALSE' });
   });
 
   it('that changes nothing is over at once, also while another one goes on', () => {
@@ -198,89 +212,6 @@ describe('tasks that end', () => {
       'failed_health_check_event',
       'unhealthy_instance_kill_event',
     ]);
-  });
-});
-
-describe('agents', () => {
-  it('that are lost have their tasks replaced by the strategy of each app, and the surplus ends when they return', () => {
-    const world = new TestWorld(testAgents(2));
-    const slow = { inactiveAfterSeconds: 30, expungeAfterSeconds: 60 };
-    world.deploy([
-      testApp({ id: '/fast', instances: 2 }),
-      testApp({ id: '/slow', instances: 2, unreachableStrategy: slow }),
-      testApp({ id: '/stays', instances: 2, unreachableStrategy: 'disabled' }),
-    ]);
-    world.settle();
-    const [lost] = world.agents;
-    world.setReachable(lost!.node, false);
-    const seconds = (count: number) => {
-      for (let i = 0; i < count; i++) {
-        world.clock.advance(1000);
-        world.step({ kind: 'tick' });
-        for (const { taskId } of world.tasks()) world.work(taskId);
-      }
-    };
-    const running = (app: string) => world.core.instances(app).filter((each) => isHealthy(each)).length;
-    seconds(8);
-    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([1, 1, 1]);
-    seconds(5);
-    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([2, 1, 1]);
-    seconds(30);
-    expect([running('/fast'), running('/slow'), running('/stays')]).toEqual([2, 2, 1]);
-    world.restart();
-    world.setReachable(lost!.node, true);
-    world.settle();
-    for (const app of ['/fast', '/slow', '/stays']) expect(world.tasks(app)).toHaveLength(2);
-  });
-
-  it('that are removed take their tasks with them', () => {
-    const world = new TestWorld(testAgents(2));
-    world.deploy([testApp({ id: '/web', instances: 2 })]);
-    world.settle();
-    world.removeAgent(world.agents[0]!.node);
-    world.settle();
-    expect(world.tasks('/web').map(({ host }) => host)).toEqual(['agent2', 'agent2']);
-    expect(world.events).toContainEqual(expect.objectContaining({ taskStatus: 'TASK_GONE_BY_OPERATOR' }));
-  });
-
-  it('that are drained get no tasks, and lose theirs one by one as an upgrade would take them', () => {
-    const world = new TestWorld(testAgents(3));
-    world.deploy([testApp({ id: '/web', instances: 3 })]);
-    world.settle();
-    const { node } = world.agents[0]!;
-    world.step({ kind: 'drain-agent', node, drained: true });
-    expect(world.tasks('/web')).toHaveLength(4);
-    world.settle();
-    world.restart();
-    world.settle();
-    const hosts = world.tasks('/web').map(({ host }) => host);
-    expect(hosts).toHaveLength(3);
-    expect(hosts).not.toContain('agent1');
-    world.step({ kind: 'drain-agent', node, drained: false });
-    world.deploy([testApp({ id: '/web', instances: 5 })]);
-    world.settle();
-    expect(world.tasks('/web').filter((each) => each.node === node)).not.toEqual([]);
-  });
-
-  it('that have no free address make tasks wait, until one comes free', () => {
-    const world = new TestWorld(testAgents(2, () => ({ task_addresses: { dcos: { mesos: 1, docker: 9 } } })));
-    world.deploy([testApp({ id: '/web', instances: 3 })]);
-    expect(world.tasks('/web')).toHaveLength(2);
-    const [waiting] = world.core.queue(world.clock.nowMs());
-    expect(waiting).toMatchObject({
-      count: 1,
-      reasons: [
-        { reason: 'InsufficientAddresses', message: 'agent1 has no free address in dcos' },
-        { message: 'agent2 has no free address in dcos' },
-      ],
-    });
-    world.agents = testAgents(2);
-    world.step({ kind: 'agents', agents: world.agents, removed: new Set() });
-    world.settle();
-    expect(world.tasks('/web')).toHaveLength(3);
-    expect(world.events.some((each) => 'taskStatus' in each && each.taskStatus === 'TASK_FAILED')).toBe(
-      false,
-    );
   });
 });
 

@@ -65,6 +65,11 @@ function defineGroup(
     const known = existing?.groups.find((each) => each.id === childId);
     return [defineGroup(childId, child, known, init, { ...place, prefix: place.prefix + prefix })];
   });
+  if (input.enforceRole === true && (id === ROOT || parentOf(id) !== ROOT))
+    place.issues.push({
+      path: `${place.prefix}/enforceRole`,
+      errors: [`enforceRole can only be set for top-level groups, and ${id} is not top-level`],
+    });
   mustBeUnique(place, [...(apps ?? []), ...(groups ?? [])]);
   return {
     ...before,

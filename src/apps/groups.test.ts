@@ -7,7 +7,7 @@ import { groupInput } from './schema.ts';
 import { parseSelector } from './selector.ts';
 import { servicePortsOf } from './service-ports.ts';
 import { appDependencies } from './tree-rules.ts';
-import { emptyGroup, findApp, findGroup, putApp, removeApp, removeGroup } from './tree.ts';
+import { emptyGroup, enforcesRole, findApp, findGroup, putApp, removeApp, removeGroup } from './tree.ts';
 
 const names = { defaultNetwork: 'dcos', bridge: 'mesos-bridge' };
 const version = '2026-01-02T03:04:05.678Z';
@@ -152,6 +152,18 @@ describe('groups', () => {
     expect([...(edges.get('/product/service/app') ?? [])]).toEqual(['/product/database/mysql']);
     const inner = put(root, '/p', { apps: [{ id: 'a', cmd, dependencies: ['/p', '/nowhere'] }] });
     expect(appDependencies(inner).get('/p/a')?.size).toBe(0);
+  });
+
+  it('lets top-level groups alone enforce their roles, and tells for whom', () => {
+    const apps = [{ id: 'web', cmd }];
+    const tree = put(product, '/dev', { enforceRole: true, groups: [{ id: 'sub', apps }], apps });
+    const told = ['/dev/web', '/dev/sub/web', '/product/front', '/alone'].map((id) => enforcesRole(tree, id));
+    expect(told).toEqual([true, true, false, false]);
+    const nested = { groups: [{ id: 'sub', enforceRole: true }] };
+    expect(() => put(product, '/dev', nested)).toThrow(
+      '/groups(0)/enforceRole: enforceRole can only be set for top-level groups, and /dev/sub is not top-level',
+    );
+    expect(() => put(product, '/', { enforceRole: true })).toThrow('and / is not top-level');
   });
 
   it('lets scaleBy and version stand alone', () => {

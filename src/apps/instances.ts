@@ -34,6 +34,12 @@ export interface CoreParts {
 }
 
 type Failure = Readonly<Record<string, unknown>>;
+export interface LaunchWish {
+  /** The volumes that it is to have. */
+  readonly reservation: Reservation | undefined;
+  readonly enforceRole: boolean;
+}
+
 type FindApp = (id: string) => App | undefined;
 
 /** Ends that make the next launch wait. */
@@ -87,8 +93,9 @@ export class Instances {
     return this.#reservations.ofApp(app).filter(({ instanceId }) => !used.has(instanceId)).length;
   }
 
-  launch(app: App, place: Place, reservation: Reservation | undefined, effects: Effects): void {
+  launch(app: App, place: Place, init: LaunchWish, effects: Effects): void {
     const { table, agents, random, fingerprints } = this.#parts;
+    const { reservation, enforceRole } = init;
     const agent = agents.get(place.node);
     if (agent === undefined) return;
     const instanceId = reservation?.instanceId ?? instanceIdOf(app.id, uuidOf(random));
@@ -98,7 +105,7 @@ export class Instances {
     const { node, name: host, address: agentIp, resources } = agent;
     const launch = launchOf(
       app,
-      { instanceId, taskId, agentIp, hostPorts: place.hostPorts, persistenceIds, enforceRole: false },
+      { instanceId, taskId, agentIp, hostPorts: place.hostPorts, persistenceIds, enforceRole },
       random,
     );
     const { region, zone } = resources;

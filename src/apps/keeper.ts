@@ -10,6 +10,7 @@ import { fieldOf } from './constraints.ts';
 import { conditionOf, isActive, isHealthy, isOccupying, isReady, type Instance } from './instance.ts';
 import type { CoreParts, Instances } from './instances.ts';
 import type { Mode } from './running-deployment.ts';
+import { enforcesRole } from './tree.ts';
 import { scaleStep, upgradeStep, type Counted, type Verdict } from './upgrade.ts';
 
 export interface KeeperParts extends CoreParts {
@@ -106,7 +107,7 @@ export class Keeper {
   }
 
   #place(effects: Effects): void {
-    const { scheduler, instances } = this.#parts;
+    const { scheduler, instances, deployments } = this.#parts;
     const due = scheduler.waiting().filter(({ app }) => {
       const leftMs = instances.delayLeftMs(app, effects.now.ms);
       if (leftMs > 0) effects.wakeIn(leftMs);
@@ -116,16 +117,17 @@ export class Keeper {
     const offers = scheduler.offers();
     for (const { app, count } of due) {
       let left = count;
+      const enforceRole = enforcesRole(deployments.tree, app.id);
       for (const reservation of instances.freeReservations(app.id).slice(0, count))
         for (const place of scheduler.place(app, 1, offers, effects.now.iso, reservation.node)) {
-          instances.launch(app, place, reservation, effects);
+          instances.launch(app, place, { reservation, enforceRole }, effects);
           left -= 1;
         }
       // Volumes of a task that is still ending are its successor's, which waits for them.
       const waiting = isResident(app) ? instances.waitingReservations(app.id) : 0;
       const free = Math.max(0, left - waiting);
       for (const place of scheduler.place(app, free, offers, effects.now.iso)) {
-        instances.launch(app, place, undefined, effects);
+        instances.launch(app, place, { reservation: undefined, enforceRole }, effects);
         left -= 1;
       }
       scheduler.want(app, left, effects.now.iso);

@@ -20,7 +20,7 @@ export function environmentOf(
     MARATHON_APP_RESOURCE_MEM: decimal(app.mem),
     MARATHON_APP_RESOURCE_DISK: decimal(app.disk),
     MARATHON_APP_RESOURCE_GPUS: String(app.gpus),
-    MARATHON_APP_ENFORCE_GROUP_ROLE: String(enforceRole),
+    MARATHON_APP_ENFORCE_GROUP_ROLE: enforceRole ? 'TRUE' : 'FALSE',
     ...labelVariables(app.labels),
     HOST: agentIp,
     ...portVariables(ports),

@@ -23,6 +23,7 @@ export interface LaunchInit {
   readonly hostPorts: readonly (number | undefined)[];
   /** Of the persistent volumes, in their order. */
   readonly persistenceIds: readonly string[];
+  /** Of the app's top-level group. */
   readonly enforceRole: boolean;
 }
 

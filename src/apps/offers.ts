@@ -142,7 +142,12 @@ export class Offer implements ConstrainedAgent {
     const foreign = demand.overlays.find((overlay) => !this.agent.overlays.has(overlay));
     if (foreign !== undefined)
       return { reason: 'NetworkUnavailable', message: `has no block of network ${foreign}` };
-    return undefined;
+    const untold = demand.pools.findIndex((pool) => !this.#addresses.has(pool));
+    if (untold < 0) return undefined;
+    return {
+      reason: 'NetworkUnavailable',
+      message: `has not told yet how many addresses of network ${demand.overlays[untold]} are free`,
+    };
   }
 
   #shortage(demand: Demand): Rejection | undefined {
@@ -169,9 +174,8 @@ export class Offer implements ConstrainedAgent {
       : undefined;
   }
 
-  /** An agent that does not say how many are free is trusted to have some. */
   #addressShortage({ pools, overlays }: Demand): Rejection | undefined {
-    const full = pools.findIndex((pool) => (this.#addresses.get(pool) ?? 1) <= 0);
+    const full = pools.findIndex((pool) => (this.#addresses.get(pool) ?? 0) <= 0);
     if (full < 0) return undefined;
     return { reason: 'InsufficientAddresses', message: `has no free address in ${overlays[full]}` };
   }

@@ -1,6 +1,6 @@
 /** The tree of groups as a value: look-ups and copies with one thing changed. Groups an app needs are made on the way. */
 import { appsOf, type App, type Group } from '../model/app.ts';
-import { isWithin, parentOf, ROOT } from './ids.ts';
+import { isWithin, parentOf, ROOT, segmentsOf } from './ids.ts';
 
 export function emptyGroup(id: string, version: string): Group {
   return { id, apps: [], groups: [], dependencies: [], version, enforceRole: false };
@@ -10,6 +10,11 @@ export function findGroup(tree: Group, id: string): Group | undefined {
   if (tree.id === id) return tree;
   const next = tree.groups.find((child) => isWithin(id, child.id));
   return next === undefined ? undefined : findGroup(next, id);
+}
+
+/** Whether the top-level group of the app enforces its role: others have no such setting. */
+export function enforcesRole(tree: Group, app: string): boolean {
+  return findGroup(tree, `/${segmentsOf(app)[0]}`)?.enforceRole ?? false;
 }
 
 /** The versions of a group among `trees`, newest first: those whose tree is there to go back to. */

@@ -279,7 +279,7 @@ describe('what a task is given', () => {
       .toEqual(
         [
           `HOST=${task?.host === 'agent1' ? '10.0.0.11' : '10.0.0.12'}`,
-          'MARATHON_APP_ENFORCE_GROUP_ROLE=false',
+          'MARATHON_APP_ENFORCE_GROUP_ROLE=FALSE',
           'MARATHON_APP_ID=/group/env',
           'MARATHON_APP_LABELS=A_B',
           'MARATHON_APP_LABEL_A_B=c',
