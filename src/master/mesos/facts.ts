@@ -57,4 +57,11 @@ export function frameworkNames({ tasks, completed }: ClusterFacts): readonly str
   return [MARATHON, ...[...names].sort()];
 }
 
+/** As Mesos tells it of an agent that its operator empties; `undefined` = of this one nobody wants that. */
+export function drainInfo(agent: AgentFacts, tasks: readonly TaskFacts[]): object | undefined {
+  if (agent.drained !== true) return undefined;
+  const isEmpty = !tasks.some(({ node }) => node === agent.id);
+  return { state: isEmpty ? 'DRAINED' : 'DRAINING', config: { mark_gone: false } };
+}
+
 export const seconds = (ms: number): number => ms / 1000;

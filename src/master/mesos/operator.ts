@@ -1,6 +1,7 @@
 /** The operator API's shapes: ids are objects, a slave is an agent, labels are wrapped (the reference, section 7). */
 import type { TaskRecord } from '../../model/task.ts';
 import {
+  drainInfo,
   frameworkId,
   frameworkNames,
   seconds,
@@ -37,7 +38,7 @@ export function getFrameworks(facts: ClusterFacts): object {
 }
 
 export function getAgents(facts: ClusterFacts): object {
-  return nonEmpty({ agents: facts.agents.map((agent) => operatorAgent(agent)) });
+  return nonEmpty({ agents: facts.agents.map((agent) => operatorAgent(agent, facts)) });
 }
 
 /** Mesos leaves out lists that hold nothing. */
@@ -66,7 +67,8 @@ export function operatorFramework(name: string, facts: ClusterFacts): object {
   };
 }
 
-export function operatorAgent(agent: AgentFacts): object {
+export function operatorAgent(agent: AgentFacts, { tasks }: ClusterFacts): object {
+  const drain_info = drainInfo(agent, tasks);
   const resources = resourcesFull(agent);
   return {
     agent_info: {
@@ -80,6 +82,8 @@ export function operatorAgent(agent: AgentFacts): object {
     },
     pid: `slave(1)@${endpoint(agent.address, agent.port)}`,
     active: agent.reachable,
+    deactivated: agent.drained === true,
+    ...(drain_info === undefined ? {} : { drain_info }),
     version: MESOS_VERSION,
     registered_time: { nanoseconds: agent.registeredMs * NANOSECONDS },
     total_resources: resources,

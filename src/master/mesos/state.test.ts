@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { running } from '../../../test/support/marathon-bed.ts';
-import type { NodeId } from '../../model/names.ts';
-import { resourcesRecord, taskLaunch, taskRecord, type TaskRecord } from '../../model/task.ts';
-import type { AgentFacts, ClusterFacts, TaskFacts } from './facts.ts';
+import { agent, at, facts, task } from '../../../test/support/mesos-facts.ts';
+import { taskLaunch } from '../../model/task.ts';
 import { getState } from './operator.ts';
 import { sum } from './resources.ts';
 import {
@@ -14,66 +12,7 @@ import {
   renderSummary,
   renderTasks,
 } from './state.ts';
-import { differences, record, toldOf } from './subscription.ts';
 
-const node = (n: number): NodeId => `n${n}` as NodeId;
-
-function agent(n: number, more: Partial<AgentFacts> = {}): AgentFacts {
-  return {
-    id: node(n),
-    name: `agent${n}`,
-    address: `10.0.0.${n}`,
-    port: 5051,
-    registeredMs: 1_465_312_651_846,
-    reachable: true,
-    resources: resourcesRecord.parse({
-      cpus: 4,
-      mem_mib: 14_018,
-      disk_mib: 35_577,
-      gpus: 0,
-      ports: [
-        [1025, 2180],
-        [8182, 32_000],
-      ],
-      attributes: { rack: 'r1' },
-      region: 'eu',
-      zone: 'a',
-      runtimes: ['mesos'],
-    }),
-    ...more,
-  };
-}
-
-/** The n-th task of `/web`, on agent n. */
-function task(n: number, change: Partial<TaskRecord> = {}, more: Partial<TaskFacts> = {}): TaskFacts {
-  const { record: base, launch, agentIp } = running('/web', n);
-  const own = taskRecord.parse({ ...base, healthy: true, ...change });
-  return {
-    id: `${node(n)}/${own.id}`,
-    node: node(n),
-    host: `agent${n}`,
-    agentIp,
-    reachable: true,
-    task: own,
-    launch,
-    ...more,
-  };
-}
-
-function facts(more: Partial<ClusterFacts> = {}): ClusterFacts {
-  return {
-    id: 'c1',
-    master: { address: '10.0.0.1', port: 5050, startedMs: 1_465_278_954_690 },
-    agents: [agent(1), agent(2)],
-    tasks: [task(1)],
-    completed: [],
-    ...more,
-  };
-}
-
-/** What consumers read, by path. */
-const at = (value: unknown, ...path: (string | number)[]): unknown =>
-  path.reduce<unknown>((each, key) => (each as Record<string | number, unknown> | undefined)?.[key], value);
 const firstTask = (state: object): unknown => at(state, 'frameworks', 0, 'tasks', 0);
 
 describe('/state', () => {
@@ -330,8 +269,18 @@ describe('its parts', () => {
     const state = renderState(facts({ agents: [agent(1), agent(2, { drained: true })] }));
     expect(state).toMatchObject({
       ...{ activated_slaves: 1, deactivated_slaves: 1, unreachable_slaves: 0 },
-      slaves: [{ deactivated: false }, { deactivated: true, active: true }],
+      slaves: [
+        { deactivated: false },
+        { deactivated: true, active: true, drain_info: { state: 'DRAINED', config: { mark_gone: false } } },
+      ],
     });
+    const draining = facts({ agents: [agent(1, { drained: true }), agent(2)] });
+    expect(at(renderState(draining), 'slaves', 0, 'drain_info', 'state')).toBe('DRAINING');
+    expect(at(renderState(draining), 'slaves', 1)).not.toHaveProperty('drain_info');
+    expect(at(getState(draining), 'get_agents', 'agents')).toMatchObject([
+      { deactivated: true, drain_info: { state: 'DRAINING', config: { mark_gone: false } } },
+      { deactivated: false },
+    ]);
     const { slaves } = renderAgents(facts(), 'n1') as { slaves: object[] };
     expect(at(slaves, 0, 'used_resources_full')).toMatchObject([
       { name: 'cpus', scalar: { value: 0.1 } },
@@ -367,67 +316,5 @@ describe('its parts', () => {
       labels: {},
     }));
     expect(sum([task(1, { ports })]).ports).toBe('[31001-31002, 31005-31005]');
-  });
-});
-
-describe('the operator API', () => {
-  it('tells the state with ids as objects', () => {
-    expect(getState(facts())).toMatchObject({
-      get_tasks: {
-        tasks: [
-          {
-            task_id: { value: 'web.instance-00000000-0000-0000-0000-000000000001._app.1' },
-            framework_id: { value: 'c1-0000' },
-            agent_id: { value: 'n1' },
-            state: 'TASK_RUNNING',
-            labels: { labels: [{ key: 'env', value: 'prod' }] },
-            statuses: [
-              { container_status: { network_infos: [{ ip_addresses: [{ ip_address: '9.0.1.2' }] }] } },
-            ],
-          },
-        ],
-      },
-      get_frameworks: { frameworks: [{ framework_info: { id: { value: 'c1-0000' }, name: 'marathon' } }] },
-      get_agents: {
-        agents: [{ agent_info: { id: { value: 'n1' }, hostname: '10.0.0.1' }, active: true }, {}],
-      },
-    });
-  });
-
-  it('writes records with their length', () => {
-    expect(String(record({ type: 'HEARTBEAT' }))).toBe('20\n{"type":"HEARTBEAT"}');
-    expect(String(record({ a: 'ä' }))).toBe('10\n{"a":"ä"}');
-  });
-
-  it('tells what has changed, and nothing else', () => {
-    const before = facts();
-    expect(differences(toldOf(before), facts())).toEqual([]);
-    const after = facts({
-      agents: [agent(1), agent(2, { reachable: false }), agent(3)],
-      tasks: [task(1, { healthy: false }), task(3)],
-    });
-    expect(differences(toldOf(before), after)).toMatchObject([
-      { type: 'AGENT_ADDED', agent_added: { agent: { agent_info: { id: { value: 'n3' } } } } },
-      {
-        type: 'TASK_UPDATED',
-        task_updated: {
-          state: 'TASK_RUNNING',
-          status: { healthy: false },
-          framework_id: { value: 'c1-0000' },
-        },
-      },
-      { type: 'TASK_ADDED', task_added: { task: { agent_id: { value: 'n3' } } } },
-      { type: 'AGENT_REMOVED', agent_removed: { agent_id: { value: 'n2' } } },
-    ]);
-  });
-
-  it('ends a task whose record is gone, and not one that had ended', () => {
-    const before = facts({ completed: [task(2, { state: 'TASK_FAILED' })] });
-    expect(differences(toldOf(before), facts({ tasks: [] }))).toMatchObject([
-      {
-        type: 'TASK_UPDATED',
-        task_updated: { state: 'TASK_GONE', status: { state: 'TASK_GONE', agent_id: { value: 'n1' } } },
-      },
-    ]);
   });
 });

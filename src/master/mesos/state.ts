@@ -1,6 +1,7 @@
 /** `/state` and its parts as Mesos masters answer them (the reference "Mesos state", sections 1 to 3). */
 import type { ResourcesRecord, TaskState } from '../../model/task.ts';
 import {
+  drainInfo,
   frameworkId,
   frameworkNames,
   MARATHON,
@@ -81,6 +82,7 @@ function byNode(tasks: readonly TaskFacts[]): ReadonlyMap<string, readonly TaskF
 function renderAgent(agent: AgentFacts, tasks: readonly TaskFacts[]): object {
   const used = sum(tasks.filter(isAlive));
   const all = offered(agent.resources);
+  const drain_info = drainInfo(agent, tasks);
   return {
     id: agent.id,
     hostname: agent.address,
@@ -96,6 +98,7 @@ function renderAgent(agent: AgentFacts, tasks: readonly TaskFacts[]): object {
     unreserved_resources: all,
     active: agent.reachable,
     deactivated: agent.drained === true,
+    ...(drain_info === undefined ? {} : { drain_info }),
     version: MESOS_VERSION,
     capabilities: ['MULTI_ROLE', 'HIERARCHICAL_ROLE', 'RESERVATION_REFINEMENT'],
   };

@@ -127,7 +127,7 @@ export function differences(before: Told, facts: ClusterFacts): object[] {
   const events: object[] = [];
   for (const agent of facts.agents)
     if (agent.reachable && before.agents.get(agent.id) !== true)
-      events.push({ type: 'AGENT_ADDED', agent_added: { agent: operatorAgent(agent) } });
+      events.push({ type: 'AGENT_ADDED', agent_added: { agent: operatorAgent(agent, facts) } });
   for (const name of frameworkNames(facts))
     if (!before.frameworks.has(name))
       events.push({
