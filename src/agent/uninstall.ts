@@ -57,7 +57,7 @@ export async function uninstall(
   const { log } = components;
   const places = { stateDir: config.state_dir, runDir: config.run_dir };
   const journal = await openState(log, config, options.purge);
-  const inDocker = await dockerTasks(config);
+  const inDocker = await dockerTasks(components, config);
   const running = inDocker.filter(({ state }) => state === 'running').map(({ task }) => task);
   const busy = [...(await runningContainers(places)), ...running];
   if (busy.length > 0 && !options.force) {
@@ -65,7 +65,7 @@ export async function uninstall(
     throw containersRun(busy);
   }
   const containers = [...(await destroyAllContainers(places)), ...inDocker.map(({ task }) => task)];
-  const containerizer = openDockerTasks(config);
+  const containerizer = openDockerTasks(components, config);
   for (const { id } of inDocker) await containerizer.remove(id);
   containerizer.close();
   const granted = new GrantKeeper({ journal }).current()?.overlays ?? [];
@@ -100,14 +100,16 @@ export async function disconnect(
   return round;
 }
 
-function openDockerTasks({ docker }: AgentConfig): DockerContainerizer {
-  return new DockerContainerizer({ socket: docker.socket, volume: () => Promise.resolve('') });
+type Clocked = Pick<UninstallComponents, 'clock'>;
+
+function openDockerTasks({ clock }: Clocked, { docker }: AgentConfig): DockerContainerizer {
+  return new DockerContainerizer({ clock }, { socket: docker.socket, volume: () => Promise.resolve('') });
 }
 
 /** A daemon that does not answer has nothing that could be removed. */
-async function dockerTasks(config: AgentConfig): Promise<readonly TaskContainer[]> {
+async function dockerTasks(components: Clocked, config: AgentConfig): Promise<readonly TaskContainer[]> {
   if (!existsSync(config.docker.socket)) return [];
-  const containerizer = openDockerTasks(config);
+  const containerizer = openDockerTasks(components, config);
   try {
     return await containerizer.list();
   } catch (error) {

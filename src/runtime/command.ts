@@ -7,6 +7,7 @@ export interface CommandOptions {
   readonly timeoutMs: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  readonly onStart?: (pid: number) => void;
 }
 
 export interface CommandResult {
@@ -32,6 +33,7 @@ export function runCommand(argv: readonly string[], options: CommandOptions): Pr
       killSignal: 'SIGKILL',
       ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
     });
+    if (child.pid !== undefined) options.onStart?.(child.pid);
     const stdout = collect(child.stdout);
     const stderr = collect(child.stderr);
     child.stdin.on('error', () => undefined); // A program that ends without reading its input is no failure of ours.

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestDockerd, type TestDockerd } from '../../test/support/dockerd.ts';
-import { dockerConfig, startRegistry } from '../../test/support/registry.ts';
+import { dockerConfig, startRegistry, startSilentRegistry } from '../../test/support/registry.ts';
 
+import { realClock } from '../base/clock.ts';
 import { launchOf } from '../model/task-fake.ts';
 import { mustRun } from './command.ts';
 import type { TaskContainer } from './containerizer.ts';
 import { containerizerContract } from './containerizer-contract.ts';
-import { DockerContainerizer } from './docker-containerizer.ts';
+import { DockerContainerizer, type DockerContainerizerInit } from './docker-containerizer.ts';
 
 /** Made by the test's dockerd. */
 const BUSYBOX_IMAGE = 'portolan/busybox';
@@ -20,16 +21,20 @@ let dockerd: TestDockerd | undefined;
 let volumes = '';
 let containerizer: DockerContainerizer | undefined;
 
-function open(): Promise<DockerContainerizer> {
+function open(more: Partial<DockerContainerizerInit> = {}): Promise<DockerContainerizer> {
   containerizer?.close();
-  containerizer = new DockerContainerizer({
-    socket: dockerd?.socket ?? '',
-    volume: async ({ id }) => {
-      const path = join(volumes, encodeURIComponent(id));
-      await mkdir(path, { recursive: true });
-      return path;
+  containerizer = new DockerContainerizer(
+    { clock: realClock },
+    {
+      socket: dockerd?.socket ?? '',
+      volume: async ({ id }) => {
+        const path = join(volumes, encodeURIComponent(id));
+        await mkdir(path, { recursive: true });
+        return path;
+      },
+      ...more,
     },
-  });
+  );
   return Promise.resolve(containerizer);
 }
 
@@ -176,6 +181,25 @@ describe('containers of Docker', () => {
       await closed.stop();
     }
     expect(await docker('ps', '-aq')).toBe('');
+  });
+
+  it('are not waited for where their registry never answers', async () => {
+    const silent = await startSilentRegistry({
+      port: 5002,
+      enter: ['nsenter', `--net=/run/netns/${name}`, '--'],
+    });
+    await open({ registryAnswerMs: 300 });
+    try {
+      const image = { name: `${silent.address}/web:1`, force_pull: false };
+      const id = randomBytes(16).toString('hex');
+      const launch = launchOf(`task.${id}`, { runtime: 'docker', image, networks: [{ mode: 'host' }] });
+      await expect(current().launch({ id, launch, sandbox: volumes }, never)).rejects.toThrow(
+        `Cannot pull the image "${image.name}": its registry ${silent.address} has not answered for 0.3 s`,
+      );
+    } finally {
+      await open();
+      await silent.stop();
+    }
   });
 
   it('are on a network by its name, and say its address', async () => {

@@ -9,6 +9,7 @@
  */
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
+import type { Clock } from '../base/clock.ts';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
 import type { ContainerLogs } from '../model/container.ts';
 import { LOCAL_BRIDGE } from '../model/overlay.ts';
@@ -24,13 +25,11 @@ import {
 } from './containerizer.ts';
 import { createContainerBody, TASK_LABEL } from './docker-create.ts';
 import { callDocker, readDocker } from './docker-http.ts';
+import { ensureDockerImage, type DockerImagesInit } from './docker-images.ts';
 import { openDocker } from './docker.ts';
 import { giveSandbox } from './fetch.ts';
-import { splitName } from './image-name.ts';
-import { credentialsIn, registryAuth } from './registry-credentials.ts';
 import { findUser, ROOT, type User } from './users.ts';
 
-const PULL_TIMEOUT_MS = 15 * 60_000;
 /** Starting sets up networks, removing ends programs. */
 const SLOW_TIMEOUT_MS = 60_000;
 const SEEN_MS = 10_000;
@@ -63,8 +62,7 @@ const inspected = z.object({
 });
 type Inspected = z.infer<typeof inspected>;
 
-export interface DockerContainerizerInit {
-  readonly socket: string;
+export interface DockerContainerizerInit extends DockerImagesInit {
   /** The directory of a persistent volume, made where it is not there yet. */
   volume(
     volume: { readonly id: string; readonly size_mib: number },
@@ -74,6 +72,7 @@ export interface DockerContainerizerInit {
 
 export class DockerContainerizer implements Containerizer {
   readonly runtime = 'docker';
+  readonly #clock: Clock;
   readonly #init: DockerContainerizerInit;
   /** By id, with when it was seen. */
   readonly #seen = new Map<string, { readonly container: TaskContainer; readonly atMs: number }>();
@@ -81,7 +80,8 @@ export class DockerContainerizer implements Containerizer {
   #close = (): void => undefined;
   #ended = false;
 
-  constructor(init: DockerContainerizerInit) {
+  constructor(components: { readonly clock: Clock }, init: DockerContainerizerInit) {
+    this.#clock = components.clock;
     this.#init = init;
   }
 
@@ -97,7 +97,7 @@ export class DockerContainerizer implements Containerizer {
   async launch(order: ContainerOrder, options: LaunchOptions): Promise<TaskContainer> {
     const { launch, id } = order;
     await this.remove(id);
-    await this.#ensureImage(order, options.signal);
+    await ensureDockerImage({ clock: this.#clock }, this.#init, order, options.signal);
     const user = await userOf(launch);
     if (user !== undefined) await giveSandbox(order.sandbox, user);
     const network = await this.#network(launch);
@@ -249,36 +249,6 @@ export class DockerContainerizer implements Containerizer {
       if (runtimeId === undefined || container.runtimeId === runtimeId) this.#seen.delete(id);
   }
 
-  async #ensureImage({ launch, sandbox }: ContainerOrder, signal: AbortSignal): Promise<void> {
-    const { image } = launch;
-    if (image === undefined)
-      throw new PortolanError('invalid', 'Cannot start a container of Docker without an image', {
-        field: 'container.docker.image',
-        remedy: 'name an image',
-      });
-    const path = `/images/${encodeURIComponent(image.name)}/json`;
-    if (!image.force_pull && (await this.#call('GET', path)) !== undefined) return;
-    const credentials = await credentialsIn(sandbox);
-    const auth = credentials === undefined ? undefined : await registryAuth(credentials, image.name);
-    signal.throwIfAborted();
-    await this.#pull(image.name, auth);
-  }
-
-  /** The answer is a line of JSON for each step; one that failed says so in its last. */
-  async #pull(name: string, auth: string | undefined): Promise<void> {
-    const { repository, tag } = splitName(name);
-    const query = `fromImage=${encodeURIComponent(repository)}&tag=${encodeURIComponent(tag)}`;
-    const call = {
-      ...({ method: 'POST', path: `/images/create?${query}`, timeoutMs: PULL_TIMEOUT_MS } as const),
-      ...(auth === undefined ? {} : { headers: { 'x-registry-auth': auth } }),
-    };
-    const answer = await readDocker(this.#init.socket, call).catch((error: unknown) => {
-      throw cannotPull(name, error instanceof Error ? error.message : String(error), error);
-    });
-    const failure = /"error":("(?:[^"\\]|\\.)*")/.exec(answer.toString('utf8'))?.[1];
-    if (failure !== undefined) throw cannotPull(name, String(JSON.parse(failure)), undefined);
-  }
-
   async #network(launch: TaskLaunch): Promise<string> {
     const [network] = launch.networks;
     if (network === undefined || network.mode === 'host') return 'host';
@@ -412,14 +382,6 @@ function noImage(launch: TaskLaunch): PortolanError {
   return new PortolanError('invalid', `Cannot find the image "${launch.image?.name ?? ''}"`, {
     field: 'container.docker.image',
     remedy: 'check its name, or set forcePullImage to true',
-  });
-}
-
-function cannotPull(name: string, why: string, cause: unknown): PortolanError {
-  return new PortolanError('invalid', `Cannot pull the image "${name}": ${why}`, {
-    field: 'container.docker.image',
-    remedy: 'check its name, and that this host can reach its registry',
-    cause,
   });
 }
 

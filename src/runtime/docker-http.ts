@@ -39,10 +39,17 @@ export async function callDocker(socketPath: string, call: DockerCall): Promise<
 }
 
 /** Sends one call whose answer is bytes until it ends, as what a command prints. Rejects on every refusal, 404 included. */
-export async function readDocker(socketPath: string, call: DockerCall): Promise<Buffer> {
-  const signal = AbortSignal.timeout(call.timeoutMs ?? ANSWER_TIMEOUT_MS);
+export async function readDocker(
+  socketPath: string,
+  call: DockerCall,
+  options: { readonly signal?: AbortSignal; readonly onAnswer?: () => void } = {},
+): Promise<Buffer> {
+  const { onAnswer } = options;
+  const limit = AbortSignal.timeout(call.timeoutMs ?? ANSWER_TIMEOUT_MS);
+  const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);
   try {
     const response = await send(socketPath, call, signal);
+    onAnswer?.();
     const bytes = await readAll(response);
     const status = response.statusCode ?? 0;
     if (status >= 300) throw refusal(call, status, bytes.toString('utf8'));

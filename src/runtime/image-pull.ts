@@ -9,8 +9,10 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
-import { lastLine, runCommand } from './command.ts';
-import { isLoopbackRegistry } from './image-name.ts';
+import { lastLine, runCommand, type CommandOptions } from './command.ts';
+import type { IdleWatch } from './idle-watch.ts';
+import { isLoopbackRegistry, registryOf } from './image-name.ts';
+import { ioMark } from './process.ts';
 
 const PULL_TIMEOUT_MS = 15 * 60_000;
 const UNPACK_TIMEOUT_MS = 10 * 60_000;
@@ -34,6 +36,8 @@ export interface Image {
 export interface PullOptions {
   /** A `config.json` of Docker, for registries that ask who one is. */
   readonly credentials: string | undefined;
+  /** Gives up a registry that has sent nothing for long. */
+  readonly idle: IdleWatch;
   readonly signal: AbortSignal;
 }
 
@@ -59,7 +63,8 @@ const imageConfig = z.looseObject({
 /** Into an OCI layout at `layout`; resolves to the image's id. */
 export async function copyImage(name: string, layout: string, options: PullOptions): Promise<string> {
   const source = TRANSPORTS.test(name) ? name : `docker://${name}`;
-  const insecure = source.startsWith('docker://') && isLoopbackRegistry(source.slice('docker://'.length));
+  const remote = source.startsWith('docker://') ? source.slice('docker://'.length) : undefined;
+  const insecure = remote !== undefined && isLoopbackRegistry(remote);
   const { credentials, signal } = options;
   const words = [
     ...['skopeo', 'copy', '--quiet'],
@@ -67,8 +72,32 @@ export async function copyImage(name: string, layout: string, options: PullOptio
     ...(credentials === undefined ? [] : ['--src-authfile', credentials]),
     ...[source, `oci:${layout}:image`],
   ];
-  await step(name, words, { timeoutMs: PULL_TIMEOUT_MS, signal });
+  const limits = { timeoutMs: PULL_TIMEOUT_MS, signal };
+  if (remote === undefined) await step(name, words, limits);
+  else await stepFrom(registryOf(remote), name, words, { ...limits, idle: options.idle });
   return manifestId(layout);
+}
+
+async function stepFrom(
+  registry: string,
+  name: string,
+  words: readonly string[],
+  { timeoutMs, signal, idle }: StepOptions & { readonly idle: IdleWatch },
+): Promise<void> {
+  try {
+    const onStart = (pid: number): void => idle.start(() => ioMark(pid));
+    await step(name, words, { timeoutMs, signal: AbortSignal.any([signal, idle.signal]), onStart });
+  } catch (error) {
+    if (!idle.signal.aborted) throw error;
+    const why = `its registry ${registry} has sent nothing for ${idle.limitMs / 1000} s`;
+    throw new PortolanError('unavailable', `Cannot get image "${name}": ${why}`, {
+      field: 'container.docker.image',
+      remedy: 'look at that registry, and at the way to it from this host',
+      cause: error,
+    });
+  } finally {
+    idle.stop();
+  }
 }
 
 /** From a layout into `bundle`, which is made: the root file system, and what belongs to it. */
@@ -109,11 +138,9 @@ export async function imageKib(directory: string): Promise<number> {
   return Number(await readFile(join(directory, SIZE_FILE), 'utf8').catch(() => '0'));
 }
 
-async function step(
-  name: string,
-  words: readonly string[],
-  options: { readonly timeoutMs: number; readonly signal: AbortSignal },
-): Promise<void> {
+type StepOptions = Pick<CommandOptions, 'timeoutMs' | 'onStart'> & { readonly signal: AbortSignal };
+
+async function step(name: string, words: readonly string[], options: StepOptions): Promise<void> {
   const result = await runCommand(words, options);
   if (result.status === 0) return;
   throw new PortolanError('invalid', `Cannot get image "${name}": ${reason(result.stderr)}`, {

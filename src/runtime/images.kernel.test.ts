@@ -9,9 +9,11 @@ import {
   makeLayout,
   readWord,
   startRegistry,
+  startSilentRegistry,
   type RegistryInit,
   type TestRegistry,
 } from '../../test/support/registry.ts';
+import { realClock } from '../base/clock.ts';
 import { mustRun } from './command.ts';
 import { ImageStore, type Image } from './images.ts';
 import { credentialsIn } from './registry-credentials.ts';
@@ -46,7 +48,7 @@ const halfDone = async (): Promise<readonly string[]> =>
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-images-'));
   root = join(directory, 'images');
-  store = new ImageStore({ root });
+  store = new ImageStore({ clock: realClock }, { root });
   await store.open();
 });
 
@@ -98,6 +100,15 @@ describe('images of a registry', () => {
     await writeFile(file, dockerConfig(address));
     expect(await word(name, { credentials: await credentialsIn(sandbox) })).toBe('hidden');
     expect(await unpacked()).toHaveLength(1);
+  });
+
+  it('are not waited for where the registry has sent nothing for long', async () => {
+    const silent = await startSilentRegistry({ port: await freePort() });
+    closers.push(() => silent.stop());
+    store = new ImageStore({ clock: realClock }, { root, registryIdleMs: 1_200 });
+    await expect(word(`${silent.address}/team/web:1`)).rejects.toThrow(
+      `Cannot get image "${silent.address}/team/web:1": its registry ${silent.address} has sent nothing for 1.2 s`,
+    );
   });
 
   it('are not asked for with a file that only a link in the sandbox leads to', async () => {
@@ -155,7 +166,7 @@ describe('images that are kept', () => {
     const [one = '', two = '', three = ''] = await layouts();
     const sizes = [];
     for (const name of [one, two]) sizes.push(await use(name, ({ rootfs }) => sizeOf(rootfs)));
-    store = new ImageStore({ root, maxUnusedKib: Math.max(...sizes) * 2 });
+    store = new ImageStore({ clock: realClock }, { root, maxUnusedKib: Math.max(...sizes) * 2 });
     await store.removeUnused(new Set(), Date.now());
     expect(await unpacked()).toHaveLength(2);
     const old = new Date(Date.now() - 60_000);
@@ -167,7 +178,7 @@ describe('images that are kept', () => {
     });
     expect(await unpacked()).not.toContain(first);
     expect(await unpacked()).toContain(third);
-    store = new ImageStore({ root, maxUnusedKib: 0 });
+    store = new ImageStore({ clock: realClock }, { root, maxUnusedKib: 0 });
     await use(two, async ({ rootfs }) => {
       await store.removeUnused(new Set(), Date.now());
       expect(await readWord(rootfs)).toBe('two');

@@ -13,6 +13,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { IdleWatch } from './idle-watch.ts';
 import {
   CONFIG_FILE,
   copyImage,
@@ -26,12 +28,15 @@ import { SharedWork } from './shared-work.ts';
 
 export type { Image } from './image-pull.ts';
 
+const REGISTRY_IDLE_MS = 60_000;
 const UNUSED_MS = 24 * 3_600_000;
 const TEMPORARY = '.new-';
 const NAME = 'name-';
 
 export interface ImageStoreInit {
   readonly root: string;
+  /** A registry that sends nothing for so long is given up; absent = a minute. */
+  readonly registryIdleMs?: number;
   /** Of images that no container stands on; absent = no limit. */
   readonly maxUnusedKib?: number;
 }
@@ -46,15 +51,20 @@ export interface ImageWish {
 }
 
 export class ImageStore {
+  readonly #clock: Clock;
   readonly #root: string;
+  readonly #registryIdleMs: number;
   readonly #maxUnusedKib: number;
   /** Containers of one image come in crowds. */
   readonly #pulls = new SharedWork<Image>();
   /** Ids of images in use by launches under way, with how many. */
   readonly #pinned = new Map<string, number>();
 
-  constructor({ root, maxUnusedKib = Infinity }: ImageStoreInit) {
+  constructor(components: { readonly clock: Clock }, init: ImageStoreInit) {
+    const { root, registryIdleMs = REGISTRY_IDLE_MS, maxUnusedKib = Infinity } = init;
+    this.#clock = components.clock;
     this.#root = root;
+    this.#registryIdleMs = registryIdleMs;
     this.#maxUnusedKib = maxUnusedKib;
   }
 
@@ -135,7 +145,8 @@ export class ImageStore {
     try {
       await mkdir(temporary);
       const layout = join(temporary, 'layout');
-      const id = await copyImage(name, layout, { credentials, signal });
+      const idle = new IdleWatch({ clock: this.#clock }, { limitMs: this.#registryIdleMs });
+      const id = await copyImage(name, layout, { credentials, signal, idle });
       const directory = join(this.#root, id);
       if (!isUnpacked(directory)) {
         const bundle = join(temporary, 'bundle');

@@ -3,7 +3,7 @@
  *
  * A pid alone may be a stranger's tomorrow; with its start time (field 22 of proc(5) `stat`) it names one process.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { sleep } from '../base/clock.ts';
 
 export interface ProcessIdentity {
@@ -25,8 +25,12 @@ export function readProcessStat(pid: number): ProcessStat | undefined {
   } catch {
     return undefined; // Gone: ENOENT, or ESRCH between open and read.
   }
+  return { pid, ...parseStat(text) };
+}
+
+function parseStat(text: string): Omit<ProcessStat, 'pid'> {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { pid, state: fields[0] ?? '', parent: Number(fields[1]), startTime: Number(fields[19]) };
+  return { state: fields[0] ?? '', parent: Number(fields[1]), startTime: Number(fields[19]) };
 }
 
 /** The identity of a running process; a zombie has ended. */
@@ -38,6 +42,22 @@ export function processIdentity(pid: number): ProcessIdentity | undefined {
 
 export function isRunning(identity: ProcessIdentity): boolean {
   return processIdentity(identity.pid)?.startTime === identity.startTime;
+}
+
+/**
+ * Another one whenever the process has read or written, be it files or sockets. `undefined` while one of its threads waits
+ * for a disk, which may take long and tells nothing of the network, and when it has ended.
+ */
+export function ioMark(pid: number): string | undefined {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`).map((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'),
+    );
+    if (threads.some((stat) => parseStat(stat).state === 'D')) return undefined;
+    return readFileSync(`/proc/${pid}/io`, 'utf8').split('\n').slice(0, 2).join('\n');
+  } catch {
+    return undefined; // Gone, or a thread that ended between the two reads.
+  }
 }
 
 /** Signals exactly this process; false when it has ended. */

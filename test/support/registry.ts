@@ -70,6 +70,19 @@ export async function startRegistry(init: RegistryInit): Promise<TestRegistry> {
   };
 }
 
+/** One that takes connections and never says a word. */
+export async function startSilentRegistry({
+  port,
+  enter = [],
+}: Omit<RegistryInit, 'isPrivate'>): Promise<Pick<TestRegistry, 'address' | 'stop'>> {
+  const script = `require('net').createServer(() => {}).listen(${port}, '127.0.0.1', () => console.log('here'))`;
+  const child = await start([...enter, process.execPath, '-e', script]);
+  await new Promise<void>((resolve) => {
+    child.stdout?.once('data', () => resolve());
+  });
+  return { address: `127.0.0.1:${port}`, stop: () => end(child) };
+}
+
 /** What `docker login` as `USER` writes. */
 export function dockerConfig(address: string): string {
   const auth = Buffer.from(`${USER.name}:${USER.password}`).toString('base64');

@@ -50,7 +50,7 @@ const containers = await openContainers(
     attached: () => true,
   },
 );
-const images = new ImageStore({ root: join(state, 'images') });
+const images = new ImageStore({ clock }, { root: join(state, 'images') });
 await images.open();
 const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 });
 await fetchCache.open();

@@ -41,7 +41,7 @@ async function open(): Promise<NativeContainerizer> {
       attached: () => true,
     },
   );
-  const images = new ImageStore({ root: join(directory, 'state', 'images') });
+  const images = new ImageStore({ clock: realClock }, { root: join(directory, 'state', 'images') });
   await images.open();
   const volumes = new PersistentVolumes({ root: join(directory, 'volumes') });
   containerizer = new NativeContainerizer({ containers, images, volumes });

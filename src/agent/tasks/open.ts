@@ -1,6 +1,7 @@
 /** The parts that run masters' tasks on this host, wired. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Clock } from '../../base/clock.ts';
 import type { AgentConfig } from '../../model/config.ts';
 import type { PortMapping } from '../../model/endpoint.ts';
 import { LOCAL_BRIDGE } from '../../model/overlay.ts';
@@ -35,7 +36,7 @@ export async function openTasks(
   onClose(() => publisher.close());
   const store = new TaskStore({ journal, log });
   const volumes = new PersistentVolumes({ root: join(config.state_dir, 'volumes') });
-  const containerizers = await openContainerizers({ containers, volumes }, config, onClose);
+  const containerizers = await openContainerizers({ clock, containers, volumes }, config, onClose);
   const root = join(config.state_dir, 'tasks');
   const { keep_seconds, disk_headroom, max } = config.ended_tasks;
   const ended = new EndedTasks(
@@ -83,21 +84,25 @@ export async function openTasks(
 }
 
 async function openContainerizers(
-  { containers, volumes }: { readonly containers: Containers; readonly volumes: PersistentVolumes },
+  {
+    clock,
+    containers,
+    volumes,
+  }: { readonly clock: Clock; readonly containers: Containers; readonly volumes: PersistentVolumes },
   config: AgentConfig,
   onClose: OnClose,
 ): Promise<readonly Containerizer[]> {
-  const images = new ImageStore({
-    root: join(config.state_dir, 'images'),
-    maxUnusedKib: config.cache.images_mib * 1024,
-  });
+  const images = new ImageStore(
+    { clock },
+    { root: join(config.state_dir, 'images'), maxUnusedKib: config.cache.images_mib * 1024 },
+  );
   await images.open();
   const native = new NativeContainerizer({ containers, images, volumes });
   if (!config.docker.enabled) return [native];
-  const docker = new DockerContainerizer({
-    socket: config.docker.socket,
-    volume: (wish, user) => volumes.path(wish, user),
-  });
+  const docker = new DockerContainerizer(
+    { clock },
+    { socket: config.docker.socket, volume: (wish, user) => volumes.path(wish, user) },
+  );
   onClose(() => docker.close());
   return [native, docker];
 }

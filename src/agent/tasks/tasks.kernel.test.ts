@@ -72,7 +72,7 @@ async function open(): Promise<Tasks> {
       attached: () => true,
     },
   );
-  const images = new ImageStore({ root: join(state, 'images') });
+  const images = new ImageStore({ clock }, { root: join(state, 'images') });
   await images.open();
   const root = join(state, 'tasks');
   const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
