@@ -51,7 +51,10 @@ describe('a deployment', () => {
     const world = new TestWorld(testAgents(1));
     const first = world.deploy([testApp({ id: '/web' })]);
     expect(() => world.deploy([testApp({ id: '/web', instances: 2 })])).toThrow(
-      expect.objectContaining({ code: 'conflict', details: { deployments: [{ id: first }] } }),
+      expect.objectContaining({
+        code: 'conflict',
+        details: { deployments: [{ id: first }], groupId: '/' },
+      }),
     );
     expect(world.core.root.apps[0]?.instances).toBe(1);
     world.deploy([testApp({ id: '/web', instances: 2 })], { force: true });

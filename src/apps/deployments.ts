@@ -13,7 +13,8 @@ import { isActive } from './instance.ts';
 import type { CoreParts } from './instances.ts';
 import { RunningDeployment, type Mode } from './running-deployment.ts';
 import { appKeys } from './store-keys.ts';
-import { appsById, mapApps } from './tree.ts';
+import { appsById, findApp, mapApps, pruneGroups, putApp, removeApp } from './tree.ts';
+import { succeed } from './versions.ts';
 
 export interface DeployEvent {
   readonly kind: 'deploy';
@@ -88,7 +89,10 @@ export class Deployments {
     if (locking.length > 0 && !event.force)
       throw new PortolanError('conflict', 'Cannot deploy: an app of it is under another deployment', {
         remedy: 'wait for it, cancel it, or take over with force',
-        details: { deployments: locking.map(({ id }) => ({ id })) },
+        details: {
+          deployments: locking.map(({ id }) => ({ id })),
+          groupId: commonGroup(deployment.affected),
+        },
       });
     const touched = new Set(affected);
     for (const { id } of locking)
@@ -220,7 +224,15 @@ function commonGroup(apps: readonly string[]): string {
   return `/${(differs < 0 ? first : first.slice(0, differs)).join('/')}`;
 }
 
-/** The tree of now with the apps of a deployment as they were before it; `succeed` gives them their versions. */
-export function revertedApps(deployment: RunningDeployment): ReadonlyMap<string, App | undefined> {
-  return new Map(affectedApps(deployment.stored.steps).map((id) => [id, deployment.originalOf(id)]));
+/** The tree with the apps of a deployment as they were before it; groups that were made for them are gone when they are empty. */
+export function reverted(root: Group, deployment: RunningDeployment, version: string): Group {
+  let tree = root;
+  for (const id of affectedApps(deployment.stored.steps)) {
+    const app = deployment.originalOf(id);
+    tree =
+      app === undefined
+        ? removeApp(tree, id, version)
+        : putApp(tree, succeed(findApp(tree, id), app, version), version);
+  }
+  return pruneGroups(tree, deployment.original);
 }

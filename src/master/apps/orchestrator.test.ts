@@ -226,10 +226,14 @@ describe('the orchestrator', () => {
     const here = await world(1);
     const { orchestrator } = here;
     const first = await here.put(testApp({ id: '/a/web', cmd: 'one' }));
+    const told: AppEvent[] = [];
+    const stop = orchestrator.subscribe((event) => told.push(event));
     await expect(here.put(testApp({ id: '/a/web', cmd: 'two' }))).rejects.toMatchObject({
       code: 'conflict',
       details: { deployments: [{ id: first.deploymentId }] },
     });
+    stop();
+    expect(told).toMatchObject([{ eventType: 'group_change_failed', groupId: '/a' }]);
     const reverted = await orchestrator.cancel(first.deploymentId, { force: false });
     expect(reverted?.deploymentId).toBeDefined();
     expect(orchestrator.root()).toMatchObject({ apps: [], groups: [] });

@@ -9,14 +9,13 @@
  */
 import { instanceView } from './instance-view.ts';
 import { AppsCore, type CoreEvent, type CoreInit } from '../../apps/core.ts';
-import { revertedApps } from '../../apps/deployments.ts';
+import { reverted } from '../../apps/deployments.ts';
 import type { Effects } from '../../apps/effects.ts';
 import { uuidOf } from '../../apps/launch.ts';
 import { appKeys } from '../../apps/store-keys.ts';
-import { findApp, groupVersions, pruneGroups, putApp, removeApp } from '../../apps/tree.ts';
-import { succeed } from '../../apps/versions.ts';
+import { findApp, groupVersions } from '../../apps/tree.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
-import { PortolanError } from '../../base/errors.ts';
+import { isPortolanError, PortolanError } from '../../base/errors.ts';
 import type { Log } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { App, Group } from '../../model/app.ts';
@@ -148,11 +147,29 @@ export class AppOrchestrator implements Orchestrator {
     const { core, trees } = this.#ready();
     const event = this.#deployEvent(change, options);
     const { version, id } = event;
-    await this.#step(event, () => {
-      const inUse = core.running().flatMap(({ stored }) => [stored.version, stored.originalVersion]);
-      return trees.add(core.root, new Set(inUse));
-    });
+    try {
+      await this.#step(event, () => {
+        const inUse = core.running().flatMap(({ stored }) => [stored.version, stored.originalVersion]);
+        return trees.add(core.root, new Set(inUse));
+      });
+    } catch (error) {
+      this.#tellLocked(error, version);
+      throw error;
+    }
     return { version, deploymentId: id };
+  }
+
+  #tellLocked(error: unknown, version: string): void {
+    if (!isPortolanError(error, 'conflict')) return;
+    const { message: reason } = error;
+    const groupId = error.details?.['groupId'];
+    if (typeof groupId !== 'string') return;
+    const timestamp = new Date(this.#components.clock.wallMs()).toISOString();
+    this.#tell([{ eventType: 'group_change_failed', groupId, version, reason, timestamp }]);
+  }
+
+  #tell(events: readonly AppEvent[]): void {
+    for (const told of events) for (const listener of this.#listeners) listener(told);
   }
 
   #deployEvent(change: Change, { force, restart = [], kill = [] }: Parameters<Orchestrator['deploy']>[1]) {
@@ -182,10 +199,7 @@ export class AppOrchestrator implements Orchestrator {
       .core.running()
       .find(({ id }) => id === deploymentId);
     if (!force && deployment !== undefined) {
-      const before = revertedApps(deployment);
-      return this.deploy((root, version) => revert(root, before, deployment.original, version), {
-        force: true,
-      });
+      return this.deploy((root, version) => reverted(root, deployment, version), { force: true });
     }
     await this.#step({ kind: 'cancel', id: deploymentId });
     return undefined;
@@ -347,7 +361,7 @@ export class AppOrchestrator implements Orchestrator {
     this.#wakeFor(effects);
     await commits.commit([...operationsOf(effects), ...(more?.() ?? [])]);
     for (const [node, tasks] of lists) this.#assignments.set(node, tasks);
-    for (const told of effects.events) for (const listener of this.#listeners) listener(told);
+    this.#tell(effects.events);
     if (lists.length > 0) this.#drain();
   }
 
@@ -382,20 +396,4 @@ function operationsOf({ writes }: Effects): StoreOperation[] {
   return Array.from(writes, ([key, value]) =>
     value === undefined ? { do: 'delete', key } : { do: 'put', key, value: JSON.stringify(value) },
   );
-}
-
-/** The tree with the apps as they were; groups that were made for them are gone when they are empty. */
-function revert(
-  root: Group,
-  before: ReadonlyMap<string, App | undefined>,
-  original: Group,
-  version: string,
-): Group {
-  let tree = root;
-  for (const [id, app] of before)
-    tree =
-      app === undefined
-        ? removeApp(tree, id, version)
-        : putApp(tree, succeed(findApp(tree, id), app, version), version);
-  return pruneGroups(tree, original);
 }

@@ -76,7 +76,7 @@ describe('groups', () => {
         details: [{ path: '/scaleBy', errors: ['not allowed in conjunction with other properties.'] }],
       },
     });
-    expect((await call('DELETE', '/v2/groups/g/h?force=true')).status).toBe(200);
+    expect((await call('DELETE', '/v2/groups/g/h?force=True')).status).toBe(200);
     expect((await call('DELETE', '/v2/groups/g/h?force=true')).status).toBe(404);
     expect((await call('DELETE', '/v2/groups?force=true')).status).toBe(200);
     expect(orchestrator.root().groups).toEqual([]);
@@ -126,6 +126,13 @@ describe('tasks', () => {
     const { body } = await call('GET', '/v2/tasks?status=running', undefined, { accept: 'text/plain' });
     expect(body).toBe('x\t10000\t10.0.0.1:31001\t10.0.0.2:31002\t\n');
     expect((await call('GET', '/v2/tasks', undefined, { accept: 'image/png' })).status).toBe(406);
+  });
+
+  it('are ended by the address of their host, which is what they tell as theirs', async () => {
+    const { call, orchestrator } = await filled();
+    expect(taskIds((await call('DELETE', '/v2/apps/x/tasks?host=10.0.0.1')).body)).toBe(1);
+    expect(orchestrator.asked.at(-1)).toMatchObject({ kill: [first] });
+    expect(taskIds((await call('DELETE', '/v2/apps/x/tasks?host=10.0.0')).body)).toBe(0);
   });
 
   it('are ended, by host and one by one', async () => {

@@ -120,8 +120,11 @@ function decodeText(text: string): string {
   }
 }
 
-/** `true` and `false`; the mere name counts as true. */
-export const flag = z.enum(['true', 'false', '']).transform((text) => text !== 'false');
+/** `true` and `false`, in any case: Python's clients write `True`. The mere name counts as true. */
+export const flag = z
+  .string()
+  .regex(/^(true|false|)$/i, 'must be true or false')
+  .transform((text) => text.toLowerCase() !== 'false');
 /** A query that may be given once or several times. */
 export const many = z.union([z.string().transform((one) => [one]), z.array(z.string())]);
 

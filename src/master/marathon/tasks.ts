@@ -88,10 +88,10 @@ function tasksOfApps(components: MarathonComponents): readonly Route[] {
       handle: ({ params, query: { host, ...options } }) => {
         const id = absoluteId(params['id'] ?? '');
         if (orchestrator.app(id) === undefined) throw appNotFound(id);
+        const isAll = host === undefined || host === '*';
         const tasks = orchestrator
           .instances(id)
-          .filter((instance) => host === undefined || host === '*' || instance.host === host);
-        const isAll = host === undefined || host === '*';
+          .filter(({ agentIp, host: name }) => isAll || agentIp === host || name === host);
         return kill(components, tasks, options, { isOne: false, ...(isAll ? { app: id } : {}) });
       },
     }),
