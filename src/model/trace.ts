@@ -14,6 +14,7 @@ export const traceHop = z.object({
     'bridge',
     'vip',
     'host-port',
+    'firewall',
     'policy-routing',
     'route',
     'neighbour',
@@ -27,6 +28,8 @@ export const traceHop = z.object({
   /** Why the packet ends here. */
   reason: z.string().optional(),
   remedy: z.string().optional(),
+  /** Why it may end here all the same: rules of other programs that the tracer cannot evaluate. */
+  doubts: z.array(z.string()).optional(),
 });
 export type TraceHop = z.infer<typeof traceHop>;
 
@@ -36,6 +39,8 @@ export const tracePacket = z.object({
   protocol: z.enum(['tcp', 'udp', 'icmp']),
   /** Absent for icmp. */
   port: z.int().min(1).max(65_535).optional(),
+  /** Of an answer: the port that was asked. */
+  sourcePort: z.int().min(1).max(65_535).optional(),
 });
 export type TracePacket = z.infer<typeof tracePacket>;
 
@@ -69,10 +74,13 @@ export const traceResult = z.object({
   from: z.string(),
   to: z.string(),
   packet: tracePacket,
+  /** True with doubts = no reason was found why it should not. */
   arrives: z.boolean(),
   /** Absent when it arrives, and its answer too. */
   reason: z.string().optional(),
   remedy: z.string().optional(),
+  /** Those of all hops. */
+  doubts: z.array(z.string()).default([]),
   hops: z.array(traceHop),
   /** The way of the answer. */
   back: z.array(traceHop),

@@ -3,7 +3,12 @@ import { readFile } from 'node:fs/promises';
 
 /** Names as iptables-legacy knows them: `filter`, `nat`. The files exist only while the modules are loaded. */
 export async function legacyTables(): Promise<readonly string[]> {
-  const read = (name: string): Promise<string> => readFile(`/proc/net/${name}`, 'utf8').catch(() => '');
-  const texts = await Promise.all(['ip_tables_names', 'ip6_tables_names'].map(read));
-  return [...new Set(texts.join('\n').split('\n').filter(Boolean))].sort();
+  const names = await Promise.all([legacyTablesOf('ip'), legacyTablesOf('ip6')]);
+  return [...new Set(names.flat())].sort();
+}
+
+/** Those that `iptables-legacy`, or `ip6tables-legacy`, would list. */
+export async function legacyTablesOf(family: 'ip' | 'ip6'): Promise<readonly string[]> {
+  const text = await readFile(`/proc/net/${family}_tables_names`, 'utf8').catch(() => '');
+  return text.split('\n').filter(Boolean);
 }

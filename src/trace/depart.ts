@@ -9,6 +9,11 @@ import type { Way } from './way.ts';
 export function startInContainer(state: HostState, way: Way): TraceLeg | undefined {
   const container = containerWith(state, way);
   if (container === undefined) return undefined;
+  way.iif = container.bridge;
+  way.bridged = state.containers.some(
+    ({ bridge, addresses }) =>
+      bridge === container.bridge && addresses.some(({ address }) => address.equals(way.destination)),
+  );
   return (
     leaveContainer(way, container) ?? crossBridge(state, way, container) ?? mayForward(state, way, container)
   );

@@ -2,6 +2,7 @@
 import type { InterfaceAddress, IpAddress } from '../base/ip.ts';
 import type { Address, FdbEntry, Link, Neighbour, Route, Rule } from '../kernel/types.ts';
 import type { PortMapping } from '../model/endpoint.ts';
+import type { Filters } from './filter/rules.ts';
 
 /** A network namespace: a container's. */
 export interface Inside {
@@ -51,6 +52,10 @@ export interface HostState {
   readonly containers: readonly LocalContainer[];
   /** Of the host's own namespace. */
   readonly listeners: readonly Listener[];
+  /** Rules of other people's tables. */
+  readonly filters: Filters;
+  /** Whether what crosses a bridge meets them too (br_netfilter). */
+  readonly bridgeFilters: Readonly<Record<4 | 6, boolean>>;
   /** The backends that the kernel has for a VIP's port; `undefined` = the address is no VIP's. */
   vip(address: IpAddress, protocol: 'tcp' | 'udp', port: number): readonly TracedBackend[] | undefined;
 }

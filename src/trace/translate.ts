@@ -30,7 +30,7 @@ function toBackend(way: Way, backends: readonly TracedBackend[]): TraceLeg | und
     );
   const others = open.length === 1 ? '' : `, one of ${open.length} backends`;
   way.pass('vip', `${vip} -> ${String(chosen.address)}:${chosen.port}${others}`);
-  way.packet = { ...way.packet, destination: String(chosen.address), port: chosen.port };
+  way.translate({ address: String(chosen.address), port: chosen.port });
   return undefined;
 }
 
@@ -48,7 +48,7 @@ function toHostPort(state: HostState, way: Way, protocol: string, port: number):
     if (mapping === undefined || inner === undefined) continue;
     const destination = String(inner.address);
     way.pass('host-port', `${protocol} ${String(to)}:${port} -> ${destination}:${mapping.containerPort}`);
-    way.packet = { ...way.packet, destination, port: mapping.containerPort };
+    way.translate({ address: destination, port: mapping.containerPort });
     return;
   }
 }

@@ -1,7 +1,8 @@
 /** Into and out of the VXLAN tunnel: neighbour, forwarding entry and outer route; and the same seen by the other end. */
 import { describeFdb, describeNeighbour, describeRoute } from '../kernel/describe.ts';
 import type { Link, LinkDetails, Route } from '../kernel/types.ts';
-import type { TraceLeg, TraceTunnel } from '../model/trace.ts';
+import type { TraceLeg, TracePacket, TraceTunnel } from '../model/trace.ts';
+import { passHook } from './filter/hooks.ts';
 import { lookUp } from './lookup.ts';
 import type { HostState } from './state.ts';
 import type { Way } from './way.ts';
@@ -50,19 +51,41 @@ export function intoTunnel(state: HostState, way: Way, link: Tunnel, taken: Rout
     vni: link.details.vni,
     port: link.details.port,
   };
-  return way.end({ kind: 'tunnel', tunnel });
+  const outgoing = {
+    iif: '',
+    oif: outer.kind === 'local' ? 'lo' : (outer.route.link ?? ''),
+    outer: outerPacket(tunnel),
+  };
+  return (
+    passHook(state, way, { hook: 'output', ...outgoing }) ??
+    passHook(state, way, { hook: 'postrouting', ...outgoing }) ??
+    way.end({ kind: 'tunnel', tunnel })
+  );
 }
+
+const outerPacket = ({ outerSource, outerDestination, port }: TraceTunnel): TracePacket => ({
+  source: outerSource,
+  destination: outerDestination,
+  protocol: 'udp',
+  port,
+});
 
 /** Answers where the way ends; `undefined` = the host's routing is next. */
 export function outOfTunnel(state: HostState, way: Way, tunnel: TraceTunnel): TraceLeg | undefined {
   const what = `VXLAN ${tunnel.vni} from ${tunnel.outerSource}`;
-  if (!state.addresses.some(({ address }) => String(address.address) === tunnel.outerDestination))
+  const holder = state.addresses.find(({ address }) => String(address.address) === tunnel.outerDestination);
+  if (holder === undefined)
     return way.stop(
       'underlay',
       what,
       `this host does not have the address ${tunnel.outerDestination} that the tunnel leads to`,
       'the sender learns the new address within seconds; see "portolan node ls" there',
     );
+  const incoming = { iif: holder.link, oif: '', outer: outerPacket(tunnel) };
+  const filtered =
+    passHook(state, way, { hook: 'prerouting', ...incoming }) ??
+    passHook(state, way, { hook: 'input', ...incoming });
+  if (filtered !== undefined) return filtered;
   const link = state.links.find(
     ({ details }) => details.kind === 'vxlan' && details.vni === tunnel.vni && details.port === tunnel.port,
   );
@@ -89,5 +112,6 @@ export function outOfTunnel(state: HostState, way: Way, tunnel: TraceTunnel): Tr
       'see whether another program writes the sysctl of forwarding; the agent sets it again within a second',
     );
   way.pass('tunnel', `${what}, by ${link.name} ${link.mac}`);
+  way.iif = link.name;
   return undefined;
 }

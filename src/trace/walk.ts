@@ -5,14 +5,16 @@
  * itself has it, it goes into a tunnel or out by another link, or it ends; each hop says what the kernel has, and the
  * hop at which it ends says why and what helps.
  * Invariants: pure; nothing is asked of other hosts.
- * Review notes: what it does not look at is the host's own filters (rules of other nft tables or of iptables) and
- * routes that refuse (blackhole, prohibit).
+ * Review notes: other people's tables of the families ip, ip6 and inet are asked at each hook (filter/hooks.ts). What it
+ * does not look at is tables of bridge and netdev, rules inside containers, and routes that refuse (blackhole,
+ * prohibit).
  */
 import { describeRoute, describeRule } from '../kernel/describe.ts';
 import type { Route, Rule } from '../kernel/types.ts';
 import type { TraceLeg, TraceLegRequest } from '../model/trace.ts';
 import { deliver } from './deliver.ts';
 import { startInContainer } from './depart.ts';
+import { passHook, type Passage } from './filter/hooks.ts';
 import { lookUp } from './lookup.ts';
 import type { HostState } from './state.ts';
 import { intoTunnel, outOfTunnel } from './tunnel.ts';
@@ -20,19 +22,40 @@ import { translate } from './translate.ts';
 import { Way } from './way.ts';
 
 export function walk(state: HostState, request: TraceLegRequest): TraceLeg {
-  const way = new Way(state.host, request.packet);
-  if (request.tunnel !== undefined) {
-    const stopped = outOfTunnel(state, way, request.tunnel);
-    if (stopped !== undefined) return stopped;
-  } else {
-    const stopped = startInContainer(state, way);
-    if (stopped !== undefined) return stopped;
-    if (!request.answer) {
-      const refused = translate(state, way);
-      if (refused !== undefined) return refused;
-    }
-  }
-  return route(state, way, request.answer);
+  const way = new Way(state.host, request);
+  const { unreadable } = state.filters;
+  if (unreadable.length > 0) way.doubt('firewall', 'rules that cannot be read', unreadable);
+  const { tunnel } = request;
+  const stopped =
+    tunnel === undefined
+      ? (startInContainer(state, way) ?? enter(state, way))
+      : (outOfTunnel(state, way, tunnel) ??
+        passHook(state, way, { hook: 'prerouting', iif: way.iif, oif: '' }));
+  return stopped ?? route(state, way, request.answer);
+}
+
+/** The first hook, in whose midst our own tables translate. */
+function enter(state: HostState, way: Way): TraceLeg | undefined {
+  if (isUnseen(state, way)) return undefined;
+  const passage: Passage =
+    way.iif === ''
+      ? { hook: 'output', iif: '', oif: outgoing(state, way) }
+      : { hook: 'prerouting', iif: way.iif, oif: '' };
+  return (
+    passHook(state, way, { ...passage, part: 'early' }) ??
+    (way.isAnswer || way.translated ? undefined : translate(state, way)) ??
+    passHook(state, way, { ...passage, part: 'late' })
+  );
+}
+
+/** Netfilter's rules for IP do not see what only crosses a bridge, unless br_netfilter shows it to them. */
+const isUnseen = (state: HostState, way: Way): boolean =>
+  way.bridged && !way.translated && !state.bridgeFilters[way.destination.family];
+
+function outgoing(state: HostState, way: Way): string {
+  const found = lookUp(state, way);
+  if (found.kind === 'local') return 'lo';
+  return found.kind === 'route' ? (found.route.link ?? '') : '';
 }
 
 function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
@@ -40,7 +63,8 @@ function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
   const { destination } = way;
   if (found.kind === 'local') {
     way.pass('route', `local ${String(destination)} dev ${found.link}`);
-    return deliver(state, way, { isAnswer, container: undefined });
+    const stopped = passHook(state, way, { hook: 'input', iif: way.iif === '' ? 'lo' : way.iif, oif: '' });
+    return stopped ?? deliver(state, way, { isAnswer, container: undefined });
   }
   if (found.kind === 'none')
     return way.stop(
@@ -54,6 +78,13 @@ function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
   return byLink(state, way, found.route, isAnswer);
 }
 
+function leave(state: HostState, way: Way, oif: string): TraceLeg | undefined {
+  if (isUnseen(state, way)) return undefined;
+  const { iif } = way;
+  const stopped = iif === '' ? undefined : passHook(state, way, { hook: 'forward', iif, oif });
+  return stopped ?? passHook(state, way, { hook: 'postrouting', iif: '', oif });
+}
+
 function tellRule(way: Way, rule: Rule | undefined): void {
   if (rule !== undefined) way.pass('policy-routing', describeRule(rule));
 }
@@ -62,6 +93,8 @@ function byLink(state: HostState, way: Way, taken: Route, isAnswer: boolean): Tr
   const link = state.links.find(({ name }) => name === taken.link);
   if (link === undefined)
     return way.stop('route', describeRoute(taken), `the route's device "${taken.link ?? ''}" is not there`);
+  const stopped = leave(state, way, link.name);
+  if (stopped !== undefined) return stopped;
   if (link.details.kind === 'vxlan') return intoTunnel(state, way, { ...link, details: link.details }, taken);
   const here = state.containers.find(
     (each) =>

@@ -98,6 +98,40 @@ describe('a trace', () => {
     expect(await trace('web2', web1.address)).toMatchObject({ arrives: true });
   });
 
+  it("names another program's rule that drops the packet or its tunnel, on whichever host", async () => {
+    await lab.sh('agent2', 'nft add table inet fw');
+    try {
+      await lab.sh(
+        'agent2',
+        "nft add chain inet fw fo '{ type filter hook forward priority 0; policy drop; }' && " +
+          'nft add rule inet fw fo tcp dport 80 accept',
+      );
+      expect(await trace('web1', 'web2:80')).toMatchObject({
+        arrives: false,
+        reason: 'agent2: dropped by the policy of table inet fw chain fo',
+        remedy: 'let it pass: nft insert rule inet fw fo iifname "m-dcos" oifname "vtep1024" accept',
+      });
+      await lab.sh('agent2', 'nft insert rule inet fw fo ct state established accept');
+      expect(await trace('web1', 'web2:80')).toMatchObject({ arrives: true, doubts: [] });
+      await lab.reaches(web1, web2);
+      await lab.sh(
+        'agent2',
+        "nft add chain inet fw in '{ type filter hook input priority 0; }' && " +
+          'nft add rule inet fw in udp dport 64000 drop',
+      );
+      expect(await trace('web1', 'web2:80')).toMatchObject({
+        arrives: false,
+        reason: expect.stringMatching(
+          /^agent2: dropped by table inet fw chain in rule handle \d+$/,
+        ) as string,
+        remedy: 'let it pass: nft insert rule inet fw in udp dport 64000 accept',
+      });
+    } finally {
+      await lab.sh('agent2', 'nft delete table inet fw');
+    }
+    expect(await trace('web1', 'web2:80')).toMatchObject({ arrives: true });
+  });
+
   it('finds what is broken inside a container', async () => {
     const found = (await listNative(lab.name, 'agent2')).find(({ id }) => id === web2.id);
     await lab.sh('agent2', `nsenter -t ${found?.pid ?? 0} -n ip link set eth0 down`);

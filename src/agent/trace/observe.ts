@@ -6,6 +6,7 @@ import type { Kernel } from '../../kernel/types.ts';
 import type { HostState, Inside, Listener, LocalContainer } from '../../trace/state.ts';
 import type { KnownEndpoint } from '../../node/record-view.ts';
 import { parseListeners } from '../attachments-listeners.ts';
+import { readFilters } from './observe-filters.ts';
 import { addressesOf, type AttachmentRecord } from '../attachments-record.ts';
 
 export interface ObserveInit {
@@ -21,16 +22,20 @@ export interface ObserveInit {
 export async function observeHost(kernel: Kernel, init: ObserveInit): Promise<HostState> {
   const links = await kernel.links();
   const tunnels = links.filter(({ details }) => details.kind === 'vxlan').map(({ name }) => name);
-  const [addresses, routes, rules, neighbours, fdb, containers, four, six] = await Promise.all([
-    kernel.addresses(),
-    kernel.routes(),
-    kernel.rules(),
-    Promise.all(tunnels.map((link) => kernel.neighbours({ link }))),
-    Promise.all(tunnels.map((link) => kernel.fdb({ link }))),
-    Promise.all(init.attachments.map((each) => attachedContainer(kernel, each, init.concerned))),
-    kernel.readSysctl('net/ipv4/ip_forward'),
-    kernel.readSysctl('net/ipv6/conf/all/forwarding'),
-  ]);
+  const [addresses, routes, rules, neighbours, fdb, containers, four, six, bridged4, bridged6, filters] =
+    await Promise.all([
+      kernel.addresses(),
+      kernel.routes(),
+      kernel.rules(),
+      Promise.all(tunnels.map((link) => kernel.neighbours({ link }))),
+      Promise.all(tunnels.map((link) => kernel.fdb({ link }))),
+      Promise.all(init.attachments.map((each) => attachedContainer(kernel, each, init.concerned))),
+      kernel.readSysctl('net/ipv4/ip_forward'),
+      kernel.readSysctl('net/ipv6/conf/all/forwarding'),
+      kernel.readSysctl('net/bridge/bridge-nf-call-iptables'),
+      kernel.readSysctl('net/bridge/bridge-nf-call-ip6tables'),
+      readFilters(kernel.nft),
+    ]);
   return {
     host: init.host,
     links,
@@ -42,6 +47,8 @@ export async function observeHost(kernel: Kernel, init: ObserveInit): Promise<Ho
     forwarding: { 4: four === '1', 6: six === '1' },
     containers: [...containers, ...init.docker.map(dockerContainer)],
     listeners: listenersIn(openCurrentNamespace()),
+    filters,
+    bridgeFilters: { 4: bridged4 === '1', 6: bridged6 === '1' },
     vip: init.vip,
   };
 }

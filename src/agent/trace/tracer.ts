@@ -78,17 +78,24 @@ export class Tracer {
     if (from.node.name !== this.#init.host && forward) return askTrace(from.node, question);
     const packet = await this.#packet(question, from, target);
     const there = await this.#follow(from.node, { packet, answer: false });
-    const base = { from: question.from, to: question.to, packet, hops: there.hops };
+    const base = {
+      from: question.from,
+      to: question.to,
+      packet,
+      hops: there.hops,
+      doubts: doubtsOf(there.hops),
+    };
     if (there.leg.end.kind === 'left') return { ...base, arrives: true, back: [] };
     if (there.leg.end.kind !== 'delivered') return { ...base, ...failure(there.hops), back: [] };
     const answer: TracePacket = {
       source: there.leg.packet.destination,
       destination: packet.source,
       protocol: packet.protocol,
+      ...(there.leg.packet.port === undefined ? {} : { sourcePort: there.leg.packet.port }),
     };
     const back = await this.#follow(there.node, { packet: answer, answer: true });
-    if (back.leg.end.kind === 'stopped') return { ...base, ...failure(back.hops), back: back.hops };
-    return { ...base, arrives: true, back: back.hops };
+    const both = { ...base, doubts: doubtsOf([...there.hops, ...back.hops]), back: back.hops };
+    return back.leg.end.kind === 'stopped' ? { ...both, ...failure(back.hops) } : { ...both, arrives: true };
   }
 
   async #packet(
@@ -197,6 +204,9 @@ function lost(hops: TraceHop[], leg: TraceLeg, outer: string): TraceLeg {
   });
   return { ...leg, end: { kind: 'stopped' } };
 }
+
+const doubtsOf = (hops: readonly TraceHop[]): string[] =>
+  hops.flatMap(({ host, doubts = [] }) => doubts.map((doubt) => `${host}: ${doubt}`));
 
 function failure(hops: readonly TraceHop[]): {
   readonly arrives: false;

@@ -13,7 +13,7 @@ export function command(context: CliContext): Command {
   return new Command('trace')
     .description(
       'Follow a packet from A to B, and its answer back, through what the hosts have in their kernels: routes, ' +
-        'neighbours, tunnels, VIPs. Nothing is sent. Exits with 1 when it does not arrive.',
+        'neighbours, tunnels, VIPs, filters of nftables and iptables. Nothing is sent. Exits with 1 when it does not arrive.',
     )
     .argument('<from>', 'a container or task (name, id or address), or a host')
     .argument('<to>', 'the same, a VIP or an address, with a port: web:80, 9.0.1.2:80, [fd01:b::2]:80')
@@ -39,13 +39,15 @@ function tellResult(context: CliContext, { from, to, packet, ...result }: TraceR
     context.tell('and the answer back');
     context.print(result.back.map(row), { output: 'table', columns: COLUMNS });
   }
-  if (result.arrives) context.tell('It arrives.');
+  if (result.arrives)
+    context.tell(result.doubts.length === 0 ? 'It arrives.' : 'It arrives, as far as can be told; but:');
   else context.tell(`It does not arrive: ${result.reason ?? ''}`);
+  for (const doubt of result.doubts) context.tell(`  ${doubt}`);
   if (result.remedy !== undefined) context.tell(`What helps: ${result.remedy}`);
 }
 
 const COLUMNS = ['host', 'at', 'ok', 'what'];
 
-function row({ host, at, ok, what }: TraceHop): object {
-  return { host, at, ok: ok ? 'yes' : 'NO', what };
+function row({ host, at, ok, what, doubts }: TraceHop): object {
+  return { host, at, ok: !ok ? 'NO' : doubts === undefined ? 'yes' : '?', what };
 }
