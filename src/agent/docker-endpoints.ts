@@ -1,7 +1,8 @@
 /** Containers on our Docker networks as endpoints. */
 import { compareIp } from '../base/ip.ts';
 import type { Endpoint, PortMapping } from '../model/endpoint.ts';
-import type { DockerAttachment, DockerContainer, DockerPort } from '../runtime/types.ts';
+import { isVipKey } from '../model/task-view.ts';
+import type { DockerAttachment, DockerContainer, DockerPort, DockerRunning } from '../runtime/types.ts';
 
 /**
  * Docker does not tell by which name an interface is known inside its container, and that depends on the order of
@@ -24,6 +25,28 @@ export function dockerEndpoint(
     ports: container.ports.map(portMapping),
     labels: container.labels,
   };
+}
+
+/** Only this host is meant by it. */
+const isLoopback = ({ hostIp }: DockerPort): boolean =>
+  hostIp !== undefined && (String(hostIp) === '::1' || String(hostIp).startsWith('127.'));
+
+/**
+ * Containers on bridges of Docker's own that are labelled with a VIP: backends by their published ports, which is all
+ * that other hosts have of them. Docker gives the same addresses on every host.
+ */
+export function bridgedEndpoints(
+  running: readonly DockerRunning[],
+  ours: ReadonlySet<string>,
+): readonly Endpoint[] {
+  return running.flatMap(({ id, name, labels, ports, networks }): readonly Endpoint[] => {
+    const [network] = networks;
+    if (network === undefined || network === 'host' || network === 'none') return [];
+    if (networks.some((each) => ours.has(each)) || !Object.keys(labels).some(isVipKey)) return [];
+    const own = { container: id, ifname: network, network, name, labels };
+    const published = ports.filter((port) => !isLoopback(port)).map(portMapping);
+    return [{ ...own, mode: 'bridge', source: 'docker', addresses: [], ports: published }];
+  });
 }
 
 function portMapping({ hostPort, containerPort, protocol, hostIp }: DockerPort): PortMapping {

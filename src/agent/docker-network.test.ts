@@ -192,6 +192,38 @@ describe('with Docker there', () => {
     expect(rounds).toBeLessThanOrEqual(2);
   });
 
+  test("containers of Docker's own networks are told of if they are labelled with a VIP", async () => {
+    const docker = new FakeDocker();
+    docker.put({ name: 'bridge', subnets: [prefix('172.17.0.0/16')] });
+    docker.put({ name: 'host', driver: 'host' });
+    const port = { hostPort: 8080, containerPort: 80, protocol: 'tcp', hostIp: undefined } as const;
+    const labels = { VIP_0: '/web:80' };
+    const id = docker.run('web', 'bridge', labels, [
+      port,
+      { ...port, hostPort: 8081, hostIp: ip('127.0.0.1') },
+    ]);
+    docker.run('db', 'bridge', {}, [port]);
+    docker.run('own', 'host', labels);
+    const { told } = fixture(docker);
+    await settle();
+    expect(told.at(-1)).toEqual([
+      {
+        ...{
+          container: id,
+          name: 'web',
+          ifname: 'bridge',
+          network: 'bridge',
+          mode: 'bridge',
+          source: 'docker',
+        },
+        ...{ addresses: [], ports: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }], labels },
+      },
+    ]);
+    docker.kill(id);
+    await settle();
+    expect(told.at(-1)).toEqual([]);
+  });
+
   test('what did not change is not told again', async () => {
     const docker = new FakeDocker();
     const { told, networks } = fixture(docker);

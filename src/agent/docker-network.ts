@@ -27,7 +27,7 @@ import type {
   DockerNetwork,
   DockerVersion,
 } from '../runtime/types.ts';
-import { dockerEndpoint } from './docker-endpoints.ts';
+import { bridgedEndpoints, dockerEndpoint } from './docker-endpoints.ts';
 import { createDockerIsolation, type DockerIsolation, type IsolationReport } from './docker-isolation.ts';
 import { dockerNetworkPlan, type DockerNetworkWish } from './docker-network-plan.ts';
 import { createWaker, type Waker } from './docker-waker.ts';
@@ -74,7 +74,7 @@ export interface DockerNetworksInit {
   readonly socket: string;
   /** What Docker shall offer now; asked in every round. */
   readonly networks: () => readonly DockerNetworkWish[];
-  /** All containers on our networks, whenever that changed. */
+  /** All containers on our networks, and those on others that are labelled with a VIP, whenever that changed. */
   readonly onEndpoints: (endpoints: readonly Endpoint[]) => void;
 }
 
@@ -331,12 +331,14 @@ class Networks implements DockerNetworks {
         const container = await this.#container(docker, attachment.container);
         if (container !== undefined) endpoints.push(dockerEndpoint(network.name, attachment, container));
       }
+    const ours = new Set(this.#init.networks().map(({ name }) => name));
+    endpoints.push(...bridgedEndpoints(await docker.containers(), ours));
     const text = JSON.stringify(endpoints);
     if (text === this.#published) return;
     this.#published = text;
     this.#endpointCount = endpoints.length;
     this.#components.metrics
-      .gauge('portolan_docker_endpoints', "Docker containers on this node's overlays")
+      .gauge('portolan_docker_endpoints', "Docker containers on this node's overlays, and others with a VIP")
       .set(endpoints.length);
     this.#init.onEndpoints(endpoints);
   }

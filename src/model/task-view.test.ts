@@ -94,4 +94,35 @@ describe('plainTask', () => {
       { protocol: 'tcp', host_port: 9001, labels: {} },
     ]);
   });
+
+  describe("on a bridge of Docker's own", () => {
+    const bridged = (labels: Record<string, string>, ports: Endpoint['ports']) =>
+      plainTask([
+        endpoint({ network: 'bridge', mode: 'bridge', source: 'docker', addresses: [], labels, ports }),
+      ]);
+
+    it('leads a VIP to where the port is published', () => {
+      const labels = { VIP_0: 'a:90', VIP_0_PORT: '80', VIP_1: 'b:91', VIP_1_PORT: '53/udp' };
+      const task = bridged(labels, [published(8080, 80), published(5353, 53, 'udp')]);
+      expect(task.networks).toEqual([{ mode: 'bridge', name: 'bridge', addresses: [] }]);
+      expect(task.ports).toEqual([
+        { protocol: 'tcp', container_port: 80, host_port: 8080, labels: { VIP_0: 'a:90', VIP_0_PORT: '80' } },
+        {
+          protocol: 'udp',
+          container_port: 53,
+          host_port: 5353,
+          labels: { VIP_1: 'b:91', VIP_1_PORT: '53/udp' },
+        },
+      ]);
+      expect(bridged({ VIP_0: 'a:90' }, [published(8080, 80)]).ports).toMatchObject([{ host_port: 8080 }]);
+    });
+
+    it('leads it nowhere if the port is not published', () => {
+      const labels = { VIP_0: 'a:90', VIP_0_PORT: '81' };
+      expect(bridged(labels, [published(8080, 80)]).ports).toEqual([
+        { protocol: 'tcp', container_port: 80, host_port: 8080, labels: {} },
+        { protocol: 'tcp', labels },
+      ]);
+    });
+  });
 });

@@ -50,7 +50,7 @@ export function plainTask(endpoints: readonly [Endpoint, ...Endpoint[]]): TaskRe
     message: '',
     container: first.container,
     networks: endpoints.map((each) => ({
-      mode: 'container',
+      mode: each.mode ?? 'container',
       name: each.network,
       addresses: each.addresses.flatMap((text) => parseInterfaceAddress(text)?.address.toString() ?? []),
     })),
@@ -66,6 +66,7 @@ export function plainTask(endpoints: readonly [Endpoint, ...Endpoint[]]): TaskRe
  */
 function plainPorts(endpoints: readonly Endpoint[], labels: Readonly<Record<string, string>>): TaskPort[] {
   const published = publishedPorts(endpoints);
+  if (endpoints.every(({ mode }) => mode === 'bridge')) return bridgedPorts(published, labels);
   const ports = new Map<string, TaskPort>();
   for (const key of Object.keys(labels).filter(isVipKey)) {
     const { protocol, port } = vipTarget(key, labels, published);
@@ -83,6 +84,27 @@ function plainPorts(endpoints: readonly Endpoint[], labels: Readonly<Record<stri
     });
   }
   return Array.from(ports.values());
+}
+
+/** A port with a VIP is reached by where it is published; nowhere, if it is not. */
+function bridgedPorts(
+  published: readonly PublishedPort[],
+  labels: Readonly<Record<string, string>>,
+): TaskPort[] {
+  const ports: TaskPort[] = published.map(({ protocol, containerPort, hostPort }) => ({
+    protocol,
+    container_port: containerPort,
+    host_port: hostPort,
+    labels: {},
+  }));
+  for (const key of Object.keys(labels).filter(isVipKey)) {
+    const { protocol, port } = vipTarget(key, labels, published);
+    const at = ports.findIndex((each) => each.protocol === protocol && each.container_port === port);
+    const found = ports[at];
+    if (found === undefined) ports.push({ protocol, labels: labelsOf(key, labels) });
+    else ports[at] = { ...found, labels: { ...found.labels, ...labelsOf(key, labels) } };
+  }
+  return ports;
 }
 
 interface PublishedPort {

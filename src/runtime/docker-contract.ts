@@ -92,8 +92,13 @@ export function dockerContract(name: string, subject: () => DockerUnderTest): vo
       expect(attachment?.mac).toMatch(/^02:42:/);
       expect((await docker.container(id))?.labels).toMatchObject({ a: 'b' });
       expect((await docker.container('pdk-contract'))?.id).toBe(id);
+      const running = (await docker.containers()).filter((each) => each.id === id);
+      expect(running).toMatchObject([
+        { name: 'pdk-contract', labels: { a: 'b' }, ports: [], networks: ['dcos'] },
+      ]);
       await expect(docker.removeNetwork('dcos')).rejects.toMatchObject({ code: 'conflict' });
       await kill(id);
+      expect((await docker.containers()).map((each) => each.id)).not.toContain(id);
       await until(() => seen.some((event) => event.type === 'network' && event.action === 'connect'));
       await until(() => seen.some((event) => event.type === 'network' && event.action === 'disconnect'));
       expect((await docker.network('dcos'))?.attachments).toEqual([]);

@@ -113,6 +113,12 @@ export class FakeDocker implements Docker {
     });
   }
 
+  containers(): ReturnType<Docker['containers']> {
+    return this.#answer('containers', () =>
+      [...this.#containers.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    );
+  }
+
   events(onEvent: (event: DockerEvent) => void): ReturnType<Docker['events']> {
     return this.#answer('events', () => {
       let end = (): void => undefined;

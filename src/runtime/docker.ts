@@ -12,6 +12,7 @@ import type {
   DockerNetwork,
   DockerNetworkSpec,
   DockerPort,
+  DockerRunning,
 } from './types.ts';
 
 // Go prints an empty map as null and leaves fields out that a version does not know.
@@ -51,6 +52,25 @@ const containerAnswer = z.object({
   NetworkSettings: z.object({ Ports: z.record(z.string(), z.array(bindingAnswer).nullable()).nullish() }),
 });
 
+const runningAnswer = z.array(
+  z.object({
+    Id: z.string(),
+    Names: z.array(z.string()).nullish(),
+    Labels: textMap,
+    Ports: z
+      .array(
+        z.object({
+          IP: z.string().default(''),
+          PrivatePort: z.int(),
+          PublicPort: z.int().default(0),
+          Type: z.string(),
+        }),
+      )
+      .nullish(),
+    NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+  }),
+);
+
 const eventLine = z.object({
   Type: z.enum(['network', 'container']),
   Action: z.string(),
@@ -83,6 +103,10 @@ export function openDocker(socketPath: string): Docker {
       const path = `/containers/${encodeURIComponent(id)}/json`;
       const answer = await callDocker(socketPath, { method: 'GET', path });
       return answer === undefined ? undefined : readContainer(answer);
+    },
+    containers: async () => {
+      const answer = await callDocker(socketPath, { method: 'GET', path: '/containers/json' });
+      return readRunning(answer ?? []);
     },
     events: (onEvent) => {
       const filters = encodeURIComponent(JSON.stringify({ type: ['network', 'container'] }));
@@ -147,6 +171,22 @@ function readContainer(answer: unknown): DockerContainer {
       (bindings ?? []).flatMap((binding) => readPort(port, binding)),
     ),
   };
+}
+
+function readRunning(answer: unknown): readonly DockerRunning[] {
+  return runningAnswer
+    .parse(answer)
+    .map(({ Id, Names, Labels, Ports, NetworkSettings }) => ({
+      id: Id,
+      // Links of other containers add names such as `/other/web`.
+      name: (Names ?? []).find((name) => name.lastIndexOf('/') === 0)?.slice(1) ?? Id,
+      labels: Labels,
+      ports: (Ports ?? []).flatMap(({ IP, PrivatePort, PublicPort, Type }) =>
+        readPort(`${PrivatePort}/${Type}`, { HostIp: IP, HostPort: String(PublicPort) }),
+      ),
+      networks: Object.keys(NetworkSettings?.Networks ?? {}).sort(),
+    }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 /** `80/tcp` with `{ HostIp: "0.0.0.0", HostPort: "8080" }`; Docker lists 0.0.0.0 and :: apart, we mean both by one. */

@@ -66,6 +66,11 @@ export interface DockerContainer {
   readonly ports: readonly DockerPort[];
 }
 
+/** A container that runs, and the names of the networks that it is on. */
+export interface DockerRunning extends DockerContainer {
+  readonly networks: readonly string[];
+}
+
 /** Something happened to a network or to a container's place in one. */
 export interface DockerEvent {
   readonly type: 'network' | 'container';
@@ -90,6 +95,8 @@ export interface Docker {
   removeNetwork(name: string): Promise<void>;
   /** By name or id. */
   container(id: string): Promise<DockerContainer | undefined>;
+  /** All that run, in order of their ids. */
+  containers(): Promise<readonly DockerRunning[]>;
   /** Resolves when the daemon has accepted the subscription: no event after that is missed while it stays open. */
   events(onEvent: (event: DockerEvent) => void): Promise<DockerEvents>;
 }

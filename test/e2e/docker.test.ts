@@ -1,6 +1,7 @@
 /** Docker on a whole cluster: `docker run --network dcos` beside containers that came through CNI. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually, webServer, type PlacedContainer } from '../../src/lab/demo-tools.ts';
+import { BUSYBOX_IMAGE } from '../../src/lab/docker-image.ts';
 import { labDown } from '../../src/lab/down.ts';
 import { labRun } from '../../src/lab/run.ts';
 import { readLabState } from '../../src/lab/state.ts';
@@ -8,6 +9,7 @@ import { TestLab } from '../support/lab.ts';
 import { tracesOf } from '../support/machine.ts';
 
 const WAIT_MS = 15_000;
+const quoted = (word: string): string => `'${word.replaceAll("'", String.raw`'\''`)}'`;
 const labels = { VIP_0: '/docked:8080', VIP_0_PORT: '80' };
 
 describe('a lab of two hosts with Docker', () => {
@@ -33,12 +35,16 @@ describe('a lab of two hosts with Docker', () => {
   }
 
   /** Who answers each kind of client on each host at a VIP, which is asked until everybody has. */
-  async function heardAt(address: string): Promise<Readonly<Record<string, readonly string[]>>> {
+  async function heardAt(
+    address: string,
+    everybody: readonly string[],
+    beside: readonly PlacedContainer[] = [],
+  ): Promise<Readonly<Record<string, readonly string[]>>> {
     const heard: Record<string, readonly string[]> = {};
     const ask = async (client: string, once: () => Promise<string>): Promise<void> => {
       const names = new Set<string>();
-      const answered = (): number => docker.filter(({ name }) => names.has(name)).length;
-      for (let i = 0; i < 40 && answered() < docker.length; i++) names.add(await once());
+      const missing = (): boolean => everybody.some((name) => !names.has(name));
+      for (let i = 0; i < 40 && missing(); i++) names.add(await once());
       // A loaded machine may keep somebody waiting for too long.
       heard[client] = Array.from(names)
         .filter((name) => !name.startsWith('(failed'))
@@ -46,7 +52,8 @@ describe('a lab of two hosts with Docker', () => {
     };
     for (const host of ['agent1', 'agent2', 'master1'])
       await ask(host, () => lab.tools.fetchFromHost(host, address));
-    for (const from of docker) await ask(from.name, () => lab.tools.fetchFromDocker(from, address));
+    for (const from of [...docker, ...beside])
+      await ask(from.name, () => lab.tools.fetchFromDocker(from, address));
     for (const from of cni) await ask(from.name, () => lab.tools.fetchFromContainer(from, address));
     return heard;
   }
@@ -100,11 +107,52 @@ describe('a lab of two hosts with Docker', () => {
       return isWhole ? found.addresses[0] : undefined;
     });
     const all = docker.map(({ name }) => name).sort();
-    const heard = await heardAt(`${address}:8080`);
+    const heard = await heardAt(`${address}:8080`, all);
     expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, all])));
     expect(Object.keys(heard)).toHaveLength(3 + docker.length + cni.length);
     await lab.try('agent1', ['docker', 'rm', '--force', 'docker-beside']);
     docker.pop();
+  });
+
+  it("leads to containers on Docker's own bridges by their published ports", async () => {
+    for (const host of ['agent1', 'agent2'])
+      await lab.sh(
+        host,
+        `docker network create plain && docker run -d --name plain-${host} --network plain -p 8090:80 ` +
+          `--label VIP_0=/plain:90 ${BUSYBOX_IMAGE} ${webServer(`plain-${host}`).map(quoted).join(' ')}`,
+      );
+    const names = ['plain-agent1', 'plain-agent2'];
+    const address = await eventually('the VIP has both backends', WAIT_MS, async () => {
+      const { vips } = (await lab.tools.api('GET', '/v1/vips/inspect?vip=plain:90').catch(() => ({
+        vips: [],
+      }))) as {
+        vips: {
+          addresses: string[];
+          backends: { ip: string; port: number }[];
+          applied_on: number;
+          hosts_total: number;
+        }[];
+      };
+      const [found] = vips;
+      if (found?.backends.length !== 2 || found.applied_on !== found.hosts_total) return undefined;
+      expect(found.backends.map((each) => `${each.ip}:${each.port}`).sort()).toEqual([
+        '10.0.0.11:8090',
+        '10.0.0.12:8090',
+      ]);
+      return found.addresses[0];
+    });
+    const plain = ['agent1', 'agent2'].map((host) => ({ host, name: `plain-${host}`, id: '', address: '' }));
+    const heard = await heardAt(`${address}:90`, names, plain);
+    expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, names])));
+    for (const host of ['agent1', 'agent2'])
+      await lab.sh(host, `docker rm --force plain-${host} && docker network rm plain`);
+    await eventually('the VIP is gone', WAIT_MS, async () => {
+      const gone = await lab.tools.api('GET', '/v1/vips/inspect?vip=plain:90').then(
+        () => false,
+        () => true,
+      );
+      return gone ? true : undefined;
+    });
   });
 
   it('keeps them together when somebody flushes the tables that Docker uses', async () => {
