@@ -1,6 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeMessage, encodeMessage, encodeRecords, type Message, type Records } from './codec.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  encodeRecords,
+  encodeRow,
+  encodeRows,
+  type Message,
+  type Records,
+} from './codec.ts';
+import type { Row } from './nodes.ts';
 
 const messages: Exclude<Message, Records>[] = [
   { type: 'hello', protocol: 1, oldest: 1, cluster: 'c', node: 'n', epoch: 3, port: 62_501, address: '' },
@@ -43,6 +52,16 @@ describe('a message', () => {
     const frame = encodeRecords([JSON.stringify(record), JSON.stringify(record)], { repair: true });
     const message = { type: 'records', repair: true, records: [record, record] };
     expect(decodeMessage(frame)).toEqual({ ok: true, message });
+  });
+
+  it('of rows is joined from their texts, without what a later version added to one', () => {
+    const rows = [
+      ['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb', '', 'more'],
+      ['bbbbbbbbbb', 1, 0, '', 'cccccccccc'],
+    ] as const;
+    const texts = rows.map((row) => encodeRow(row as unknown as Row));
+    const message = { type: 'rows', rows: [['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb'], rows[1]] };
+    expect(decodeMessage(encodeRows(texts))).toEqual({ ok: true, message });
   });
 
   it('of a later version is told from a malformed one, and unknown members are dropped', () => {

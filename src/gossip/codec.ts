@@ -199,6 +199,17 @@ export function encodeRecords(wires: readonly string[], options: { readonly repa
   return Buffer.from(`{"type":"records","repair":${String(options.repair)},"records":[${wires.join(',')}]}`);
 }
 
+/** As it came, but for what a later version may have added. */
+export function encodeRow([handle, epoch, sequence, neighbours, failed = '']: Row): string {
+  const row = [handle, epoch, sequence, neighbours];
+  return JSON.stringify(failed === '' ? row : [...row, failed]);
+}
+
+/** The same for rows, most of which go to several peers. */
+export function encodeRows(rows: readonly string[]): Uint8Array {
+  return Buffer.from(`{"type":"rows","rows":[${rows.join(',')}]}`);
+}
+
 export function decodeMessage(frame: Uint8Array): Decoded {
   if (isBeat(frame)) return decodedBeat;
   const value = parseJson(frame);

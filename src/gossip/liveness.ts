@@ -60,8 +60,6 @@ export class Liveness {
   /** Never reached so far, since when they are known. */
   readonly #unheard = new Map<number, number>();
   readonly #toJudge = new Set<number>();
-  /** When nodes' rows came. */
-  readonly #saidAt = new Map<number, number>();
   readonly #patience = new Patience();
   readonly #own: OwnRow;
   #seenVersion = 0;
@@ -191,36 +189,36 @@ export class Liveness {
       this.#patience.neighbours(this.#components.table.count(SELF), now);
       for (const link of links.active()) this.#toJudge.add(this.#components.table.find(link.handle));
     }
-    if (this.#own.tell(now)) this.#components.spread.rows([SELF], undefined, now);
+    if (this.#own.tell(now))
+      this.#components.spread.rows([[SELF, this.#components.table.row(SELF)]], undefined, now);
     for (const index of this.#tree.takeChanged()) this.#toJudge.add(index);
     return this.#judge(now);
   }
 
   takeRows(link: Link, rows: readonly Row[], now: number): void {
-    const news: number[] = [];
-    let isKnown = rows.length > 0;
+    const news: (readonly [number, Row])[] = [];
     for (const row of rows) {
       const index = this.#takeRow(link, row, now);
-      if (index === undefined) continue;
-      news.push(index);
-      isKnown = false;
+      if (index !== undefined) news.push([index, row]);
     }
     this.#components.spread.rows(news, link, now);
-    if (isKnown) this.#components.spread.duplicate(link);
+    if (rows.length > 0 && news.length === 0) this.#components.spread.duplicate(link);
     if (news.length === 0) return;
     this.#own.reconsider(now);
     if (this.#isAnyAsked) this.#checkAt = now;
   }
 
-  /** Handles of rows among `versions` that are newer than what is held. */
-  lacking(versions: readonly VersionRow[]): string[] {
+  /** Handles of rows among `versions` that are newer than what is held. `onHeld` hears of those that are held. */
+  lacking(versions: readonly VersionRow[], onHeld?: (index: number) => void): string[] {
     const { table } = this.#components;
-    return versions
-      .filter(([handle, epoch, sequence]) => {
-        const index = table.find(handle);
-        return index < 0 || (index > SELF && table.compare(index, epoch, sequence) < 0);
-      })
-      .map(([handle]) => handle);
+    const lacking: string[] = [];
+    for (const [handle, epoch, sequence] of versions) {
+      const index = table.find(handle);
+      const order = index < 0 ? -1 : table.compare(index, epoch, sequence);
+      if (order === 0) onHeld?.(index);
+      else if (order < 0 && index !== SELF) lacking.push(handle);
+    }
+    return lacking;
   }
 
   rowFrames(handles: readonly string[]): Uint8Array[] {
@@ -277,7 +275,7 @@ export class Liveness {
       return undefined;
     }
     this.#set(index, { epoch, sequence, neighbours: table.indices(index, neighbours), failed });
-    this.#saidAt.set(index, now);
+    table.said(index, now);
     if (failed !== '') this.doubts.reported(splitHandles(failed) ?? [], now);
     return index;
   }
@@ -371,7 +369,8 @@ export class Liveness {
       const other = table.neighbour(peer, at);
       if (other === SELF) continue;
       others++;
-      if (!table.lists(other, peer) && now - (this.#saidAt.get(other) ?? -Infinity) < SAID_MS) silent++;
+      const hasJustSaid = table.hasRow(other) && now - table.saidAt(other) < SAID_MS;
+      if (hasJustSaid && !table.lists(other, peer)) silent++;
     }
     return silent >= Math.min(CONFIRMATIONS, Math.max(1, others));
   }

@@ -8,6 +8,7 @@
  * handles, the first 50 bits of an id, which is random.
  */
 import type { NodeId } from '../model/names.ts';
+import { HandleIndex } from './handle-index.ts';
 import { bucketOf, BUCKETS, hashText } from './hash.ts';
 
 const HANDLE_LENGTH = 10;
@@ -16,6 +17,8 @@ export const MAX_NEIGHBOURS = 16;
 /** Nodes beyond this are not followed: ten times the largest cluster there is. */
 const MAX_NODES = 65_536;
 const FIRST_CAPACITY = 16;
+/** What is asked for together lies together: epoch, sequence, and when the row came. */
+const HEAD = 3;
 
 /** A short name of a node. */
 export type Handle = string;
@@ -70,12 +73,11 @@ export function splitHandles(joined: string): Handle[] | undefined {
 }
 
 export class NodeTable {
-  readonly #indices = new Map<Handle, number>();
+  readonly #indices = new HandleIndex();
   readonly #handles: Handle[] = [];
   /** Of nodes that have a record of their own. */
   readonly #ids: (NodeId | undefined)[] = [];
-  #epochs = new Float64Array(FIRST_CAPACITY);
-  #sequences = new Float64Array(FIRST_CAPACITY);
+  #heads = new Float64Array(FIRST_CAPACITY * HEAD);
   #counts = new Uint8Array(FIRST_CAPACITY);
   #lists = new Int32Array(FIRST_CAPACITY * MAX_NEIGHBOURS);
   readonly #failed = new Map<number, string>();
@@ -86,14 +88,14 @@ export class NodeTable {
     return this.#handles.length;
   }
 
-  /** The index of a handle, made when it is new; -1 when there are too many. */
+  /** The index of a handle, made when it is new; -1 when there are too many, or it is none. */
   index(handle: Handle): number {
-    const known = this.#indices.get(handle);
-    if (known !== undefined) return known;
+    const known = this.#indices.find(handle);
+    if (known >= 0 || !isHandle(handle)) return known;
     const index = this.#handles.length;
     if (index >= MAX_NODES) return -1;
     if (index >= this.#counts.length) this.#grow();
-    this.#indices.set(handle, index);
+    this.#indices.add(handle, index);
     this.#handles.push(handle);
     this.#ids.push(undefined);
     return index;
@@ -121,7 +123,7 @@ export class NodeTable {
   }
 
   find(handle: Handle): number {
-    return this.#indices.get(handle) ?? -1;
+    return this.#indices.find(handle);
   }
 
   handle(index: number): Handle {
@@ -145,11 +147,20 @@ export class NodeTable {
   }
 
   epoch(index: number): number {
-    return this.#epochs[index] ?? 0;
+    return this.#heads[index * HEAD] ?? 0;
   }
 
   sequence(index: number): number {
-    return this.#sequences[index] ?? 0;
+    return this.#heads[index * HEAD + 1] ?? 0;
+  }
+
+  /** When its latest row came; 0 = none has. */
+  saidAt(index: number): number {
+    return this.#heads[index * HEAD + 2] ?? 0;
+  }
+
+  said(index: number, now: number): void {
+    this.#heads[index * HEAD + 2] = now;
   }
 
   hasRow(index: number): boolean {
@@ -189,8 +200,8 @@ export class NodeTable {
   /** Without a check: see `compare`. */
   set(index: number, row: RowChange): void {
     this.#toggle(index);
-    this.#epochs[index] = row.epoch;
-    this.#sequences[index] = row.sequence;
+    this.#heads[index * HEAD] = row.epoch;
+    this.#heads[index * HEAD + 1] = row.sequence;
     this.#counts[index] = row.neighbours.length;
     this.#lists.set(row.neighbours, index * MAX_NEIGHBOURS);
     if (row.failed === '') this.#failed.delete(index);
@@ -201,7 +212,7 @@ export class NodeTable {
   /** No row of the node is taken any more. */
   bar(index: number): void {
     this.#toggle(index);
-    this.#epochs[index] = Infinity;
+    this.#heads[index * HEAD] = Infinity;
     this.#counts[index] = 0;
     this.#failed.delete(index);
     this.#ids[index] = undefined;
@@ -260,8 +271,7 @@ export class NodeTable {
       to.set(from);
       return to;
     };
-    this.#epochs = copy(new Float64Array(capacity), this.#epochs);
-    this.#sequences = copy(new Float64Array(capacity), this.#sequences);
+    this.#heads = copy(new Float64Array(capacity * HEAD), this.#heads);
     this.#counts = copy(new Uint8Array(capacity), this.#counts);
     this.#lists = copy(new Int32Array(capacity * MAX_NEIGHBOURS), this.#lists);
   }

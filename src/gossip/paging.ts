@@ -1,5 +1,5 @@
 /** Cutting what is to be said into messages of moderate size: far below a frame, so that a slow link stays usable. */
-import { encodeMessage, encodeRecords, type VersionRow } from './codec.ts';
+import { encodeMessage, encodeRecords, encodeRow, encodeRows, type VersionRow } from './codec.ts';
 import type { NodeTable } from './nodes.ts';
 import { wireText, type RecordStore, type StoredRecord, type WriterSummary } from './records.ts';
 
@@ -86,10 +86,13 @@ function versionRows(store: RecordStore, writer: string): VersionRow[] {
 }
 
 export function rowFrames(table: NodeTable, indices: readonly number[]): Uint8Array[] {
+  const held = indices.filter((index) => table.hasRow(index));
+  return rowTextFrames(held.map((index) => encodeRow(table.row(index))));
+}
+
+export function rowTextFrames(rows: readonly string[]): Uint8Array[] {
   const frames: Uint8Array[] = [];
-  for (let at = 0; at < indices.length; at += ROWS_PER_PAGE) {
-    const rows = indices.slice(at, at + ROWS_PER_PAGE).filter((index) => table.hasRow(index));
-    frames.push(encodeMessage({ type: 'rows', rows: rows.map((index) => table.row(index)) }));
-  }
+  for (let at = 0; at < rows.length; at += ROWS_PER_PAGE)
+    frames.push(encodeRows(rows.slice(at, at + ROWS_PER_PAGE)));
   return frames;
 }

@@ -16,22 +16,31 @@ export class ReachTree {
   readonly #table: NodeTable;
   readonly #root: number;
   #parents = new Int32Array(FIRST_CAPACITY).fill(NONE);
+  /** As of the last `takeChanged`: 1 = reached. Most nodes that lose their parent are given another at once. */
+  #told = new Uint8Array(FIRST_CAPACITY);
   readonly #changed = new Set<number>();
 
   constructor(table: NodeTable, root: number) {
     this.#table = table;
     this.#root = root;
     this.#parents[root] = root;
+    this.#told[root] = 1;
   }
 
   isReached(index: number): boolean {
     return (this.#parents[index] ?? NONE) !== NONE;
   }
 
-  /** Nodes that may be reached, or not, unlike at the last call. */
+  /** Nodes that are reached, or not, unlike at the last call. */
   takeChanged(): number[] {
     if (this.#changed.size === 0) return [];
-    const changed = Array.from(this.#changed);
+    const changed: number[] = [];
+    for (const index of this.#changed) {
+      const state = this.isReached(index) ? 1 : 0;
+      if (this.#told[index] === state) continue;
+      this.#told[index] = state;
+      changed.push(index);
+    }
     this.#changed.clear();
     return changed;
   }
@@ -112,5 +121,8 @@ export class ReachTree {
     const grown = new Int32Array(Math.max(size, this.#parents.length * 2)).fill(NONE);
     grown.set(this.#parents);
     this.#parents = grown;
+    const told = new Uint8Array(grown.length);
+    told.set(this.#told);
+    this.#told = told;
   }
 }

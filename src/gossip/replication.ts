@@ -161,7 +161,7 @@ export class Replication {
   }
 
   #mentioned(link: Link, have: Have): void {
-    const { store, spread, outbox, liveness, table } = this.#components;
+    const { store, spread, outbox, liveness } = this.#components;
     const keys: string[] = [];
     for (const [key, epoch, sequence] of have.records) {
       const held = store.get(key);
@@ -171,11 +171,7 @@ export class Replication {
         keys.push(key);
       else if (order === 0) spread.knows(link, key);
     }
-    const rows = liveness.lacking(have.rows);
-    for (const [handle, epoch, sequence] of have.rows) {
-      const index = table.find(handle);
-      if (index >= 0 && table.compare(index, epoch, sequence) === 0) spread.knowsRow(link, index);
-    }
+    const rows = liveness.lacking(have.rows, (index) => spread.knowsRow(link, index));
     if (keys.length + rows.length === 0) return;
     link.isEager = true;
     outbox.send(link, { type: 'want', keys, rows, graft: true });
