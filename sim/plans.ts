@@ -1,7 +1,5 @@
 /** What `npm run sim:long` runs. */
 
-const SEED = '1';
-
 /** Cheap ones first: a run that is cut short still says something. */
 const scenarioPlans: readonly string[] = [
   '--scenario change --nodes 100',
@@ -39,12 +37,19 @@ const baselinePlans: readonly string[] = [100, 300].flatMap((nodes) => [
   `--scenario stall --nodes ${nodes} --seconds 20 --protocol full-mesh`,
 ]);
 
-const longPlans: readonly string[] = [
-  '--scenario half-partition --nodes 100',
-  '--scenario stall --nodes 1000',
-  '--scenario stall --nodes 100',
+const longPlans: readonly string[] = ['--scenario half-partition --nodes 100'];
+
+/** An hour of a thousand nodes and a day of a hundred, in pieces from seeds of their own. */
+const stallPlans: readonly string[] = [
+  ...seeds(60).map((seed) => `--scenario stall --nodes 1000 --seconds 60 --seed ${seed}`),
+  ...seeds(24).map((seed) => `--scenario stall --nodes 100 --seconds 3600 --seed ${seed}`),
 ];
 
-export const plans: readonly string[] = [...scenarioPlans, ...baselinePlans, ...longPlans].map(
-  (plan) => `${plan} --seed ${SEED}`,
-);
+export const plans: readonly string[] = [
+  ...[...scenarioPlans, ...baselinePlans, ...longPlans].map((plan) => `${plan} --seed 1`),
+  ...stallPlans,
+];
+
+function seeds(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i + 1);
+}
