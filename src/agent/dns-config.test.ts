@@ -3,7 +3,7 @@ import { ip } from '../base/ip.ts';
 import { upstreamText } from '../dns/upstreams.ts';
 import { agentConfig } from '../model/config.ts';
 import { DNS_ADDRESSES } from '../model/dns.ts';
-import { dnsListen, dnsServes, forwardingRules, serversFor } from './dns-config.ts';
+import { customZones, dnsListen, dnsServes, forwardingRules, serversFor } from './dns-config.ts';
 
 const config = (dns: object) => agentConfig.parse({ dns });
 const texts = (listen: { readonly addresses: readonly object[] }): string[] => listen.addresses.map(String);
@@ -17,6 +17,13 @@ describe('the DNS section of the configuration', () => {
     expect(texts(dnsListen(master))).toEqual([...DNS_ADDRESSES]);
     expect(texts(dnsServes(config({ enabled: false, host_addresses: ['10.0.0.1'] })))).toEqual([]);
     expect(() => config({ host_addresses: ['10.0.0.1', '10.0.0.1'] })).toThrow('twice');
+  });
+
+  it('has zones of the operator by name, in lower case', () => {
+    const zones = { 'Corp.thisdcos.directory.': [{ name: 'My_DB', value: 'db.Example.com.' }] };
+    expect(customZones(config({ zones }))).toEqual(
+      new Map([['corp.thisdcos.directory', new Map([['my-db', 'db.example.com']])]]),
+    );
   });
 
   it('tells containers of the servers they have a way to', () => {

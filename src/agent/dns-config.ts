@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { parseIp, type IpAddress } from '../base/ip.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { DNS_PORT, parseUpstream, type DnsUpstream } from '../model/dns.ts';
+import type { CustomZones } from '../dns/cluster-names.ts';
+import { label } from '../model/dns-name.ts';
 import type { ForwardingRules } from '../dns/upstreams.ts';
 import type { DnsListen } from '../overlay/dns-interface.ts';
 
@@ -24,6 +26,16 @@ export function dnsServes(config: AgentConfig): DnsListen {
 
 function parsedAll(texts: readonly string[]): IpAddress[] {
   return texts.flatMap((text) => parseIp(text) ?? []);
+}
+
+export function customZones({ dns }: AgentConfig): CustomZones {
+  const lower = (name: string): string => name.toLowerCase().replace(/\.$/, '');
+  return new Map(
+    Object.entries(dns.zones).map(([zone, records]) => [
+      lower(zone),
+      new Map(records.map(({ name, value }) => [label(name), lower(value)])),
+    ]),
+  );
 }
 
 /** resolv.conf(5) reads no more. */

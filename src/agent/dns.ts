@@ -8,7 +8,7 @@ import { describeError } from '../base/errors.ts';
 import type { Timer } from '../base/clock.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { DnsNames } from '../node/dns-names.ts';
-import { dnsListen, dnsServes, forwardingRules, readResolvConf } from './dns-config.ts';
+import { customZones, dnsListen, dnsServes, forwardingRules, readResolvConf } from './dns-config.ts';
 import { DnsServer } from './dns-server.ts';
 import type { Membership } from './membership.ts';
 import type { OnClose, SessionComponents } from './session.ts';
@@ -45,6 +45,7 @@ export function openDns(
       listen: listen.addresses,
       ttls: { own: config.dns.ttl, mesos: config.dns.mesos_ttl },
       vipRanges: [config.vips.range, config.vips.range6].flatMap((text) => parsePrefix(text ?? '') ?? []),
+      custom: customZones(config),
       cluster: () => membership.grants.cluster(),
     },
   );

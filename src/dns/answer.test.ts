@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ip, prefix } from '../base/ip.ts';
 import { Answerer, NOT_OURS } from './answer.ts';
-import { masterRecords, ownRecords, vipRecords } from './cluster-names.ts';
+import { customRecords, masterRecords, ownRecords, vipRecords } from './cluster-names.ts';
 import { readQuery } from './query.ts';
 import type { DnsRecord } from './record.ts';
 import { NameTable } from './table.ts';
@@ -11,7 +11,19 @@ import { writeRefusal } from './writer.ts';
 import { Zones } from './zones.ts';
 
 const table = new NameTable();
-const zones = new Zones({ cluster: 'c7', reverse: [prefix('9.0.0.0/8'), prefix('fd01:c::/64')] });
+const corp = new Map([
+  ['db', 'shop.marathon.dclb.thisdcos.directory'],
+  ['again', 'db.corp.thisdcos.directory'],
+  ['gone', 'nobody.marathon.mesos'],
+  ['far', 'www.example.com'],
+  ['round', 'round.corp.thisdcos.directory'],
+]);
+const custom = new Map([['corp.thisdcos.directory', corp]]);
+const zones = new Zones({
+  cluster: 'c7',
+  reverse: [prefix('9.0.0.0/8'), prefix('fd01:c::/64')],
+  custom: Array.from(custom.keys()),
+});
 const answerer = new Answerer({ table, zones: () => zones });
 const address = (name: string, text: string, preferred = true): DnsRecord => ({
   name,
@@ -31,6 +43,7 @@ table.set(
     { address: ip('10.0.0.2'), reachable: false, port: 5050 },
   ]),
 );
+table.set('custom', customRecords(custom));
 table.set('vip', vipRecords({ name: 'shop.marathon', addresses: [ip('11.1.2.3'), ip('fd01:c::7')] }));
 table.set(
   'many',
@@ -206,6 +219,35 @@ describe('answers', () => {
     expect(ns.additionals).toMatchObject([{ data: '198.51.100.1' }, { data: 'fd01:d::c633:6401' }]);
     expect(data(ask('ready.spartan', 'ANY'))).toEqual(['127.0.0.1']);
     expect(data(ask('localhost', 'ANY'))).toEqual(expect.arrayContaining(['127.0.0.1', '::1', 'ns.spartan']));
+  });
+
+  it('follows the names of zones that the operator has made, as far as they are ours', () => {
+    expect(ask('DB.corp.thisdcos.directory', 'A').reply.answers).toMatchObject([
+      { name: 'DB.corp.thisdcos.directory', type: 'CNAME', data: 'shop.marathon.dclb.thisdcos.directory' },
+      { name: 'shop.marathon.dclb.thisdcos.directory', type: 'A', data: '11.1.2.3' },
+    ]);
+    expect(data(ask('again.corp.thisdcos.directory', 'AAAA'))).toEqual([
+      'db.corp.thisdcos.directory',
+      'shop.marathon.dclb.thisdcos.directory',
+      'fd01:c::7',
+    ]);
+    expect(data(ask('db.corp.thisdcos.directory', 'CNAME'))).toEqual([
+      'shop.marathon.dclb.thisdcos.directory',
+    ]);
+    expect(ask('far.corp.thisdcos.directory', 'A').reply).toMatchObject({
+      rcode: 'NOERROR',
+      answers: [{ type: 'CNAME', data: 'www.example.com' }],
+    });
+    expect(ask('gone.corp.thisdcos.directory', 'A').reply).toMatchObject({
+      rcode: 'NXDOMAIN',
+      answers: [{ type: 'CNAME' }],
+    });
+    expect(ask('round.corp.thisdcos.directory', 'A').reply).toMatchObject({ rcode: 'SERVFAIL', answers: [] });
+    expect(ask('nothing.corp.thisdcos.directory', 'A').reply).toMatchObject({
+      rcode: 'NXDOMAIN',
+      authorities: [{ name: 'corp.thisdcos.directory' }],
+    });
+    expect(answerer.resolve('db.corp.thisdcos.directory', 1)?.records).toHaveLength(2);
   });
 
   it('leaves other names to others', () => {

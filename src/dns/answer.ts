@@ -21,6 +21,8 @@ export const NOT_OURS = -1;
 /** Of an ANY query: a name of thousands of addresses is asked for by type. */
 const ANY_RECORDS_MAX = 200;
 const ADDITIONAL_MAX = 64;
+/** Names that lead to names: more of them are a circle. */
+const ALIASES_MAX = 8;
 
 export interface AnswererInit {
   readonly table: NameTable;
@@ -32,6 +34,12 @@ export interface Resolution {
   /** Our zone that the name is in. */
   readonly zone: string;
   readonly records: readonly DnsRecord[];
+}
+
+/** A record, and the name that it is told of, which may be another word for its own. */
+interface Owned {
+  readonly record: DnsRecord;
+  readonly owner: string;
 }
 
 interface Asked {
@@ -73,16 +81,13 @@ export class Answerer {
     const zones = this.#zones();
     const zone = zones.find(key);
     if (zone === undefined) return undefined;
-    const entry = this.#table.find(zones.canonical(key));
-    const rcode = entry === undefined ? rcodes.NXDOMAIN : rcodes.NOERROR;
-    return { rcode, zone: zone.name, records: entry === undefined ? [] : told(entry, qtype, 0) };
+    const { rcode, records } = this.#follow(zones.canonical(key), qtype, 0);
+    return { rcode, zone: zone.name, records: records.map(({ record }) => record) };
   }
 
   #answerFrom({ query, packet, zone, key }: Asked, out: Buffer, limit: number): number {
-    const entry = this.#table.find(key);
-    const rcode = entry === undefined ? rcodes.NXDOMAIN : rcodes.NOERROR;
+    const { rcode, records } = this.#follow(key, query.type, query.id, query.key);
     const at = writeHead(packet, query, out, { rcode, authoritative: true, answers: 0 });
-    const records = entry === undefined ? [] : told(entry, query.type, query.id);
     const end =
       records.length > 0
         ? this.#writeRecords(records, { query, at, limit: limit - optBytes(query) }, out)
@@ -92,14 +97,48 @@ export class Answerer {
     return writeOpt(query, out, end, UDP_BYTES_MAX);
   }
 
+  /**
+   * What is told of a name; where it stands for another one, that and what is told of the other, if it is ours. The
+   * answer's code is that of the last name (RFC 6604). `asked`: the first name as it was asked for.
+   */
+  #follow(
+    first: string,
+    qtype: number,
+    turn: number,
+    asked = first,
+  ): { readonly rcode: number; readonly records: readonly Owned[] } {
+    const chain: Owned[] = [];
+    const zones = this.#zones();
+    let [key, owner] = [first, asked];
+    for (let step = 0; step < ALIASES_MAX; step++) {
+      const entry = this.#table.find(key);
+      const isOurs = step === 0 || entry !== undefined || zones.find(key) !== undefined;
+      if (entry === undefined) return { rcode: isOurs ? rcodes.NXDOMAIN : rcodes.NOERROR, records: chain };
+      const records = told(entry, qtype, turn);
+      const alias = records.length > 0 ? undefined : aliasOf(entry);
+      if (alias === undefined)
+        return {
+          rcode: rcodes.NOERROR,
+          records: [...chain, ...records.map((record) => ({ record, owner }))],
+        };
+      chain.push({ record: alias.record, owner });
+      owner = nameKey(alias.target) ?? ROOT_KEY;
+      key = zones.canonical(owner);
+    }
+    return { rcode: rcodes.SERVFAIL, records: [] };
+  }
+
   #writeRecords(
-    records: readonly DnsRecord[],
+    records: readonly Owned[],
     where: ConstructorParameters<typeof RecordWriter>[1],
     out: Buffer,
   ): number {
     const writer = new RecordWriter(out, where);
-    if (records.every((record) => writer.add('answer', record, where.query.key)))
-      this.#addAddresses(records, writer);
+    if (records.every(({ record, owner }) => writer.add('answer', record, owner)))
+      this.#addAddresses(
+        records.map(({ record }) => record),
+        writer,
+      );
     else markTruncated(out);
     return writer.at;
   }
@@ -117,6 +156,11 @@ export class Answerer {
         if (++added > ADDITIONAL_MAX || !writer.add('additional', record)) return;
     }
   }
+}
+
+function aliasOf(entry: NamedSets): { readonly record: DnsRecord; readonly target: string } | undefined {
+  const record = entry.sets().get('CNAME')?.records[0];
+  return record?.data.type === 'CNAME' ? { record, target: record.data.target } : undefined;
 }
 
 /** One record, or all of them beginning with another one each time: the id is as good as chance. */

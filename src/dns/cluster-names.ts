@@ -24,6 +24,9 @@ export interface ClusterNode {
   readonly port: number;
 }
 
+/** By name of the zone, then by the first label: the name that is meant. */
+export type CustomZones = ReadonlyMap<string, ReadonlyMap<string, string>>;
+
 const LOOPBACK = [ip('127.0.0.1'), ip('::1')];
 
 function addresses(
@@ -71,6 +74,19 @@ export function ownRecords(
     ...addresses(NAME_SERVER, ttls.own, first),
     ...addresses(MESOS_NAME_SERVER, ttls.mesos, first),
   ];
+}
+
+/** Zones that the operator has made: other words for names. */
+export function customRecords(zones: CustomZones, ttls = defaultTtls): readonly DnsRecord[] {
+  return Array.from(zones, ([zone, words]) => [
+    ...apexRecords(ttls, [zone]),
+    ...Array.from(words, ([word, target]) => ({
+      name: `${word}.${zone}`,
+      ttl: ttls.own,
+      data: { type: 'CNAME' as const, target },
+      preferred: true,
+    })),
+  ]).flat();
 }
 
 /** As many as DC/OS named. */

@@ -16,7 +16,7 @@ export interface SoaData {
 export type RecordData =
   | { readonly type: 'A' | 'AAAA'; readonly address: IpAddress }
   | { readonly type: 'SRV'; readonly target: string; readonly port: number }
-  | { readonly type: 'PTR' | 'NS'; readonly target: string }
+  | { readonly type: 'PTR' | 'NS' | 'CNAME'; readonly target: string }
   | SoaData;
 
 export type RecordType = RecordData['type'];
@@ -30,7 +30,7 @@ export interface DnsRecord {
   readonly preferred: boolean;
 }
 
-export const recordTypes: readonly RecordType[] = ['A', 'AAAA', 'SRV', 'PTR', 'NS', 'SOA'];
+export const recordTypes: readonly RecordType[] = ['A', 'AAAA', 'SRV', 'PTR', 'NS', 'CNAME', 'SOA'];
 const byNumber = new Map<number, RecordType>(recordTypes.map((type) => [types[type], type]));
 
 /** `undefined` for types of which we have no records. */
@@ -52,6 +52,7 @@ export function dataText(data: RecordData): string {
       return `${data.target}.:${data.port}`;
     case 'PTR':
     case 'NS':
+    case 'CNAME':
       return `${data.target}.`;
     case 'SOA':
       return `${data.mname}. ${data.rname}. 1 ${data.refresh} ${data.retry} ${data.expire} ${data.minimum}`;

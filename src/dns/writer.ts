@@ -170,6 +170,7 @@ function dataBytes(data: RecordData): Buffer {
       return Buffer.from(data.address.bytes());
     case 'PTR':
     case 'NS':
+    case 'CNAME':
       return nameBytes(data.target);
     case 'SRV':
       return Buffer.concat([srvHead(data.port), nameBytes(data.target)]);

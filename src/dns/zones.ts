@@ -64,8 +64,8 @@ function zoneOf(name: string, ttls: TimesToLive): Zone {
 }
 
 /** SOA and NS of every zone. */
-export function apexRecords(ttls: TimesToLive): readonly DnsRecord[] {
-  return zoneNames.flatMap((name) => [
+export function apexRecords(ttls: TimesToLive, names = zoneNames): readonly DnsRecord[] {
+  return names.flatMap((name) => [
     zoneOf(name, ttls).soa,
     {
       name,
@@ -89,6 +89,8 @@ export interface ZonesInit {
   readonly cluster?: string;
   /** Addresses of containers and VIPs: nobody else can say whose they are. */
   readonly reverse: readonly Prefix[];
+  /** Names of zones that the operator has made. */
+  readonly custom?: readonly string[];
   /** @default defaultTtls */
   readonly ttls?: TimesToLive;
 }
@@ -103,7 +105,7 @@ export class Zones {
     const cluster = init.cluster === undefined ? undefined : nameKey(`${init.cluster}.dcos.directory`);
     const aliases = new Map(aliasTexts.map(([from, to]) => [keyOf(from), keyOf(to)]));
     if (cluster !== undefined) aliases.set(cluster, keyOf(DIRECTORY));
-    const names = [...zoneNames, ...aliasTexts.map(([from]) => from)];
+    const names = [...zoneNames, ...aliasTexts.map(([from]) => from), ...(init.custom ?? [])];
     const zones = new Map(names.map((name) => [keyOf(name), zoneOf(name, ttls)]));
     if (cluster !== undefined) zones.set(cluster, zoneOf(keyLabels(cluster).join('.'), ttls));
     this.#zones = zones;

@@ -12,6 +12,7 @@ describe('the configuration of the DNS server', () => {
       addresses: ['198.51.100.1', '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'],
       port: 53,
       forward_zones: {},
+      zones: {},
       host_addresses: [],
       ttl: 5,
       mesos_ttl: 60,
@@ -46,6 +47,27 @@ describe('the configuration of the DNS server', () => {
       { forward_zones: { 'shop.mesos': ['10.0.0.2'] } },
       'dns.forward_zones.shop.mesos',
       'answered by Portolan itself',
+    ],
+    ...(
+      [
+        ['corp.example', [], 'is no zone of one'],
+        ['x.l4lb.thisdcos.directory', [], 'is made of what the cluster has'],
+        [
+          'corp.thisdcos.directory',
+          [
+            { name: 'a.b', value: 'x' },
+            { name: 'A-B', value: 'y' },
+          ],
+          '"a-b" is there twice',
+        ],
+      ] as const
+    ).map(
+      ([zone, records, problem]) => [{ zones: { [zone]: records } }, `dns.zones.${zone}`, problem] as const,
+    ),
+    [
+      { zones: { 'corp.thisdcos.directory': [{ name: 'db', value: 'a..b' }] } },
+      'dns.zones.corp.thisdcos.directory[0].value',
+      'is no name that it could lead to',
     ],
     [{ forward_zones: { corp: [] } }, 'dns.forward_zones.corp', 'Too small'],
     [{ addresses: ['198.51.100.1', '198.51.100.1'] }, 'dns.addresses', 'an address is there twice'],

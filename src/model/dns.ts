@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { parseIp, type IpAddress } from '../base/ip.ts';
+import { label } from './dns-name.ts';
 import { ipText } from './text.ts';
 
 export const DNS_PORT = 53;
@@ -45,10 +46,48 @@ const forwardZones = z.record(z.string(), z.array(upstream).min(1).max(16)).supe
   }
 });
 
+const NAME = /^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/;
+const NAME_BYTES_MAX = 253;
+const isName = (name: string): boolean => NAME.test(name) && name.length <= NAME_BYTES_MAX;
+const bareName = (text: string): string => text.toLowerCase().replace(/\.$/, '');
+
+/** Zones that are made of what the cluster has. */
+const MADE_ZONES = ['l4lb', 'dclb', 'dcos', 'mesos'].map((word) => `${word}.thisdcos.directory`);
+
+const alias = z.strictObject({
+  type: z.literal('cname').default('cname'),
+  name: z
+    .string()
+    .refine((text) => label(text) !== '', 'leaves nothing for a DNS name: use letters and digits'),
+  value: z.string().refine((text) => isName(bareName(text)), {
+    error: (issue) => `"${String(issue.input)}" is no name that it could lead to`,
+  }),
+});
+
+/** Other words for names, by zone: `{corp.thisdcos.directory: [{name: db, value: db.marathon.l4lb.thisdcos.directory}]}`. */
+const customZones = z.record(z.string(), z.array(alias).max(1000)).superRefine((zones, context) => {
+  for (const [zone, records] of Object.entries(zones)) {
+    const problem = customZoneProblem(zone, records);
+    if (problem !== undefined) context.addIssue({ code: 'custom', path: [zone], message: problem });
+  }
+});
+
+function customZoneProblem(text: string, records: readonly z.infer<typeof alias>[]): string | undefined {
+  const zone = bareName(text);
+  if (!isName(zone) || !zone.endsWith('.thisdcos.directory'))
+    return `"${text}" is no zone of one's own: write NAME.thisdcos.directory`;
+  if (MADE_ZONES.some((made) => zone === made || zone.endsWith(`.${made}`)))
+    return `"${text}" is made of what the cluster has: choose another name`;
+  const words = records.map(({ name }) => label(name));
+  const twice = words.find((word, index) => words.indexOf(word) !== index);
+  if (twice !== undefined) return `"${twice}" is there twice`;
+  const long = words.find((word) => !isName(`${word}.${zone}`));
+  return long === undefined ? undefined : `"${long}.${zone}" is too long for a name`;
+}
+
 function zoneProblem(text: string): string | undefined {
-  const zone = text.toLowerCase().replace(/\.$/, '');
-  const isName = /^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/.test(zone) && zone.length <= 253;
-  if (!isName)
+  const zone = bareName(text);
+  if (!isName(zone))
     return `"${text}" is no zone: write labels of letters, digits and "-" with dots between, such as corp.example`;
   return OWN_ZONES.some((own) => zone === own || zone.endsWith(`.${own}`))
     ? `"${text}" is answered by Portolan itself: leave it out`
@@ -77,6 +116,7 @@ export const dnsConfig = z.strictObject({
   upstreams: z.array(upstream).max(16).optional(),
   /** Servers by zone. Of several zones that a name is in, the longest is meant. */
   forward_zones: forwardZones.default({}),
+  zones: customZones.default({}),
   /** Seconds that others may keep names of `thisdcos.directory`. */
   ttl: seconds.default(5),
   /** Seconds that others may keep names of `mesos`. */

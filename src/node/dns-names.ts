@@ -13,11 +13,13 @@ import type { Metrics } from '../base/metrics.ts';
 import { Answerer } from '../dns/answer.ts';
 import {
   agentRecords,
+  customRecords,
   frameworkRecords,
   masterRecords,
   ownRecords,
   vipRecords,
   type ClusterNode,
+  type CustomZones,
 } from '../dns/cluster-names.ts';
 import type { DnsRecord } from '../dns/record.ts';
 import { NameTable } from '../dns/table.ts';
@@ -54,6 +56,8 @@ export interface DnsNamesInit {
   readonly ttls: TimesToLive;
   /** Whoever has an address of these is a VIP. */
   readonly vipRanges: readonly Prefix[];
+  /** Zones that the operator has made. */
+  readonly custom?: CustomZones;
   cluster(): ClusterId | undefined;
 }
 
@@ -79,6 +83,7 @@ export class DnsNames {
     this.#zones = this.#makeZones();
     this.answerer = new Answerer({ table: this.table, zones: () => this.#zones });
     this.table.set('own', ownRecords(init.listen, init.ttls));
+    this.table.set('custom', customRecords(init.custom ?? new Map<string, never>(), init.ttls));
     const { records, exchange } = components;
     this.#take(records.tasks().map(({ id }) => TASK + id));
     this.#refresh();
@@ -203,6 +208,7 @@ export class DnsNames {
     return new Zones({
       ...(cluster === undefined ? {} : { cluster }),
       reverse: [...this.#init.vipRanges, ...this.#overlaySpaces()],
+      custom: Array.from(this.#init.custom?.keys() ?? []),
       ttls: this.#init.ttls,
     });
   }

@@ -321,4 +321,34 @@ describe('names', () => {
       { ip: expect.stringMatching(/^11\./) as string },
     ]);
   });
+
+  it('are told to other hosts on addresses of the host, and under words of its operator, where that is configured', async () => {
+    expect(await dig('agent2', '@10.0.0.11', '+timeout=1', '+tries=1', own('web2'))).not.toContain(
+      web2().address,
+    );
+    const change = {
+      host_addresses: ['10.0.0.11'],
+      zones: { 'corp.thisdcos.directory': [{ name: 'web', value: 'web2.marathon.mesos' }] },
+    };
+    const config = JSON.parse(await lab.sh('agent1', 'cat /etc/portolan/agent.yaml')) as object;
+    await labStop(lab.name, 'agent1', 'SIGTERM');
+    const agent = await lab.start('agent1', 'agent', { ...config, dns: change });
+    for (const transport of ['+notcp', '+tcp'])
+      await eventually(`agent1 answers agent2, ${transport}`, 30_000, async () =>
+        (await dig('agent2', '@10.0.0.11', transport, own('web2')))[0] === web2().address ? true : undefined,
+      );
+    for (const server of ['@10.0.0.11', '@198.51.100.1'])
+      expect(await dig('agent1', server, 'web.corp.thisdcos.directory')).toEqual([
+        'web2.marathon.mesos.',
+        web2().address,
+      ]);
+    const resolved = await inside(web1(), 'getent', 'ahostsv4', 'web.corp.thisdcos.directory');
+    expect(resolved).toContain(web2().address);
+    // Where nothing is configured, other hosts are not answered.
+    expect(await dig('agent2', '@10.0.0.12', '+timeout=1', '+tries=1', own('web2'))).not.toContain(
+      web2().address,
+    );
+    await agent.stop();
+    await labStart(lab.name, 'agent1', () => undefined);
+  });
 });
