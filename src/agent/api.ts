@@ -92,7 +92,10 @@ export function addAgentRoutes(
   });
   app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
   app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));
-  app.get('/metrics', async (context) => context.text(await metrics.expose()));
+  // As the node daemon of DC/OS had it; of its registries there is one.
+  for (const path of ['/metrics', '/v1/metrics', '/v1/metrics/default'])
+    app.get(path, async (context) => context.text(await metrics.expose()));
+  app.get('/v1/metrics/:registry', (context) => context.text('Unknown Registry', 404));
 }
 
 /** DC/OS answered JSON or protobuf; this answers JSON and refuses those who take nothing else. */

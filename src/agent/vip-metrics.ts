@@ -3,6 +3,7 @@ import type { Metrics } from '../base/metrics.ts';
 import type { RecordView } from '../node/record-view.ts';
 import { vipText } from '../node/vip-view.ts';
 import type { NodeId } from '../model/names.ts';
+import type { ViewedTask } from '../model/task-view.ts';
 import type { Vip } from '../vip/table.ts';
 import type { Vips } from './vips.ts';
 
@@ -19,7 +20,7 @@ export class VipMetrics {
     this.#vips = vips;
     const gauge = (name: string, help: string, read: () => number): void =>
       metrics.read('gauge', `l4lb_${name}`, help, [], () => [[{}, read()]]);
-    const ofNode = (): number => records.tasks().filter(({ node }) => node === init.node).length;
+    const ofNode = (): readonly ViewedTask[] => records.tasks().filter(({ node }) => node === init.node);
     const backends = (): Vip['backends'] => this.#listed.flatMap((vip) => vip.backends);
     const unreachable = (): Vip['backends'] => backends().filter(({ reachable }) => !reachable);
     gauge('vips', 'VIPs of the cluster', () => this.#listed.length);
@@ -30,7 +31,12 @@ export class VipMetrics {
       'Backends on this host',
       () => backends().filter((each) => each.node === init.node).length,
     );
-    gauge('local_tasks', 'Tasks and plain containers on this host', ofNode);
+    gauge('local_tasks', 'Tasks and plain containers on this host', () => ofNode().length);
+    gauge(
+      'local_running_tasks',
+      'Those of them that run',
+      () => ofNode().filter(({ task }) => task.state === 'TASK_RUNNING').length,
+    );
     gauge('unreachable_backends', 'Backends on hosts that cannot be reached', () => unreachable().length);
     gauge(
       'unreachable_nodes',

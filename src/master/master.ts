@@ -36,6 +36,7 @@ import { hostPort } from './contacts.ts';
 import { Front } from './front.ts';
 import { findHostNetworks, findUnderlayAddress } from './host-networks.ts';
 import { createMasterMetrics } from './metrics.ts';
+import { readTaskMetrics } from './task-metrics.ts';
 import { ensureClusterId } from './recovery.ts';
 import { Registry } from './registry.ts';
 import { serveMaster } from './serve.ts';
@@ -127,6 +128,7 @@ async function start(
   onClose(() => Promise.resolve(applied.close()));
   readMemberMetrics({ metrics: components.metrics, exchange, applied });
   const { records, vips, names } = openViews({ ...components, exchange }, config, cluster, onClose);
+  readTaskMetrics({ metrics: components.metrics, records });
   const orchestrator = await AppOrchestrator.open(
     { store, exchange, view: records, clock, random, log: log.child('apps'), askApplied },
     {

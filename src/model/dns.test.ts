@@ -40,7 +40,7 @@ describe('the configuration of the DNS server', () => {
       expect(text(wrong), wrong).toBeUndefined();
   });
 
-  it.each([
+  it.each<[object, string, string]>([
     [{ upstreams: ['ns.example'] }, 'dns.upstreams[0]', '"ns.example" is no server'],
     [{ forward_zones: { 'a..b': ['10.0.0.2'] } }, 'dns.forward_zones.a..b', '"a..b" is no zone'],
     [
@@ -48,22 +48,24 @@ describe('the configuration of the DNS server', () => {
       'dns.forward_zones.shop.mesos',
       'answered by Portolan itself',
     ],
-    ...(
-      [
-        ['corp.example', [], 'is no zone of one'],
-        ['x.l4lb.thisdcos.directory', [], 'is made of what the cluster has'],
-        [
-          'corp.thisdcos.directory',
-          [
+    [{ zones: { 'corp.example': [] } }, 'dns.zones.corp.example', 'is no zone of one'],
+    [
+      { zones: { 'x.l4lb.thisdcos.directory': [] } },
+      'dns.zones.x.l4lb.thisdcos.directory',
+      'is made of what the cluster has',
+    ],
+    [
+      {
+        zones: {
+          'corp.thisdcos.directory': [
             { name: 'a.b', value: 'x' },
             { name: 'A-B', value: 'y' },
           ],
-          '"a-b" is there twice',
-        ],
-      ] as const
-    ).map(
-      ([zone, records, problem]) => [{ zones: { [zone]: records } }, `dns.zones.${zone}`, problem] as const,
-    ),
+        },
+      },
+      'dns.zones.corp.thisdcos.directory',
+      '"a-b" is there twice',
+    ],
     [
       { zones: { 'corp.thisdcos.directory': [{ name: 'db', value: 'a..b' }] } },
       'dns.zones.corp.thisdcos.directory[0].value',

@@ -72,7 +72,9 @@ function told(names: DnsNames, name: string, type: number): readonly DnsRecord[]
 }
 
 function addressesOf(names: DnsNames, name: string): readonly string[] {
-  return [types.A, types.AAAA].flatMap((type) => told(names, name, type)).map(({ data }) => dataText(data));
+  const found = [types.A, types.AAAA].flatMap((type) => told(names, name, type));
+  // A name of the operator's is told with the name that it leads to.
+  return found.flatMap(({ data }) => (data.type === 'A' || data.type === 'AAAA' ? dataText(data) : []));
 }
 
 /** Nothing found is one row of empty texts, as in Mesos-DNS. */

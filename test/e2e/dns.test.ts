@@ -310,6 +310,28 @@ describe('names', () => {
     expect(await get('/v1/version')).toMatchObject({ Service: 'dcos-dns' });
   });
 
+  it('and VIPs are counted under the names that DC/OS documents', async () => {
+    const get = async (path: string): Promise<string> =>
+      (await lab.try('agent1', ['curl', '-s', `http://127.0.0.1:62080${path}`])).stdout;
+    await dig('agent1', '@198.51.100.1', 'www.nowhere.example');
+    const text = await get('/v1/metrics');
+    const l4lb = ['vips', 'backends', 'unreachable_backends', 'unreachable_vips', 'unreachable_nodes'];
+    const local = ['local_vips', 'local_backends', 'local_tasks', 'local_running_tasks'];
+    for (const name of [...l4lb, ...local].map((each) => `l4lb_${each}`))
+      expect(text).toMatch(new RegExp(`^${name} \\d+$`, 'm'));
+    for (const name of [
+      'l4lb_vips_duration_seconds_count',
+      'dns_zone_records{zone="mesos"}',
+      'dns_forwarder_requests_duration_seconds',
+      'dns_forwarder_failures_total',
+      'dns_worker_requests_duration_seconds',
+      'dns_worker_failures_total',
+    ])
+      expect(text).toContain(name);
+    expect(await get('/v1/metrics/default')).toContain('l4lb_vips');
+    expect(await get('/v1/metrics/nosuch')).toBe('Unknown Registry');
+  });
+
   it('are listed by the master too, in the words of Mesos-DNS', async () => {
     const get = (path: string): Promise<unknown> => lab.tools.api('GET', path);
     expect(await get('/v1/version')).toMatchObject({ Service: 'Mesos-DNS' });
