@@ -2,7 +2,7 @@
 import type { Hono } from 'hono';
 import { z } from 'zod';
 import { CONTAINERS_PATH, containerRequest } from '../model/container.ts';
-import type { Containers } from './containers.ts';
+import type { Containers } from './container-types.ts';
 
 const logOffset = z.coerce.number().int().nonnegative().default(0);
 

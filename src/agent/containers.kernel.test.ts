@@ -11,7 +11,8 @@ import { containerRequest, type ContainerInfo } from '../model/container.ts';
 import { removeCgroupParent } from '../runtime/cgroup.ts';
 import { createNetns, mountRootfs, rootfsPaths } from '../runtime/rootfs.ts';
 import { writeRecord } from './container-record.ts';
-import { openContainers, type Containers } from './containers.ts';
+import type { Containers } from './container-types.ts';
+import { openContainers } from './containers.ts';
 
 let directory = '';
 const opened: Containers[] = [];

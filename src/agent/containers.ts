@@ -9,36 +9,27 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseIp, type IpAddress } from '../base/ip.ts';
-import type { Clock, Timer } from '../base/clock.ts';
+import { parseIp } from '../base/ip.ts';
+import type { Timer } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
-import type { Log } from '../base/log.ts';
-import type { Random } from '../base/random.ts';
 import type { ContainerInfo, ContainerLogs, ContainerRequest } from '../model/container.ts';
 import { defaultPluginDirectories } from '../runtime/cni-runtime.ts';
 import { readLog } from '../runtime/container-log.ts';
-import { isRunning } from '../runtime/process.ts';
-import { createNetns, removeNetns, rewriteHosts, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
-import {
-  containerPaths,
-  isSupervised,
-  rotateLog,
-  readExitCode,
-  startContainer,
-  wasOutOfMemory,
-  type ContainerPaths,
-} from '../runtime/runc.ts';
+import { createNetns, removeNetns, rootfsPaths, unmountRootfs } from '../runtime/rootfs.ts';
+import { containerPaths, startContainer, type ContainerPaths } from '../runtime/runc.ts';
 import { containersRoot, currentBoot, destroyContainer, netnsPath, runcRoot } from './container-removal.ts';
 import { writeBundle } from './container-bundle.ts';
-import { addressesOf, bareAddresses, ContainerNetwork, type NetworkWish } from './container-network.ts';
-import {
-  listDirectories,
-  readRecord,
-  writeRecord,
-  type ContainerInterface,
-  type ContainerProgram,
-  type ContainerRecord,
-} from './container-record.ts';
+import { bareAddresses, ContainerNetwork } from './container-network.ts';
+import { listDirectories, readRecord, writeRecord, type ContainerRecord } from './container-record.ts';
+import { ContainerStates } from './container-states.ts';
+import type {
+  ContainerDraft,
+  Containers,
+  ContainersComponents,
+  ContainersInit,
+  NativeContainer,
+} from './container-types.ts';
+import { ContainerUpkeep } from './container-upkeep.ts';
 
 export const MAX_CONTAINERS = 4096;
 const SWEEP_MS = 2_000;
@@ -46,76 +37,6 @@ const SWEEP_MS = 2_000;
 const LOG_MAX_BYTES = 8 * 1024 * 1024;
 /** As Docker cuts ids. */
 const HOSTNAME_LENGTH = 12;
-/** What a listing says in place of a network. */
-const HOST_NETWORK = 'host';
-
-export interface ContainersComponents {
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly random: Random;
-}
-
-export interface ContainersInit {
-  readonly stateDir: string;
-  readonly runDir: string;
-  readonly cniDir: string;
-  /** Absent = where distributions put CNI plug-ins. */
-  readonly pluginDirectories?: readonly string[];
-  /** Absent = 8 MiB. */
-  readonly logMaxBytes?: number;
-  /** Those of this host, in the order of the cluster's configuration: the first is the default. */
-  overlays(): readonly string[];
-  /** The DNS servers of a container with these addresses; none = those of the host. */
-  dnsServers(addresses: readonly IpAddress[]): readonly string[];
-  /** False = the host has forgotten the attachment, as a node does that gave up its block. */
-  attached(interfaceOf: { readonly container: string; readonly ifname: string }): boolean;
-}
-
-/** A container as whoever makes it wants it. */
-export interface ContainerDraft {
-  /** Hexadecimal; its beginning is its host name unless it is in the host's network. */
-  readonly id: string;
-  readonly name: string;
-  readonly task?: string;
-  readonly program: ContainerProgram;
-  /** None = the host's own network. */
-  readonly networks: readonly NetworkWish[];
-  readonly labels: Readonly<Record<string, string>>;
-  readonly remove: boolean;
-}
-
-/** What the agent itself knows of a container. */
-export interface NativeContainer {
-  readonly record: ContainerRecord;
-  readonly state: ContainerInfo['state'];
-  readonly exitCode: number | undefined;
-  /** The kernel has ended a process of it for want of memory. */
-  readonly outOfMemory: boolean;
-  readonly paths: ContainerPaths;
-}
-
-export interface Containers {
-  run(request: ContainerRequest): Promise<ContainerInfo>;
-  /** Nothing is left of it when this rejects, or when `signal` is aborted meanwhile. */
-  launch(draft: ContainerDraft, signal?: AbortSignal): Promise<NativeContainer>;
-  /** By id; `undefined` when there is none. */
-  find(id: string): Promise<NativeContainer | undefined>;
-  /** Those that belong to tasks, also those that have ended. */
-  ofTasks(): Promise<readonly NativeContainer[]>;
-  /** Gives back what an ended container holds at once, without waiting for the next look. */
-  release(id: string): Promise<void>;
-  /** Unpacked images that containers stand on. */
-  images(): ReadonlySet<string>;
-  list(): Promise<readonly ContainerInfo[]>;
-  /** By id, name or the beginning of an id. */
-  inspect(reference: string): Promise<ContainerInfo>;
-  /** From byte `from` of its log on; a piece at a time. */
-  logs(reference: string, from: number): Promise<ContainerLogs>;
-  remove(reference: string, options: { readonly force: boolean }): Promise<void>;
-  /** The words before `ID COMMAND...` that run a command in a container. */
-  readonly runcRoot: string;
-  close(): Promise<void>;
-}
 
 /** Finds the containers of a former run of the agent, removes those that were never made whole, and watches the rest. */
 export async function openContainers(
@@ -133,6 +54,8 @@ class NativeContainers implements Containers {
   readonly #init: ContainersInit;
   readonly #root: string;
   readonly #network: ContainerNetwork;
+  readonly #states: ContainerStates;
+  readonly #upkeep: ContainerUpkeep;
   readonly #records = new Map<string, ContainerRecord>();
   /** Containers of which only the removal is left, because it has failed so far. */
   readonly #broken = new Set<string>();
@@ -155,6 +78,22 @@ class NativeContainers implements Containers {
         pluginDirectories: init.pluginDirectories ?? defaultPluginDirectories,
       },
     });
+    const paths = (id: string): ContainerPaths => this.#paths(id);
+    this.#states = new ContainerStates({
+      paths,
+      boot: () => this.#boot,
+      isBroken: (id) => this.#broken.has(id),
+    });
+    this.#upkeep = new ContainerUpkeep(
+      { log: components.log, network: this.#network },
+      {
+        paths,
+        logMaxBytes: init.logMaxBytes ?? LOG_MAX_BYTES,
+        directory: (id) => join(this.#root, id),
+        attached: (interfaceOf) => init.attached(interfaceOf),
+        alone: (id, action) => this.#alone(id, action),
+      },
+    );
   }
 
   async recover(): Promise<void> {
@@ -194,7 +133,7 @@ class NativeContainers implements Containers {
       labels,
       remove,
     });
-    return this.#info(record);
+    return this.#states.info(record);
   }
 
   async launch(draft: ContainerDraft, signal?: AbortSignal): Promise<NativeContainer> {
@@ -206,46 +145,27 @@ class NativeContainers implements Containers {
     this.#records.set(record.id, record);
     await this.#alone(record.id, () => this.#createOrDestroy(record, signal));
     this.#components.log.info('Container started', { container: record.id, name: record.name });
-    return this.#view(record);
+    return this.#states.view(record);
   }
 
   async find(id: string): Promise<NativeContainer | undefined> {
     const record = this.#records.get(id);
-    return record === undefined ? undefined : this.#view(record);
+    return record === undefined ? undefined : this.#states.view(record);
   }
 
   async ofTasks(): Promise<readonly NativeContainer[]> {
     const records = [...this.#records.values()].filter((record) => record.task !== undefined);
-    return Promise.all(records.map((record) => this.#view(record)));
+    return Promise.all(records.map((record) => this.#states.view(record)));
   }
 
   async release(id: string): Promise<void> {
     const record = this.#records.get(id);
-    if (record === undefined || (await this.#view(record)).state === 'running') return;
+    if (record === undefined || (await this.#states.view(record)).state === 'running') return;
     await this.#alone(id, () => this.#ended(record));
   }
 
   images(): ReadonlySet<string> {
     return new Set([...this.#records.values()].flatMap(({ program }) => program.image ?? []));
-  }
-
-  async #view(record: ContainerRecord): Promise<NativeContainer> {
-    const paths = this.#paths(record.id);
-    // Agents look at all their containers all the time: one that runs costs no more than a look into /proc.
-    if (this.#state(record, undefined) === 'running')
-      return { record, state: 'running', exitCode: undefined, paths, outOfMemory: false };
-    // Its supervisor writes how it ended, and ends: who looks in between must look once more.
-    const early = await readExitCode(paths);
-    if (early === undefined && record.process !== undefined && (await isSupervised(paths)))
-      return { record, state: 'running', exitCode: undefined, paths, outOfMemory: false };
-    const exitCode = early ?? (await readExitCode(paths));
-    return {
-      record,
-      state: this.#state(record, exitCode),
-      exitCode,
-      paths,
-      outOfMemory: wasOutOfMemory(paths),
-    };
   }
 
   /** One at a time per container: a request and the sweep must not undo each other's work. */
@@ -318,11 +238,11 @@ class NativeContainers implements Containers {
 
   async list(): Promise<readonly ContainerInfo[]> {
     const records = [...this.#records.values()].sort((a, b) => a.createdMs - b.createdMs);
-    return Promise.all(records.map((record) => this.#info(record)));
+    return Promise.all(records.map((record) => this.#states.info(record)));
   }
 
   async inspect(reference: string): Promise<ContainerInfo> {
-    return this.#info(this.#find(reference));
+    return this.#states.info(this.#find(reference));
   }
 
   async logs(reference: string, from: number): Promise<ContainerLogs> {
@@ -335,7 +255,7 @@ class NativeContainers implements Containers {
     await this.#alone(id, async () => {
       // It may have gone while this waited for its turn.
       const record = this.#find(id);
-      const { state } = await this.#info(record);
+      const { state } = await this.#states.info(record);
       if (state === 'running' && !options.force)
         throw new PortolanError('conflict', `Cannot remove container "${record.name}": it is running`, {
           remedy: 'add --force to kill it',
@@ -357,31 +277,6 @@ class NativeContainers implements Containers {
       field: 'container',
       remedy: 'see "portolan container ls"',
     });
-  }
-
-  async #info(record: ContainerRecord): Promise<ContainerInfo> {
-    const exitCode = await readExitCode(this.#paths(record.id));
-    const state = this.#state(record, exitCode);
-    return {
-      id: record.id,
-      name: record.name,
-      network: record.interfaces.map(({ network }) => network).join(',') || HOST_NETWORK,
-      argv: record.program.argv,
-      state,
-      addresses: [...addressesOf(record)],
-      ports: record.interfaces.flatMap(({ ports }) => ports),
-      labels: record.labels,
-      ...(state === 'running' && record.process !== undefined ? { pid: record.process.pid } : {}),
-      ...(exitCode === undefined ? {} : { exitCode }),
-      createdMs: record.createdMs,
-    };
-  }
-
-  #state(record: ContainerRecord, exitCode: number | undefined): ContainerInfo['state'] {
-    if (this.#broken.has(record.id)) return 'lost';
-    if (record.process === undefined) return 'creating';
-    if (record.boot === this.#boot && isRunning(record.process)) return 'running';
-    return exitCode === undefined ? 'lost' : 'exited';
   }
 
   /** Ends and removes everything of a container. */
@@ -411,50 +306,12 @@ class NativeContainers implements Containers {
     for (const id of this.#broken) await this.#alone(id, () => this.#discard(id, this.#records.get(id)));
     for (const record of this.#records.values()) {
       if (this.#turns.has(record.id) || record.process === undefined) continue;
-      if (record.boot === this.#boot && isRunning(record.process)) await this.#keepUp(record);
+      if (this.#states.isRunning(record)) await this.#upkeep.keepUp(record);
       else if (holdsSomething(record) || record.remove)
         await this.#alone(record.id, () => this.#ended(record)).catch((error: unknown) =>
           this.#failed(record.id, error),
         );
     }
-  }
-
-  async #keepUp(record: ContainerRecord): Promise<void> {
-    await this.#keepAttached(record);
-    const { logMaxBytes = LOG_MAX_BYTES } = this.#init;
-    await rotateLog(this.#paths(record.id), logMaxBytes).catch((error: unknown) =>
-      this.#components.log.warn("A container's log could not be begun anew", { container: record.id, error }),
-    );
-  }
-
-  /** A container whose addresses became somebody else's gets others. */
-  async #keepAttached(record: ContainerRecord): Promise<void> {
-    const container = record.id;
-    const lost = record.interfaces.filter(
-      ({ result, ifname }) => result === undefined || !this.#init.attached({ container, ifname }),
-    );
-    if (lost.length === 0) return;
-    const was = lost.flatMap(({ addresses }) => addresses);
-    const fields = { container, name: record.name, was };
-    try {
-      await this.#alone(container, () => this.#attachAgain(record, lost));
-      const addresses = addressesOf(record);
-      this.#components.log.warn('Container was given other addresses', { ...fields, addresses });
-    } catch (error) {
-      if (was.length > 0)
-        this.#components.log.warn('Container has no network until it can be attached again', {
-          ...fields,
-          error,
-        });
-    }
-  }
-
-  async #attachAgain(record: ContainerRecord, lost: readonly ContainerInterface[]): Promise<void> {
-    const directory = join(this.#root, record.id);
-    const save = (): Promise<void> => writeRecord(directory, record);
-    await this.#network.attachAgain(record, lost, save);
-    const files = { hostname: record.hostname, addresses: bareAddresses(record) };
-    await rewriteHosts(rootfsPaths(directory), files);
   }
 
   async #ended(record: ContainerRecord): Promise<void> {

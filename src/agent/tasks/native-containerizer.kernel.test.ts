@@ -11,7 +11,8 @@ import { removeCgroupParent } from '../../runtime/cgroup.ts';
 import { mustRun } from '../../runtime/command.ts';
 import { containerizerContract } from '../../runtime/containerizer-contract.ts';
 import { ImageStore } from '../../runtime/images.ts';
-import { openContainers, type Containers } from '../containers.ts';
+import type { Containers } from '../container-types.ts';
+import { openContainers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 

@@ -4,7 +4,7 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PortolanError } from '../../base/errors.ts';
 import type { ContainerProgram } from '../container-record.ts';
-import type { ContainerDraft, Containers, NativeContainer } from '../containers.ts';
+import type { ContainerDraft, Containers, NativeContainer } from '../container-types.ts';
 import type { NetworkWish } from '../container-network.ts';
 import { parseInterfaceAddress } from '../../base/ip.ts';
 import type { PortMapping } from '../../model/endpoint.ts';

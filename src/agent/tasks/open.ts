@@ -11,7 +11,7 @@ import type { Containerizer } from '../../runtime/containerizer.ts';
 import { DockerContainerizer } from '../../runtime/docker-containerizer.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { ImageStore } from '../../runtime/images.ts';
-import type { Containers } from '../containers.ts';
+import type { Containers } from '../container-types.ts';
 import type { OnClose, Parts, SessionComponents } from '../session.ts';
 import { Assignments } from './assignments.ts';
 import { EndedTasks } from './ended-tasks.ts';
