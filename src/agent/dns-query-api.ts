@@ -2,7 +2,10 @@
 import type { Hono } from 'hono';
 import { PortolanError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
+import { parseIp } from '../base/ip.ts';
+import { types } from '../dns/constants.ts';
 import { encodeQuery, readMessage, typeNames, typeNumber } from '../dns/message.ts';
+import { reverseName } from '../dns/reverse.ts';
 import type { Dns } from './dns.ts';
 
 export function addDnsQueryRoute(app: Hono, components: { readonly dns: Dns; readonly clock: Clock }): void {
@@ -23,7 +26,9 @@ async function query(
       field: 'type',
       remedy: `use one of ${typeNames.join(', ')}, or TYPE and a number`,
     });
-  const packet = encodeQuery(name, number);
+  const address = number === types.PTR ? parseIp(name) : undefined;
+  const asked = address === undefined ? name : reverseName(address);
+  const packet = name === '' ? undefined : encodeQuery(asked, number);
   if (packet === undefined)
     throw new PortolanError('invalid', `Cannot ask for "${name}": it is no DNS name`, {
       field: 'name',
@@ -38,9 +43,9 @@ async function query(
   const answer = await server.ask(packet);
   const read = answer === undefined ? undefined : readMessage(answer);
   if (read === undefined) throw new PortolanError('internal', `Cannot read the answer for "${name}"`);
-  const zone = dns.names.answerer.resolve(name, number)?.zone;
+  const zone = dns.names.answerer.resolve(asked, number)?.zone;
   return {
-    name,
+    name: asked,
     type: type.toUpperCase(),
     rcode: read.rcode,
     source: zone === undefined ? 'upstream' : 'cluster',

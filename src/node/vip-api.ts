@@ -12,6 +12,17 @@ export const VIPS_PATH = '/v1/vips';
 export const VIPS_ALL_PATH = '/v1/vips/all';
 export const VIPS_INSPECT_PATH = '/v1/vips/inspect';
 
+/** Of what can be no VIP's it is no use to say that there is none. */
+function refuseUnreadable(ref: string): void {
+  const [, digits] = /^(?:[^:]*|\[[^\]]*\]):([^:\]]*)$/.exec(ref) ?? [];
+  const port = digits === undefined || /^[0-9]{1,5}$/.test(digits) ? Number(digits ?? 1) : 0;
+  if (ref !== '' && port >= 1 && port <= 65_535) return;
+  throw new PortolanError('invalid', `Cannot look for VIP "${ref}"`, {
+    field: 'vip',
+    remedy: 'write NAME, NAME:PORT, ADDRESS:PORT or [IPV6]:PORT with a port from 1 to 65535',
+  });
+}
+
 export interface VipApiComponents {
   readonly view: VipView;
   /** More members of each, by its id. */
@@ -39,6 +50,7 @@ export function addVipRoutes(app: Hono, { view, more, status }: VipApiComponents
   );
   app.get(VIPS_INSPECT_PATH, async (context) => {
     const ref = context.req.query('vip') ?? '';
+    refuseUnreadable(ref);
     const found = view.find(ref);
     if (found.length === 0)
       throw new PortolanError('not-found', `Cannot find VIP "${ref}"`, {

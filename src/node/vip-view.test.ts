@@ -67,6 +67,8 @@ describe('VipView', () => {
       expect(await answer.json()).toMatchObject({ vips: [{ id: 'tcp/web.marathon:80', connections: 5 }] });
     }
     expect((await app.request('/v1/vips/inspect?vip=other:1')).status).toBe(404);
+    for (const wrong of ['', 'shop:', 'shop:http', 'shop:0', 'shop:70000', '[fd01::5]:x'])
+      expect((await app.request(`/v1/vips/inspect?vip=${wrong}`)).status, wrong).toBe(400);
   });
 
   it('logs a label that does not hold once, and shows it', async () => {

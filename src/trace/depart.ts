@@ -1,6 +1,7 @@
 /** From a process to its host's routing: what a container's own namespace and the bridge decide. */
 import { describeRoute } from '../kernel/describe.ts';
 import type { TraceLeg } from '../model/trace.ts';
+import { listen } from './listen.ts';
 import { lookUp } from './lookup.ts';
 import type { HostState, Inside, LocalContainer } from './state.ts';
 import type { Way } from './way.ts';
@@ -41,10 +42,11 @@ function leaveContainer(way: Way, { name, inside }: LocalContainer): TraceLeg | 
       `the container has no route to ${String(way.destination)}`,
       'restart the container: its routes come with its interface',
     );
-  way.pass(
-    'container',
-    found.kind === 'local' ? `${who}, to itself` : `${who}, ${describeRoute(found.route)}`,
-  );
+  if (found.kind === 'local') {
+    way.pass('container', `${who}, to itself`);
+    return way.isAnswer ? way.end({ kind: 'delivered', to: name }) : listen(way, inside.listeners, name);
+  }
+  way.pass('container', `${who}, ${describeRoute(found.route)}`);
   return undefined;
 }
 

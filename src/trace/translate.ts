@@ -7,11 +7,23 @@ import type { Way } from './way.ts';
 /** Answers where the way ends; `undefined` = it goes on, to the way's (perhaps changed) destination. */
 export function translate(state: HostState, way: Way): TraceLeg | undefined {
   const { protocol, port } = way.packet;
-  if (protocol === 'icmp' || port === undefined) return undefined;
+  if (protocol === 'icmp' || port === undefined) return refusePing(state, way);
   const backends = state.vip(way.destination, protocol, port);
   if (backends !== undefined) return toBackend(way, backends);
   toHostPort(state, way, protocol, port);
   return undefined;
+}
+
+/** Any port tells whether the address is a VIP's. */
+function refusePing(state: HostState, way: Way): TraceLeg | undefined {
+  const { destination } = way;
+  if (state.vip(destination, 'tcp', 1) === undefined) return undefined;
+  return way.stop(
+    'vip',
+    String(destination),
+    'a VIP answers at its ports only, and to no ping',
+    'name one of its ports: NAME:PORT; "portolan vip ls" lists them',
+  );
 }
 
 function toBackend(way: Way, backends: readonly TracedBackend[]): TraceLeg | undefined {

@@ -256,6 +256,21 @@ describe('translations', () => {
     expect(stop(walk(host(1), ask('11.1.1.1', 7777)))).toContain('none of the VIP');
   });
 
+  it('says of a VIP without a port that it has to be one of its ports', () => {
+    const packet = { source: '9.0.1.2', destination: '11.1.1.1', protocol: 'icmp' } as const;
+    expect(stop(walk(host(1), { packet, answer: false }))).toContain('answers at its ports only');
+  });
+
+  it('stays in the container that asks itself, by its address or its loopback', () => {
+    expect(steps(walk(host(1), ask('9.0.1.2')))).toEqual(['container', 'listener']);
+    const looped = changeInside(host(1), (each) => ({
+      ...each,
+      addresses: [...each.addresses, { link: 'lo', address: interfaceAddress('127.0.0.1/8') }],
+    }));
+    expect(walk(looped, ask('127.0.0.1')).end).toEqual({ kind: 'delivered', to: 'c1' });
+    expect(stop(walk(looped, ask('127.0.0.1', 81)))).toContain('nothing listens on tcp port 81 in c1');
+  });
+
   it("takes the host's port to a container", () => {
     const leg = walk(host(1), ask('10.0.0.11', 8080));
     expect(steps(leg)).toEqual([

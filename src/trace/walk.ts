@@ -71,7 +71,8 @@ function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
       'route',
       `no route to ${String(destination)}`,
       `this host has no route to ${String(destination)}`,
-      'see whether an overlay has this address with "portolan network ls", and whether its node is in "portolan node ls"',
+      'see whether an overlay has this address with "portolan network ls", and whether its node is in "portolan node ls"; ' +
+        'to what is outside of the cluster the host needs a route of its own',
     );
   tellRule(way, found.rule);
   way.pass('route', describeRoute(found.route));

@@ -310,6 +310,15 @@ describe('names', () => {
     expect(await get('/v1/version')).toMatchObject({ Service: 'dcos-dns' });
   });
 
+  it('are asked for by "portolan dns query", and those of addresses too', async () => {
+    const ask = (...words: readonly string[]) =>
+      lab.try('agent1', [process.execPath, mainProgram(), 'dns', 'query', ...words]);
+    const { stdout } = await ask(web2().address, 'PTR', '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({ source: 'cluster', answers: [{ data: `${own('web2')}.` }] });
+    for (const wrong of [[''], ['a..b'], ['leader.mesos', 'FROB'], ['leader.mesos', 'TYPE70000']])
+      expect((await ask(...wrong)).status, wrong.join(' ')).toBe(2);
+  });
+
   it('and VIPs are counted under the names that DC/OS documents', async () => {
     const get = async (path: string): Promise<string> =>
       (await lab.try('agent1', ['curl', '-s', `http://127.0.0.1:62080${path}`])).stdout;

@@ -9,8 +9,8 @@ import { observeHost } from './observe.ts';
 import { Tracer } from './tracer.ts';
 
 const question = z.object({
-  from: z.string().min(1),
-  to: z.string().min(1),
+  from: z.string(),
+  to: z.string(),
   protocol: z.enum(['tcp', 'udp']).default('tcp'),
   /** Set by the agent that asked on: no second time. */
   forwarded: z.stringbool().default(false),

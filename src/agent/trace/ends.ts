@@ -1,6 +1,6 @@
 /** Who is meant by the two ends of a trace: a container or task, a host, or an address of one of them. */
 import { PortolanError } from '../../base/errors.ts';
-import { parseIp } from '../../base/ip.ts';
+import { parseIp, prefix } from '../../base/ip.ts';
 import type { KnownNode, RecordView } from '../../node/record-view.ts';
 
 export interface End {
@@ -13,14 +13,27 @@ export interface End {
 
 /** Splits `B:port`, `[fd01::5]:port` or `B`. Throws 'invalid'. */
 export function parseTarget(text: string): { readonly host: string; readonly port: number | undefined } {
-  if (parseIp(text) !== undefined) return { host: text, port: undefined };
+  if (parseIp(text) !== undefined) return aimed(text, { host: text, port: undefined });
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::([0-9]{1,5}))?$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
+  const host = bracketed !== undefined && parseIp(bracketed)?.family !== 6 ? undefined : (bracketed ?? plain);
   const port = digits === undefined ? undefined : Number(digits);
-  if (host !== undefined && (port === undefined || (port >= 1 && port <= 65_535))) return { host, port };
+  if (host !== undefined && (port === undefined || (port >= 1 && port <= 65_535)))
+    return aimed(text, { host, port });
   throw new PortolanError('invalid', `Cannot trace to "${text}"`, {
     field: 'to',
     remedy: 'write NAME:PORT, ADDRESS:PORT or [IPV6]:PORT with a port from 1 to 65535',
+  });
+}
+
+/** No address, any address, and those of many hosts: nobody is meant by them. */
+const NOBODY = ['0.0.0.0/8', '224.0.0.0/4', '255.255.255.255/32', '::/128', 'ff00::/8'].map(prefix);
+
+function aimed<Target extends { readonly host: string }>(text: string, target: Target): Target {
+  const address = parseIp(target.host);
+  if (address === undefined || !NOBODY.some((each) => each.contains(address))) return target;
+  throw new PortolanError('invalid', `Cannot trace to "${text}": it is the address of no single host`, {
+    field: 'to',
+    remedy: 'give the address of a container, a host or a VIP',
   });
 }
 

@@ -20,7 +20,7 @@ export function command(context: CliContext): Command {
 function queryCommand(context: CliContext): Command {
   return new Command('query')
     .description("Ask this host's DNS server as a container would, and see where the answer comes from.")
-    .argument('<name>', 'such as web.marathon.containerip.dcos.thisdcos.directory')
+    .argument('<name>', 'such as web.marathon.containerip.dcos.thisdcos.directory; with PTR also an address')
     .argument('[type]', 'A, AAAA, SRV, PTR, SOA, NS, ANY, …', 'A')
     .addOption(outputOption())
     .action(async (name: string, type: string, { output }: { readonly output: OutputFormat }) => {
