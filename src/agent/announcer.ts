@@ -28,6 +28,7 @@ export class Announcer {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #init: AnnouncerInit;
+  readonly #before: (() => Promise<void>)[] = [];
   #timer: Timer | undefined;
   #publishedAt = Number.NEGATIVE_INFINITY;
 
@@ -41,12 +42,18 @@ export class Announcer {
     this.#init = init;
   }
 
+  /** What others must know before they hear of this node's blocks. */
+  beforeOverlays(tell: () => Promise<void>): void {
+    this.#before.push(tell);
+  }
+
   /** Resolves when it is on this node's disk; the others hear of it at the same time. */
   async place(): Promise<void> {
     try {
       const record = this.#init.nodeRecord();
       await this.#publisher.node(record);
       const epoch = this.#init.grantEpoch();
+      for (const tell of this.#before) await tell();
       if (epoch !== undefined) await this.#publisher.overlays(this.#init.overlays(), record.address, epoch);
     } catch (error) {
       // Nobody listens to a removed node; its session is about to end for that.

@@ -77,6 +77,7 @@ export interface Parts extends Membership, Dataplane {
   readonly dns: Dns;
   /** When this node's certificate ends. Wall time, ms. */
   readonly certificateEnds: () => number;
+  readonly announcer: Announcer;
   /** Has the masters remove this node; resolves when that is committed. */
   readonly leave: () => Promise<{ readonly node: NodeId }>;
 }
@@ -164,6 +165,7 @@ async function open(
     dns,
     registration,
     masters: () => knownMasters(components, config, membership),
+    announcer,
     leave,
     certificateEnds: () => components.trust.expiresAt(),
   };

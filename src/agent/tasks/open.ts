@@ -67,6 +67,7 @@ export async function openTasks(
     { clock, log, publisher, containerizers },
     { config, taskAddresses: () => addressesForTasks(parts, tasks) },
   );
+  parts.announcer.beforeOverlays(() => resources.refresh());
   await resources.start();
   onClose(() => resources.close());
   const assignments = new Assignments(

@@ -42,5 +42,8 @@ it('tells of addresses for tasks within two seconds, and asks the host itself ev
   await pass(5);
   expect(asked).toBe(2);
   expect(told.at(-1)?.runtimes).toEqual([]);
+  free = 248;
+  await resources.refresh();
+  expect(told.at(-1)?.task_addresses['dcos']?.mesos).toBe(248);
   resources.close();
 });

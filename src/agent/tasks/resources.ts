@@ -1,8 +1,9 @@
 /**
  * What this host offers to masters: found out, unless its configuration says it.
  *
- * Told again when it has changed, at most every two seconds: addresses change with containers that are no tasks. What the
- * host itself has is asked for less often: that costs files, sockets and system calls.
+ * Told again when it has changed, at most every two seconds: addresses change with containers that are no tasks. Of a new
+ * overlay it is told at once: until then no task of it comes. What the host itself has is asked for less often: that costs
+ * files, sockets and system calls.
  */
 import { statfs } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -50,7 +51,7 @@ export class Resources {
 
   /** Tells at once, and from then on what changes. */
   async start(): Promise<void> {
-    await this.#refresh();
+    await this.refresh();
     if (!this.#closed)
       this.#timer = this.#components.clock.after(REFRESH_MS, () => {
         void this.start();
@@ -62,7 +63,8 @@ export class Resources {
     this.#timer?.cancel();
   }
 
-  async #refresh(): Promise<void> {
+  /** Tells at once what has changed. */
+  async refresh(): Promise<void> {
     try {
       const host = this.#age++ % HOST_EVERY === 0 ? undefined : this.#host;
       this.#host = host ?? (await this.#ask());
