@@ -90,6 +90,22 @@ describe('a deployment', () => {
     expect(world.core.deployments()).toEqual([]);
   });
 
+  it('tells of a task that drains that it is being killed, while it still serves', () => {
+    const world = new TestWorld(testAgents(1));
+    world.deploy([testApp({ id: '/web', instances: 1, cmd: 'one' })]);
+    world.settle();
+    const [old = ''] = world.tasks('/web').map(({ taskId }) => taskId);
+    const told = (): readonly string[] =>
+      world.events.flatMap((each) => ('taskStatus' in each && each.taskId === old ? [each.taskStatus] : []));
+    world.deploy([testApp({ id: '/web', instances: 0, cmd: 'one' })]);
+    world.set(old, 'TASK_RUNNING', { draining: true });
+    expect(told().at(-1)).toBe('TASK_KILLING');
+    world.set(old, 'TASK_KILLING', { draining: true });
+    world.set(old, 'TASK_KILLED', { draining: true });
+    expect(told().slice(-2)).toEqual(['TASK_KILLING', 'TASK_KILLED']);
+    expect(told().filter((state) => state === 'TASK_KILLING')).toHaveLength(1);
+  });
+
   it('goes on under another master, from the store alone', () => {
     const world = new TestWorld(testAgents(3));
     world.deploy([testApp({ id: '/web', instances: 4, cmd: 'one' })]);

@@ -1,7 +1,7 @@
 /** One instance as the orchestrator keeps it, and what it counts for. */
 import type { InstanceCondition, InstanceGoal } from '../model/deployment.ts';
 import type { NodeId } from '../model/names.ts';
-import { isTerminal, type TaskLaunch, type TaskRecord, type TaskState } from '../model/task.ts';
+import { isTerminal, toldState, type TaskLaunch, type TaskRecord, type TaskState } from '../model/task.ts';
 
 /** What the store keeps. What its agent tells of it is not kept: it is told again. */
 export interface StoredInstance {
@@ -36,7 +36,7 @@ export interface Instance {
 
 export function stateOf({ record, isLost }: Instance): TaskState {
   if (record === undefined) return isLost ? 'TASK_UNREACHABLE' : 'TASK_STAGING';
-  return isLost && !isTerminal(record.state) ? 'TASK_UNREACHABLE' : record.state;
+  return isLost && !isTerminal(record.state) ? 'TASK_UNREACHABLE' : toldState(record);
 }
 
 const CONDITIONS: Readonly<Record<TaskState, InstanceCondition>> = {

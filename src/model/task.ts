@@ -213,6 +213,14 @@ export const taskRecord = z.object({
 });
 export type TaskRecord = z.infer<typeof taskRecord>;
 
+/**
+ * Its state as Marathon and Mesos tell it. A task that drains is on its way out: load balancers that read either leave it out
+ * while it still serves, and lose nothing when it ends.
+ */
+export function toldState({ state, draining }: Pick<TaskRecord, 'state' | 'draining'>): TaskState {
+  return state === 'TASK_RUNNING' && draining ? 'TASK_KILLING' : state;
+}
+
 export const taskKey = (node: NodeId, task: string): string => `node/${node}/task/${task}`;
 
 /**

@@ -156,6 +156,7 @@ describe('the operator API', () => {
   it('remembers the statuses of a task, one for each state, the last of it', async () => {
     const { url, view, second } = await bed();
     view.change(second, { healthy: true });
+    view.change(second, { draining: true });
     view.change(second, { state: 'TASK_KILLING' });
     view.change(second, { state: 'TASK_KILLED' });
     const { frameworks } = (await (await fetch(`${url}/state`)).json()) as {

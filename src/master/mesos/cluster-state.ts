@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { NodeId } from '../../model/names.ts';
-import { isTerminal } from '../../model/task.ts';
+import { isTerminal, toldState } from '../../model/task.ts';
 import type { ViewedTask } from '../../model/task-view.ts';
 import type { KnownNode, RecordView, TaskChanges } from '../../node/record-view.ts';
 import type { Orchestrator } from '../apps/types.ts';
@@ -118,8 +118,10 @@ export class ClusterState {
 /** As Mesos keeps statuses: one of the same state takes the last one's place. */
 function earlierOf(before: TaskFacts | undefined, task: ViewedTask | undefined): readonly EarlierTask[] {
   const earlier = before?.earlier ?? [];
-  if (before === undefined || before.task.state === task?.task.state) return earlier;
-  const { state, status_at, healthy, networks, container, message, ports } = before.task;
+  if (before === undefined) return earlier;
+  const state = toldState(before.task);
+  if (task !== undefined && toldState(task.task) === state) return earlier;
+  const { status_at, healthy, networks, container, message, ports } = before.task;
   const last = { state, status_at, networks, message, ports };
   const more = {
     ...(healthy === undefined ? {} : { healthy }),

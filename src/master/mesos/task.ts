@@ -12,6 +12,7 @@ import {
   type TaskPort,
   type TaskRecord,
   type TaskState,
+  toldState,
 } from '../../model/task.ts';
 import { frameworkId, seconds, type ClusterFacts, type TaskFacts } from './facts.ts';
 import { usedBy } from './resources.ts';
@@ -27,7 +28,7 @@ export function labelList(labels: Readonly<Record<string, string>>): Label[] {
 
 /** A task on an agent that nobody reaches is not known to run. */
 export function stateOf({ reachable, task }: TaskFacts): TaskState {
-  return reachable || isTerminal(task.state) ? task.state : 'TASK_UNREACHABLE';
+  return reachable || isTerminal(task.state) ? toldState(task) : 'TASK_UNREACHABLE';
 }
 
 export function renderTask(facts: TaskFacts, cluster: ClusterFacts): object {
@@ -54,7 +55,9 @@ export function renderTask(facts: TaskFacts, cluster: ClusterFacts): object {
 /** Oldest first. */
 export function statusesOf(facts: TaskFacts, render: (facts: TaskFacts) => object): object[] {
   const { earlier = [], ...now } = facts;
-  const before = earlier.map((each) => render({ ...now, reachable: true, task: { ...now.task, ...each } }));
+  const before = earlier.map((each) =>
+    render({ ...now, reachable: true, task: { ...now.task, draining: false, ...each } }),
+  );
   return [...before, render(facts)];
 }
 
