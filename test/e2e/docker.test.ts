@@ -5,6 +5,7 @@ import { BUSYBOX_IMAGE } from '../../src/lab/docker-image.ts';
 import { labDown } from '../../src/lab/down.ts';
 import { labRun } from '../../src/lab/run.ts';
 import { readLabState } from '../../src/lab/state.ts';
+import { traceResult, type TraceResult } from '../../src/model/trace.ts';
 import { TestLab } from '../support/lab.ts';
 import { tracesOf } from '../support/machine.ts';
 
@@ -84,6 +85,27 @@ describe('a lab of two hosts with Docker', () => {
 
   it('lets Docker and CNI containers reach each other, on one host and across hosts, both ways', async () => {
     await allReachAll();
+  });
+
+  it("says so in a trace too, through all of Docker's rules, and where one of them cuts the way", async () => {
+    const trace = async (from: PlacedContainer, to: PlacedContainer): Promise<TraceResult> => {
+      const query = new URLSearchParams({ from: from.name, to: `${to.name}:80` });
+      return traceResult.parse(await lab.tools.api('GET', `/v1/trace?${query.toString()}`));
+    };
+    const all = [...docker, ...cni];
+    for (const from of all)
+      for (const to of all.filter((each) => each !== from))
+        expect(await trace(from, to), `${from.name} to ${to.name}`).toMatchObject({
+          arrives: true,
+          doubts: [],
+        });
+    await lab.sh('agent1', 'iptables-nft -I DOCKER-USER -i d-dcos -p tcp -m tcp --dport 80 -j REJECT');
+    const [from, to] = docker as [PlacedContainer, PlacedContainer];
+    const cut = await trace(from, to);
+    expect(cut.reason).toMatch(/^agent1: rejected by table ip filter chain DOCKER-USER rule handle \d+$/);
+    expect(cut.remedy).toBe('let it pass: iptables -I DOCKER-USER -i d-dcos -o vtep1024 -j ACCEPT');
+    await lab.sh('agent1', 'iptables-nft -D DOCKER-USER -i d-dcos -p tcp -m tcp --dport 80 -j REJECT');
+    expect(await trace(from, to)).toMatchObject({ arrives: true });
   });
 
   it("makes one host's Docker containers known on the other", async () => {
