@@ -1,18 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { realClock, sleep } from '../base/clock.ts';
-import { silentLog } from '../base/log.ts';
-import { realRandom } from '../base/random.ts';
+import { openTestContainers, remainsIn } from '../../test/support/native-containers.ts';
+import { sleep } from '../base/clock.ts';
 import { containerRequest, type ContainerInfo } from '../model/container.ts';
 import { removeCgroupParent } from '../runtime/cgroup.ts';
 import { createNetns, mountRootfs, rootfsPaths } from '../runtime/rootfs.ts';
 import { writeRecord } from './container-record.ts';
 import type { Containers } from './container-types.ts';
-import { openContainers } from './containers.ts';
 
 let directory = '';
 const opened: Containers[] = [];
@@ -32,19 +30,12 @@ echo "{\\"cniVersion\\":\\"1.0.0\\",\\"ips\\":[{\\"address\\":\\"$(cat "$here/ad
 `;
 
 const open = async (): Promise<Containers> => {
-  const containers = await openContainers(
-    { log: silentLog, clock: realClock, random: realRandom },
-    {
-      stateDir: join(directory, 'state'),
-      runDir: join(directory, 'run'),
-      cniDir: join(directory, 'cni'),
-      pluginDirectories: [directory],
-      logMaxBytes: 10_000,
-      dnsServers: () => ['198.51.100.1'],
-      overlays: () => ['gone', 'net', 'a-net'],
-      attached: ({ container }) => !forgotten.delete(container),
-    },
-  );
+  const containers = await openTestContainers(directory, {
+    logMaxBytes: 10_000,
+    dnsServers: () => ['198.51.100.1'],
+    overlays: () => ['gone', 'net', 'a-net'],
+    attached: ({ container }) => !forgotten.delete(container),
+  });
   opened.push(containers);
   return containers;
 };
@@ -69,18 +60,7 @@ async function eventually(containers: Containers, name: string, state: string): 
 const calls = async (): Promise<readonly string[]> =>
   (await readFile(join(directory, 'calls'), 'utf8').catch(() => '')).trim().split('\n');
 
-/** Mounts, processes and directories of containers that are left. */
-async function remains(): Promise<readonly string[]> {
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
-    .split('\n')
-    .filter((line) => line.includes(directory));
-  const processes = execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes(directory) && !line.startsWith('Z'));
-  const containers = await readdir(join(directory, 'state', 'containers'));
-  const namespaces = await readdir(join(directory, 'run', 'netns')).catch(() => []);
-  return [...mounts, ...processes, ...containers, ...namespaces];
-}
+const remains = (): Promise<readonly string[]> => remainsIn(directory);
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-containers-'));

@@ -1,18 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openTestContainers, remainsIn } from '../../../test/support/native-containers.ts';
 import { launchOf } from '../../model/task-fake.ts';
 import { realClock } from '../../base/clock.ts';
-import { silentLog } from '../../base/log.ts';
 import { realRandom } from '../../base/random.ts';
 import { removeCgroupParent } from '../../runtime/cgroup.ts';
 import { mustRun } from '../../runtime/command.ts';
 import { containerizerContract } from '../../runtime/containerizer-contract.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../container-types.ts';
-import { openContainers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 
@@ -30,18 +29,7 @@ echo "{\\"cniVersion\\":\\"1.0.0\\",\\"ips\\":[{\\"address\\":\\"9.0.1.1\${CNI_I
 
 async function open(): Promise<NativeContainerizer> {
   await containers?.close();
-  containers = await openContainers(
-    { log: silentLog, clock: realClock, random: realRandom },
-    {
-      stateDir: join(directory, 'state'),
-      runDir: join(directory, 'run'),
-      cniDir: join(directory, 'cni'),
-      pluginDirectories: [directory],
-      dnsServers: () => [],
-      overlays: () => ['net'],
-      attached: () => true,
-    },
-  );
+  containers = await openTestContainers(directory, { overlays: () => ['net'] });
   const images = new ImageStore({ clock: realClock }, { root: join(directory, 'state', 'images') });
   await images.open();
   const volumes = new PersistentVolumes({ root: join(directory, 'volumes') });
@@ -54,18 +42,7 @@ function current(): NativeContainerizer {
   return containerizer;
 }
 
-/** Mounts, processes, directories and cgroups of containers that are left. */
-async function remains(): Promise<readonly string[]> {
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
-    .split('\n')
-    .filter((line) => line.includes(directory));
-  const processes = execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes(directory) && !line.startsWith('Z'));
-  const left = await readdir(join(directory, 'state', 'containers'));
-  const namespaces = await readdir(join(directory, 'run', 'netns')).catch(() => []);
-  return [...mounts, ...processes, ...left, ...namespaces];
-}
+const remains = (): Promise<readonly string[]> => remainsIn(directory);
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-native-'));

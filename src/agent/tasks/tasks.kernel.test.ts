@@ -1,20 +1,19 @@
 /** Every way in which a task can come to nothing, with real containers: it ends in a state that says so, and nothing is left. */
 import { execFileSync } from 'node:child_process';
 import { createServer as createHttpServer } from 'node:http';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openTestContainers, remainsIn } from '../../../test/support/native-containers.ts';
+import { PublishedTasks } from '../../../test/support/published-tasks.ts';
 import { realClock } from '../../base/clock.ts';
 import { silentLog } from '../../base/log.ts';
-import { realRandom } from '../../base/random.ts';
 import { portPerhapsInUse } from '../../kernel/port-probe.ts';
 import { tcpSocketIn } from '../../kernel/netns-socket.ts';
-import type { NodeId } from '../../model/names.ts';
 import { launchOf } from '../../model/task-fake.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/record-exchange.ts';
 import { removeCgroupParent } from '../../runtime/cgroup.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { ImageStore } from '../../runtime/images.ts';
@@ -22,7 +21,6 @@ import { openJournal } from '../../store/journal.ts';
 import type { Journal } from '../../store/types.ts';
 import { refuseOccupiedPorts } from '../attachments-ports.ts';
 import type { Containers } from '../container-types.ts';
-import { openContainers } from '../containers.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 import { TaskPublisher } from './task-publisher.ts';
@@ -31,13 +29,12 @@ import { EndedTasks } from './ended-tasks.ts';
 import { TaskHost } from './task-host.ts';
 import { Tasks } from './tasks.ts';
 
-const node = 'n1' as NodeId;
 let directory = '';
 let state = '';
 let journal: Journal | undefined;
 let containers: Containers | undefined;
 let tasks: Tasks | undefined;
-let published = new Map<string, TaskRecord>();
+let published = new PublishedTasks();
 let revision = 0;
 
 const plugin = `#!/bin/sh
@@ -45,34 +42,11 @@ cat > /dev/null
 echo '{"cniVersion":"1.0.0","ips":[{"address":"9.0.1.2/25"}]}'
 `;
 
-const exchange = {
-  publish: (key: string, value: unknown) => {
-    published.set(key, value as TaskRecord);
-    return Promise.resolve();
-  },
-  withdraw: (key: string) => {
-    published.delete(key);
-    return Promise.resolve();
-  },
-  records: () => [],
-} as unknown as RecordExchange;
-
 async function open(): Promise<Tasks> {
   const log = silentLog;
   const clock = realClock;
   journal = await openJournal({ log }, { path: join(directory, 'journal'), what: 'tasks', recovery: 'none' });
-  containers = await openContainers(
-    { log, clock, random: realRandom },
-    {
-      stateDir: state,
-      runDir: join(directory, 'run'),
-      cniDir: join(directory, 'cni'),
-      pluginDirectories: [directory],
-      dnsServers: () => [],
-      overlays: () => ['dcos'],
-      attached: () => true,
-    },
-  );
+  containers = await openTestContainers(directory, { overlays: () => ['dcos'] });
   const images = new ImageStore({ clock }, { root: join(state, 'images') });
   await images.open();
   const root = join(state, 'tasks');
@@ -100,7 +74,7 @@ async function open(): Promise<Tasks> {
       clock,
       log,
       store: new TaskStore({ journal, log }),
-      publisher: new TaskPublisher({ exchange, clock, log }, { node }),
+      publisher: new TaskPublisher({ exchange: published.exchange, clock, log }, { node: published.node }),
       ...{ host, ended, volumes, socketIn: tcpSocketIn },
     },
     { agentIp: () => '127.0.0.1' },
@@ -122,7 +96,7 @@ beforeEach(async () => {
   await writeFile(join(directory, 'portolan-cni'), plugin, { mode: 0o755 });
   const list = { cniVersion: '1.0.0', name: 'dcos', plugins: [{ type: 'portolan-cni' }] };
   await writeFile(join(directory, 'cni', 'dcos.conflist'), JSON.stringify(list));
-  published = new Map();
+  published = new PublishedTasks();
 });
 
 afterEach(async () => {
@@ -131,25 +105,11 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Mounts, processes, directories, namespaces and cgroups of tasks that are left. */
-async function remains(): Promise<readonly string[]> {
-  const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
-    .split('\n')
-    .filter((line) => line.includes(directory) && !line.includes(' - tmpfs full '));
-  const processes = execFileSync('ps', ['-eo', 'stat,args'], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes(directory) && !line.startsWith('Z'));
-  const below = (...path: string[]): Promise<string[]> => readdir(join(directory, ...path)).catch(() => []);
-  return [
-    ...mounts,
-    ...processes,
-    ...(await below('state', 'containers')),
-    ...(await below('state', 'tasks')),
-    ...(await below('run', 'netns')),
-  ];
-}
+/** But for the small disk of one test. */
+const remains = (): Promise<readonly string[]> =>
+  remainsIn(directory, (line) => line.includes(' - tmpfs full '));
 
-const told = (id: string): TaskRecord | undefined => published.get(`node/${node}/task/${id}`);
+const told = (id: string): TaskRecord | undefined => published.told(id);
 
 /** Runs it to its end, then drops it: what its record said last, when nothing is left of it. */
 async function fate(launch: TaskLaunch): Promise<TaskRecord | undefined> {

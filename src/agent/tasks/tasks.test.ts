@@ -2,13 +2,12 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PublishedTasks } from '../../../test/support/published-tasks.ts';
 import { launchOf } from '../../model/task-fake.ts';
 import { realClock } from '../../base/clock.ts';
 import { silentLog } from '../../base/log.ts';
 import { PortolanError } from '../../base/errors.ts';
-import type { NodeId } from '../../model/names.ts';
 import type { TaskLaunch, TaskRecord } from '../../model/task.ts';
-import type { RecordExchange } from '../../node/record-exchange.ts';
 import { FetchCache } from '../../runtime/fetch-cache.ts';
 import { FakeContainerizer } from '../../runtime/containerizer-fake.ts';
 import { memoryJournal } from '../../store/memory-journal.ts';
@@ -20,30 +19,15 @@ import { EndedTasks } from './ended-tasks.ts';
 import { containerIdOf, TaskHost } from './task-host.ts';
 import { Tasks } from './tasks.ts';
 
-const node = 'n1' as NodeId;
 let root = '';
 let journal: Journal = memoryJournal();
 let native = new FakeContainerizer();
-let published = new Map<string, TaskRecord>();
+let published = new PublishedTasks();
 let opened: Tasks[] = [];
 /** What refuses ports, as the host would. */
 let taken: Error | undefined;
 /** How long sandboxes of ended tasks are kept. */
 let keepMs = 0;
-
-/** Records of this node alone. */
-const exchange = {
-  publish: (key: string, value: unknown) => {
-    published.set(key, value as TaskRecord);
-    return Promise.resolve();
-  },
-  withdraw: (key: string) => {
-    published.delete(key);
-    return Promise.resolve();
-  },
-  records: (prefix: string) =>
-    [...published].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => ({ key, value })),
-} as unknown as RecordExchange;
 
 async function open(): Promise<Tasks> {
   const log = silentLog;
@@ -62,7 +46,10 @@ async function open(): Promise<Tasks> {
       clock: realClock,
       log,
       store: new TaskStore({ journal, log }),
-      publisher: new TaskPublisher({ exchange, clock: realClock, log }, { node }),
+      publisher: new TaskPublisher(
+        { exchange: published.exchange, clock: realClock, log },
+        { node: published.node },
+      ),
       ...{ host, ended, volumes, socketIn: () => -1 },
     },
     { agentIp: () => '10.0.0.11' },
@@ -72,7 +59,7 @@ async function open(): Promise<Tasks> {
   return tasks;
 }
 
-const told = (id: string): TaskRecord | undefined => published.get(`node/${node}/task/${id}`);
+const told = (id: string): TaskRecord | undefined => published.told(id);
 const becomes = (id: string, state: string): Promise<void> =>
   expect.poll(() => told(id)?.state, { timeout: 20_000 }).toBe(state);
 let revision = 0;
@@ -83,7 +70,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'plb-tasks-'));
   journal = memoryJournal();
   native = new FakeContainerizer();
-  published = new Map();
+  published = new PublishedTasks();
   taken = undefined;
   keepMs = 0;
 });
