@@ -70,8 +70,9 @@ What each scenario does: \`npm run sim -- --help\`. 200 nodes and more are not s
 given each other's rows (\`sim/settled.ts\`). The first column repeats a row; where it names several seeds, each is a run
 of its own, and the row says the worst of times and rates, and the sum of all else. _Know_: time from a change until 99 % of the nodes
 knew, at the 99th percentile of changes, and until all did. _Death_: until nine tenths, 99 % and all of those alive knew.
-_False_: a node that ran was called unreachable by one that could reach it. _Sent_: on the wire, headers included. _Heap_: a store with 50 records of each
-node. A dash: nothing of the kind took place. \`full-mesh\` is the plain alternative, every node talking to every other
+_False_: a node that ran was called unreachable by one that could reach it; in \`one-way\` a node that loses half of the
+packets it sends, when all of its neighbours wait for one at the same time. _Sent_: on the wire, headers included. _Heap_:
+a store with 50 records of each node. A dash: nothing of the kind took place. \`full-mesh\` is the plain alternative, every node talking to every other
 one, to show what the protocol buys; its cost grows with the square of the nodes.
 
 ${optionsTable(rows)}
