@@ -12,6 +12,9 @@ import type { Publisher } from './publisher.ts';
 const GATHER_MS = 5;
 /** While containers come or go in a crowd, their endpoints are published together, this far apart. */
 const CROWD_GATHER_MS = 100;
+/** While an attachment is under way the others' work can wait, for no longer than this: a runtime waits for ours. */
+const BUSY_GATHER_MS = 300;
+const BUSY_LOOK_MS = 20;
 
 export interface AnnouncerInit {
   nodeRecord(): NodeRecord;
@@ -19,6 +22,8 @@ export interface AnnouncerInit {
   /** `undefined` while nothing is granted. */
   grantEpoch(): number | undefined;
   attachments(): readonly Endpoint[];
+  /** Runtimes are waiting for attachments to be made or unmade. */
+  attachmentsUnderWay(): boolean;
   /** The cluster has removed this node. */
   removed(): boolean;
 }
@@ -67,10 +72,22 @@ export class Announcer {
 
   /** The attachments have changed. */
   attachmentsSoon(): void {
-    const sinceLastMs = this.#clock.nowMs() - this.#publishedAt;
-    this.#timer ??= this.#clock.after(Math.max(GATHER_MS, CROWD_GATHER_MS - sinceLastMs), () => {
+    if (this.#timer !== undefined) return;
+    const nowMs = this.#clock.nowMs();
+    const dueMs = Math.max(nowMs + GATHER_MS, this.#publishedAt + CROWD_GATHER_MS);
+    this.#publishAttachments(dueMs - nowMs, nowMs + BUSY_GATHER_MS);
+  }
+
+  /** After `delayMs`, or as soon after it as no attachment is under way, or at `latestMs`. */
+  #publishAttachments(delayMs: number, latestMs: number): void {
+    this.#timer = this.#clock.after(delayMs, () => {
+      const nowMs = this.#clock.nowMs();
+      if (nowMs < latestMs && this.#init.attachmentsUnderWay()) {
+        this.#publishAttachments(Math.min(BUSY_LOOK_MS, latestMs - nowMs), latestMs);
+        return;
+      }
       this.#timer = undefined;
-      this.#publishedAt = this.#clock.nowMs();
+      this.#publishedAt = nowMs;
       this.#endpoints('cni', this.#init.attachments());
     });
   }

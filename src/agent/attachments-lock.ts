@@ -7,6 +7,10 @@ export class KeyedLock {
     return this.#tails.has(key);
   }
 
+  get busy(): boolean {
+    return this.#tails.size > 0;
+  }
+
   async run<T>(key: string, action: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
     const mine = before.then(action, action);

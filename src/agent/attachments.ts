@@ -101,6 +101,11 @@ export class Attachments {
     return this.#ledger.endpoints();
   }
 
+  /** Somebody waits for an attachment to be made, unmade or looked at. */
+  get busy(): boolean {
+    return this.#lock.busy;
+  }
+
   /** As the journal has them. */
   records(): readonly AttachmentRecord[] {
     return this.#ledger.records();

@@ -262,6 +262,7 @@ function openAnnouncer(
       grantEpoch: () => grants.current()?.epoch,
       // Nobody else can reach what is on the node-local bridge.
       attachments: () => dataplane.attachments.list().filter(({ network }) => network !== LOCAL_BRIDGE),
+      attachmentsUnderWay: () => dataplane.attachments.busy,
       removed: () => records.removed().has(node),
     },
   );
