@@ -7,8 +7,9 @@ export class KeyedLock {
     return this.#tails.has(key);
   }
 
-  get busy(): boolean {
-    return this.#tails.size > 0;
+  /** Keys that are held. */
+  get size(): number {
+    return this.#tails.size;
   }
 
   async run<T>(key: string, action: () => Promise<T>): Promise<T> {

@@ -10,6 +10,7 @@ import { CniError, cniCodes } from '../cni/errors.ts';
 import {
   isErrno,
   TABLE_MAIN,
+  type ApplyOptions,
   type Kernel,
   type KernelError,
   type KernelOperation,
@@ -30,9 +31,10 @@ export async function wireHost(
   kernel: Kernel,
   record: AttachmentRecord,
   prepare: () => Promise<void>,
+  how?: ApplyOptions,
 ): Promise<void> {
   const create = hostOperation(record);
-  const failed = await firstFailure(kernel, [create]);
+  const failed = await firstFailure(kernel, [create], how);
   if (failed === undefined) return;
   if (isErrno(failed, 'ENODEV')) await prepare();
   else if (isErrno(failed, 'EEXIST')) await removeLeftover(kernel, record);
@@ -74,11 +76,15 @@ function hostOperation(record: AttachmentRecord): KernelOperation {
 }
 
 /** Everything inside the container, in one send. */
-export async function wireContainer(inside: NetworkNamespace, record: AttachmentRecord): Promise<void> {
+export async function wireContainer(
+  inside: NetworkNamespace,
+  record: AttachmentRecord,
+  how?: ApplyOptions,
+): Promise<void> {
   // Runtimes may switch IPv6 off in new namespaces (sysctl net.ipv6.conf.default.disable_ipv6).
   if (addressesOf(record).some(({ address }) => address.family === 6))
     await inside.writeSysctl(`net/ipv6/conf/${record.ifname}/disable_ipv6`, '0');
-  const failed = await firstFailure(inside, containerOperations(record));
+  const failed = await firstFailure(inside, containerOperations(record), how);
   if (failed !== undefined) throw wiringError(record, 'configure its interface', failed);
 }
 
@@ -159,8 +165,9 @@ export async function unwire(kernel: Kernel, record: AttachmentRecord): Promise<
 async function firstFailure(
   namespace: NetworkNamespace,
   operations: readonly KernelOperation[],
+  how?: ApplyOptions,
 ): Promise<KernelError | undefined> {
-  return (await namespace.apply(operations))[0]?.error;
+  return (await namespace.apply(operations, how))[0]?.error;
 }
 
 function wiringError(record: AttachmentRecord, action: string, error: KernelError): CniError {

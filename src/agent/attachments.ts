@@ -103,7 +103,7 @@ export class Attachments {
 
   /** Somebody waits for an attachment to be made, unmade or looked at. */
   get busy(): boolean {
-    return this.#lock.busy;
+    return this.#lock.size > 0;
   }
 
   /** As the journal has them. */
@@ -289,8 +289,9 @@ export class Attachments {
     if (looked.status === 'rejected') throw looked.reason;
     if (saved.status === 'rejected') throw saved.reason;
     const record: AttachmentRecord = { ...planned, state: 'ready', metric: looked.value };
-    await wireHost(this.#kernel, record, () => this.#init.settled());
-    await wireContainer(inside, record);
+    const how = { elsewhere: this.#lock.size > 1 };
+    await wireHost(this.#kernel, record, () => this.#init.settled(), how);
+    await wireContainer(inside, record, how);
     // Not waited for: a complete attachment that is still called pending is recognised after a crash. Before the
     // ports: what a round of the reconciler finds in the kernel's maps must be desired by then.
     this.#ledger.keep(record);

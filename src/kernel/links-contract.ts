@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ip } from '../base/ip.ts';
 import { mac, bridge, vxlan, add, set, remove, address, type Case } from './samples-contract.ts';
+import type { KernelOperation } from './types.ts';
 
 /** `given` is the case at hand. */
 export function linkCases(given: () => Case): void {
@@ -138,6 +139,35 @@ export function linkCases(given: () => Case): void {
       await given().done(remove('a'));
       const inside = await given().kernel.openNamespace(path);
       expect(await inside.link('b')).toBeUndefined();
+      inside.close();
+    });
+
+    it('makes links while others are waited for elsewhere, and says what it could not', async () => {
+      const { kernel } = given();
+      const [path] = given().opened.namespaces;
+      await given().done(add('br', bridge), add('taken', bridge));
+      const veth = (name: string, inside: string): KernelOperation =>
+        add(
+          name,
+          { kind: 'veth', peer: { name: inside, namespacePath: path } },
+          { master: 'br', alias: name },
+        );
+      const names = ['v0', 'v1', 'v2', 'taken', 'v3'];
+      const outcomes = await Promise.all(
+        names.map((name, i) => kernel.apply([veth(name, `e${i}`)], { elsewhere: true })),
+      );
+      expect(outcomes.map(([failure]) => failure?.error.code)).toEqual([
+        ...[undefined, undefined, undefined],
+        ...['EEXIST', undefined],
+      ]);
+      expect(await kernel.link('v3')).toMatchObject({ alias: 'v3', master: 'br' });
+      const [nowhere] = await kernel.apply([add('v9', bridge, { master: 'none' })], { elsewhere: true });
+      expect(nowhere?.error.code).toBe('ENODEV');
+      const inside = await kernel.openNamespace(path);
+      const few = [set('e0', { up: true }), address('none', '9.0.1.2/24')];
+      const [refused] = await inside.apply(few, { elsewhere: true });
+      expect([refused?.index, refused?.error.code]).toEqual([1, 'ENODEV']);
+      expect((await inside.link('e0'))?.up).toBe(true);
       inside.close();
     });
 

@@ -138,7 +138,10 @@ export function monitorCases(given: () => Case): void {
     });
 
     /** All that is told of what `change` did, and not of what the kernel does by itself in answer. */
-    async function told(change: () => Promise<void>): Promise<readonly string[]> {
+    async function told(
+      change: () => Promise<void>,
+      asked = /9\.0\.1\.0\/24|priority 30000|44\.128\.0\.[12]|70:b3|nft/,
+    ): Promise<readonly string[]> {
       const events: KernelEvent[] = [];
       const monitor = await given().kernel.monitor((event) => events.push(event));
       await change();
@@ -146,7 +149,6 @@ export function monitorCases(given: () => Case): void {
       await given().opened.interfere([add('end', bridge)]);
       await expect.poll(() => events.some(({ link }) => link === 'end')).toBe(true);
       monitor.close();
-      const asked = /9\.0\.1\.0\/24|priority 30000|44\.128\.0\.[12]|70:b3|nft/;
       return events.map(({ object, text }) => `${object} ${text}`).filter((line) => asked.test(line));
     }
 
@@ -175,6 +177,25 @@ export function monitorCases(given: () => Case): void {
         await done;
       });
       expect(lines).toEqual([`fdb ${mac(3)} dev vtep dst 10.0.0.3 self permanent`]);
+    });
+
+    it('does not tell of links that are made elsewhere, but of what somebody else does to their bridge', async () => {
+      const { kernel, opened } = given();
+      const [path] = opened.namespaces;
+      const veth = (i: number): KernelOperation =>
+        add(
+          `v${i}`,
+          { kind: 'veth', peer: { name: `e${i}`, namespacePath: path } },
+          { master: 'br', up: true, alias: `v${i}` },
+        );
+      const lines = await told(async () => {
+        await given().done(add('br', bridge, { up: true, mac: mac(9) }));
+        const made = Array.from({ length: 24 }, (_, i) => kernel.apply([veth(i)], { elsewhere: true }));
+        await made[3];
+        await opened.interfere([set('br', { mtu: 1400 })]);
+        expect((await Promise.all(made)).flat()).toEqual([]);
+      }, /^link (br|v\d+) /);
+      expect(lines).toEqual([expect.stringMatching(/^link br .*mtu 1400/)]);
     });
 
     it('tells when somebody changes nftables', async () => {

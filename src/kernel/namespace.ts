@@ -1,9 +1,9 @@
 /**
  * One network namespace of the real kernel, through netlink sockets that were opened inside it.
  *
- * Invariants: four sockets at most, each opened when first needed: one for requests that are answered in the same
- * turn (all that a container takes), one for dumps that let others run meanwhile (a socket has one dump at a time), and
- * two for what is sent off the main thread: many operations, and deletions of links.
+ * Invariants: sockets are opened when first needed: one for requests that are answered in the same turn (all that a
+ * container takes), one for dumps that let others run meanwhile (a socket has one dump at a time), and those for what is
+ * sent off the main thread: one for many operations, two for links to be made, those of the deletions of links.
  * Review notes: names are asked of the kernel anew for every dump and every list of operations; nothing here can be
  * stale.
  */
@@ -36,6 +36,7 @@ import {
   isErrno,
   TABLE_MAIN,
   type Address,
+  type ApplyOptions,
   type FdbEntry,
   type KernelOperation,
   type Link,
@@ -54,6 +55,7 @@ export class RealNamespace implements NetworkNamespace {
   readonly receive: ReceiveBuffer;
   readonly inode: number;
   readonly #handle: NamespaceHandle;
+  readonly #oneByOne: boolean;
   readonly #links = new Links({ socket: () => this.#now });
   readonly #sysctls: SysctlReader;
   readonly #routes = new RememberedDumps<Route>();
@@ -62,11 +64,19 @@ export class RealNamespace implements NetworkNamespace {
   #requests: NetlinkSocket | undefined;
   #dumps: NetlinkSocket | undefined;
   #bulk: NetlinkSocket | undefined;
+  #lanes: readonly NetlinkSocket[] = [];
   #deletions: LinkDeletions | undefined;
   #closed = false;
 
-  /** Takes the handle over: `close` closes it. */
-  constructor(components: { readonly handle: NamespaceHandle; readonly receive?: ReceiveBuffer }) {
+  /**
+   * Takes the handle over: `close` closes it. `oneByOne`: no call begins before the one before has ended, so that one
+   * socket does for all that a container takes.
+   */
+  constructor(
+    components: { readonly handle: NamespaceHandle; readonly receive?: ReceiveBuffer },
+    { oneByOne = false }: { readonly oneByOne?: boolean } = {},
+  ) {
+    this.#oneByOne = oneByOne;
     this.#handle = components.handle;
     this.receive = components.receive ?? receiveBuffer();
     this.inode = components.handle.inode;
@@ -176,10 +186,15 @@ export class RealNamespace implements NetworkNamespace {
     );
   }
 
-  async apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]> {
+  async apply(
+    operations: Iterable<KernelOperation>,
+    { elsewhere = false }: ApplyOptions = {},
+  ): Promise<readonly OperationFailure[]> {
     const run = new OperationRun({
       socket: this.#now,
-      bulk: () => (this.#bulk ??= this.#openSocket()),
+      bulk: () => (this.#oneByOne ? this.#now : (this.#bulk ??= this.#openSocket())),
+      making: () => this.#lane(),
+      elsewhere,
       links: this.#links,
       deletions: () => this.#linkDeletions(),
       echoes: this.echoes,
@@ -209,9 +224,17 @@ export class RealNamespace implements NetworkNamespace {
     this.#requests?.close();
     this.#dumps?.close();
     this.#bulk?.close();
+    for (const lane of this.#lanes) lane.close();
     this.#deletions?.close();
     this.#sysctls.close();
     this.#handle.close();
+  }
+
+  /** Two, so that the kernel has the next link at hand when it has made one. */
+  #lane(): NetlinkSocket {
+    const [first = this.#openSocket(), second = this.#openSocket()] = this.#lanes;
+    this.#lanes = [second, first];
+    return first;
   }
 
   /** For what is answered in the same turn. */

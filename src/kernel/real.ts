@@ -38,7 +38,10 @@ class RealKernel extends RealNamespace implements Kernel {
 
   async openNamespace(path: string): Promise<NetworkNamespace> {
     // Opened for a moment, with every container: a buffer of 64 KiB each would keep the garbage collector busy.
-    return new RealNamespace({ handle: openNamespaceHandle(path), receive: this.receive });
+    return new RealNamespace(
+      { handle: openNamespaceHandle(path), receive: this.receive },
+      { oneByOne: true },
+    );
   }
 
   async namespaceInode(path: string): Promise<number | undefined> {

@@ -217,6 +217,11 @@ export interface Monitor {
   close(): void;
 }
 
+export interface ApplyOptions {
+  /** Others wait for this thread: another one waits for the kernel, which takes these a moment longer. */
+  readonly elsewhere?: boolean;
+}
+
 /**
  * One network namespace. A list of routes, neighbours or forwarding entries may be the very one of the last time when
  * nothing has changed since.
@@ -239,7 +244,7 @@ export interface NetworkNamespace {
    * Goes on after a failure and reports all of them; never holds the event loop longer than about 10 ms. `link-delete`
    * goes off the main thread and is done when the link is gone: what is made next may have its name.
    */
-  apply(operations: Iterable<KernelOperation>): Promise<readonly OperationFailure[]>;
+  apply(operations: Iterable<KernelOperation>, how?: ApplyOptions): Promise<readonly OperationFailure[]>;
   /**
    * Net sysctls of this namespace by dotted or slashed key: `net/ipv4/ip_forward`. `undefined` when there is none.
    * `net/ethtool/<device>/gro` is the device's generic receive offload, 0 or 1.

@@ -37,8 +37,8 @@ describe('echoes', () => {
 
   it('are set apart around a change of a link, for it and all it touches', () => {
     const echoes = new Echoes();
-    const calls: (string[] | undefined)[] = [];
-    echoes.add({ setApart: (links) => calls.push(links === undefined ? undefined : [...links].sort()) });
+    const calls: string[][] = [];
+    echoes.add({ setApart: (links) => calls.push([...links].sort()) });
     const change = {
       do: 'link-add',
       name: 'v',
@@ -46,7 +46,29 @@ describe('echoes', () => {
       settings: { master: 'br' },
     } as const;
     expect(echoes.aroundLinkChange(change, () => 5)).toBe(5);
-    expect(calls).toEqual([undefined, ['br', 'v', 'w']]);
+    expect(calls).toEqual([[], ['br', 'v', 'w']]);
+  });
+
+  it('of a link that takes a while to be made are its own alone, whatever is changed meanwhile', async () => {
+    const echoes = new Echoes();
+    const calls: string[][] = [];
+    echoes.add({ setApart: (links) => calls.push([...links].sort()) });
+    const peer = { name: 'eth0', namespacePath: '/run/netns/c' };
+    const make = {
+      do: 'link-add',
+      name: 'v',
+      link: { kind: 'veth', peer },
+      settings: { master: 'br' },
+    } as const;
+    const change = { do: 'link-set', name: 'x', settings: { up: true } } as const;
+    const made = await echoes.aroundLinkMaking(make, async () => {
+      expect([...echoes.making]).toEqual(['v']);
+      echoes.aroundLinkChange(change, () => undefined);
+      return 5;
+    });
+    expect(made).toBe(5);
+    expect(calls).toEqual([[], ['v'], ['v', 'x'], ['v']]);
+    expect(echoes.making.size).toBe(0);
   });
 
   it('are forgotten when nobody listens any more', () => {

@@ -18,16 +18,19 @@ import { AF_BRIDGE } from './rtnetlink/constants.ts';
 /** Past this the oldest expectations are given up: their echoes count as foreign, which costs one extra look. */
 const MAX_EXPECTED = 65_536;
 
+type LinkAdd = Extract<KernelOperation, { do: 'link-add' }>;
+
 /** A monitor, as far as echoes need it. */
 export interface EchoListener {
-  /** Sets apart what has been announced until now, as the echo of a change of `links`, or as nobody's. */
-  setApart(links: ReadonlySet<string> | undefined): void;
+  /** Sets apart what has been announced until now, as the echo of a change of `links`. */
+  setApart(links: ReadonlySet<string>): void;
 }
 
 export class Echoes {
   /** How many are expected, by the object's key. */
   readonly #expected = { new: new Map<number, number>(), delete: new Map<number, number>() };
   readonly #doomed = new Set<string>();
+  readonly #making = new Set<string>();
   readonly #listeners = new Set<EchoListener>();
   #runs = 0;
 
@@ -64,11 +67,31 @@ export class Echoes {
     if (!this.active) this.forget();
   }
 
+  /** Links that are being made, and are nobody else's: what is told of them is the echo of that. */
+  get making(): ReadonlySet<string> {
+    return this.#making;
+  }
+
+  /** Runs `make`, which takes a while: of the links that it touches, only the new ones are ours alone. */
+  async aroundLinkMaking<T>(operation: LinkAdd, make: () => Promise<T>): Promise<T> {
+    if (!this.active) return make();
+    const links = linksMade(operation);
+    for (const listener of this.#listeners) listener.setApart(new Set(this.#making));
+    for (const link of links) this.#doomed.delete(link);
+    for (const link of links) this.#making.add(link);
+    try {
+      return await make();
+    } finally {
+      for (const listener of this.#listeners) listener.setApart(new Set(this.#making));
+      for (const link of links) this.#making.delete(link);
+    }
+  }
+
   /** Runs `change`, which does `operation` at once. */
   aroundLinkChange<T>(operation: KernelOperation, change: () => T): T {
     if (!this.active) return change();
-    for (const listener of this.#listeners) listener.setApart(undefined);
-    const links = linksTouched(operation);
+    for (const listener of this.#listeners) listener.setApart(new Set(this.#making));
+    const links = new Set([...this.#making, ...linksTouched(operation)]);
     for (const link of links) this.#doomed.delete(link);
     const result = change();
     for (const listener of this.#listeners) listener.setApart(links);
@@ -188,6 +211,11 @@ function linksTouched(operation: KernelOperation): ReadonlySet<string> {
     for (const link of [operation.name, master, rename]) if (typeof link === 'string') links.add(link);
   }
   if (operation.do === 'link-move') links.add(operation.name);
-  if (operation.do === 'link-add' && operation.link.kind === 'veth') links.add(operation.link.peer.name);
+  if (operation.do === 'link-add') for (const link of linksMade(operation)) links.add(link);
   return links;
+}
+
+/** The other end of a veth may be in another namespace, where nobody here hears of it. */
+function linksMade({ name, link }: LinkAdd): readonly string[] {
+  return link.kind === 'veth' && link.peer.namespacePath === undefined ? [name, link.peer.name] : [name];
 }

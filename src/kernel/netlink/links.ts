@@ -23,11 +23,12 @@ import {
   type DecodedLink,
   type LinkReferences,
 } from './rtnetlink/link.ts';
-import type { NetlinkSocket } from './socket.ts';
+import type { Acknowledgement, NetlinkSocket } from './socket.ts';
 
 /** include/uapi/linux/if.h: bytes of a name with its terminating zero. */
 const IFNAMSIZ = 16;
 
+export type LinkAdd = Extract<KernelOperation, { do: 'link-add' }>;
 export type LinkOperation = Extract<KernelOperation, { do: 'link-add' | 'link-set' | 'link-move' }>;
 
 export class Links {
@@ -77,9 +78,7 @@ export class Links {
     try {
       return this.#performOrThrow(operation);
     } catch (error) {
-      if (!isPortolanError(error)) throw error;
-      const code = error.code === 'not-found' ? 'ENOENT' : 'EINVAL';
-      return kernelErrorOf(`${describeOperation(operation)}: ${error.message}`, code);
+      return refusalOf(operation, error);
     }
   }
 
@@ -92,26 +91,52 @@ export class Links {
       : this.#move(operation, index);
   }
 
-  /** The creation first and alone: were it refused because the name is taken, the rest would hit another's link. */
-  #add(operation: Extract<LinkOperation, { do: 'link-add' }>): KernelError | undefined {
-    const { name, link, settings } = operation;
-    const path = link.kind === 'veth' ? link.peer.namespacePath : undefined;
-    const namespaceFd = path === undefined ? undefined : openNamespaceFd(path);
+  /** Makes one as `perform` does, while another thread waits for the kernel; `lane` is for that alone. */
+  async make(operation: LinkAdd, lane: NetlinkSocket): Promise<KernelError | undefined> {
+    const namespaceFd = openPeerNamespace(operation);
     try {
-      const references = this.#references(settings, namespaceFd);
-      if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
-      this.#writer.reset();
-      encodeLinkAdd(this.#writer, this.#socket.nextSequence(), name, link, settings, references);
-      const failure = this.#send(operation);
-      if (failure !== undefined) return failure;
+      const writer = new MessageWriter(256);
+      const refusal =
+        this.#encodeAdd(writer, lane, operation, namespaceFd) ??
+        failureIn(operation, await lane.exchangeAsync(operation.do, writer));
+      if (refusal !== undefined) return refusal;
+    } catch (error) {
+      return refusalOf(operation, error);
     } finally {
       if (namespaceFd !== undefined) closeSync(namespaceFd);
     }
     return this.#finish(operation);
   }
 
+  /** The creation first and alone: were it refused because the name is taken, the rest would hit another's link. */
+  #add(operation: LinkAdd): KernelError | undefined {
+    const namespaceFd = openPeerNamespace(operation);
+    try {
+      this.#writer.reset();
+      const refusal =
+        this.#encodeAdd(this.#writer, this.#socket, operation, namespaceFd) ?? this.#send(operation);
+      if (refusal !== undefined) return refusal;
+    } finally {
+      if (namespaceFd !== undefined) closeSync(namespaceFd);
+    }
+    return this.#finish(operation);
+  }
+
+  #encodeAdd(
+    writer: MessageWriter,
+    socket: NetlinkSocket,
+    operation: LinkAdd,
+    namespaceFd: number | undefined,
+  ): KernelError | undefined {
+    const { name, link, settings } = operation;
+    const references = this.#references(settings, namespaceFd);
+    if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+    encodeLinkAdd(writer, socket.nextSequence(), name, link, settings, references);
+    return undefined;
+  }
+
   /** What a creation cannot carry. */
-  #finish(operation: Extract<LinkOperation, { do: 'link-add' }>): KernelError | undefined {
+  #finish(operation: LinkAdd): KernelError | undefined {
     const { alias, addAltName, hairpin, rename, ipv6LinkLocal } = operation.settings;
     const rest: LinkSettings = {
       ...(alias === undefined ? {} : { alias }),
@@ -173,11 +198,7 @@ export class Links {
   }
 
   #send(operation: LinkOperation): KernelError | undefined {
-    const answers = this.#socket.exchange(operation.do, this.#writer);
-    const failure = answers.find(({ errno }) => errno !== 0);
-    return failure === undefined
-      ? undefined
-      : kernelError(describeOperation(operation), failure.errno, failure.detail);
+    return failureIn(operation, this.#socket.exchange(operation.do, this.#writer));
   }
 
   #get(which: string | number, visit: Parameters<NetlinkSocket['exchange']>[2]): void {
@@ -190,4 +211,25 @@ export class Links {
     // ERANGE and EINVAL: a name that no link can have.
     if (!isErrno(error, 'ENODEV') && !isErrno(error, 'ERANGE') && !isErrno(error, 'EINVAL')) throw error;
   }
+}
+
+/** Of a veth whose other end is to be born elsewhere; the caller closes it. */
+function openPeerNamespace({ link }: LinkAdd): number | undefined {
+  const path = link.kind === 'veth' ? link.peer.namespacePath : undefined;
+  return path === undefined ? undefined : openNamespaceFd(path);
+}
+
+/** What the kernel had against it. */
+function failureIn(operation: LinkOperation, answers: readonly Acknowledgement[]): KernelError | undefined {
+  const failure = answers.find(({ errno }) => errno !== 0);
+  return failure === undefined
+    ? undefined
+    : kernelError(describeOperation(operation), failure.errno, failure.detail);
+}
+
+/** What we had against it ourselves. */
+function refusalOf(operation: LinkOperation, error: unknown): KernelError {
+  if (!isPortolanError(error)) throw error;
+  const code = error.code === 'not-found' ? 'ENOENT' : 'EINVAL';
+  return kernelErrorOf(`${describeOperation(operation)}: ${error.message}`, code);
 }

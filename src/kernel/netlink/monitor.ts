@@ -59,7 +59,7 @@ const MAX_NAMES = 16_384;
 /** A message waiting for the next look, with the links that we were changing when it came. */
 interface Apart {
   bytes: Buffer;
-  readonly links: ReadonlySet<string> | undefined;
+  readonly links: ReadonlySet<string>;
 }
 
 export class NetlinkMonitor implements Monitor, EchoListener {
@@ -87,7 +87,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#schedule(POLL_MS);
   }
 
-  setApart(links: ReadonlySet<string> | undefined): void {
+  setApart(links: ReadonlySet<string>): void {
     const latest = new Map<number, Apart>();
     const { routeSocket } = this.#components;
     try {
@@ -101,12 +101,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   /** One change of a link is told in up to ten messages, each with all that the link is: the last of them says it. */
-  #put(
-    buffer: Buffer,
-    message: Message,
-    links: ReadonlySet<string> | undefined,
-    latest: Map<number, Apart>,
-  ): void {
+  #put(buffer: Buffer, message: Message, links: ReadonlySet<string>, latest: Map<number, Apart>): void {
     if (this.#isEcho(buffer, message)) return;
     const isLink = isAboutLink(message);
     if (isLink && isPortState(buffer, message)) return;
@@ -144,7 +139,7 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       });
     const { routeSocket, nftSocket } = this.#components;
     const moreRoutes = this.#read(routeSocket, (buffer, message) =>
-      this.#isEcho(buffer, message) ? undefined : this.#told(buffer, message, undefined),
+      this.#isEcho(buffer, message) ? undefined : this.#told(buffer, message, this.#components.echoes.making),
     );
     const moreNft = this.#read(nftSocket, (buffer, message) => {
       if (this.#components.ownPorts.has(message.portId)) return;
@@ -178,23 +173,23 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     return true;
   }
 
-  #told(buffer: Buffer, message: Message, links: ReadonlySet<string> | undefined): void {
+  #told(buffer: Buffer, message: Message, links: ReadonlySet<string>): void {
     const own = message.portId !== 0 && this.#components.ownPorts.has(message.portId);
     if (isAboutLink(message)) return this.#linkTold(buffer, message, own, links);
     if (own) return;
     const event = this.#route.decode(buffer, message, (index) => this.#nameOf(index));
-    const isOurs = message.portId === 0 && event?.link !== undefined && links?.has(event.link) === true;
+    const isOurs = message.portId === 0 && event?.link !== undefined && links.has(event.link);
     if (event !== undefined && !isOurs) this.#call(event);
   }
 
-  #linkTold(buffer: Buffer, message: Message, own: boolean, links: ReadonlySet<string> | undefined): void {
+  #linkTold(buffer: Buffer, message: Message, own: boolean, links: ReadonlySet<string>): void {
     const link = this.#links.decode(buffer, message);
     if (link === undefined) return;
     const change = message.type === RTM_DELLINK ? 'delete' : 'new';
     this.#rename(link.index, link.name);
     if (!this.#isNews(change, link)) return;
     if (this.#components.echoes.recogniseDoomed(change, link.name) || own) return;
-    if (message.portId === 0 && links?.has(link.name) === true) return;
+    if (message.portId === 0 && links.has(link.name)) return;
     this.#call(linkEvent(change, link));
   }
 

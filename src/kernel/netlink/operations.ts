@@ -16,7 +16,7 @@ import type { KernelError, KernelOperation, OperationFailure } from '../types.ts
 import type { LinkDeletions } from './deletions.ts';
 import type { Echoes } from './echoes.ts';
 import { isPacked, linkOf, type LinkSet, type PackedOperation } from './encode-operation.ts';
-import type { LinkOperation, Links } from './links.ts';
+import type { LinkAdd, LinkOperation, Links } from './links.ts';
 import { Parcel } from './parcel.ts';
 import { nextTurn, type NetlinkSocket } from './socket.ts';
 
@@ -39,6 +39,10 @@ export interface OperationComponents {
   readonly socket: NetlinkSocket;
   /** For what is sent off the main thread; opened when first needed. */
   readonly bulk: () => NetlinkSocket;
+  /** For a link that is made off the main thread. */
+  readonly making: () => NetlinkSocket;
+  /** All that takes the kernel a while is done off the main thread, however little it is. */
+  readonly elsewhere: boolean;
   readonly links: Links;
   /** Opened when first needed. */
   readonly deletions: () => LinkDeletions;
@@ -81,7 +85,8 @@ export class OperationRun {
             break;
           }
           if (!this.#finishedNow()) await this.#finish();
-          this.#record(index, operation, this.#changeLink(operation));
+          if (this.#isMadeElsewhere(operation)) await this.#makeLink(index, operation);
+          else this.#record(index, operation, this.#changeLink(operation));
           this.#indexes.clear();
           this.#unlooked = PACKED_PER_LOOK;
           break;
@@ -119,7 +124,8 @@ export class OperationRun {
 
   /** True when all is done, if need be by one short send on this thread. */
   #finishedNow(): boolean {
-    if (this.#underWay !== undefined || this.#parcel.length > SYNCHRONOUS_BYTES) return false;
+    const longest = this.#components.elsewhere ? 0 : SYNCHRONOUS_BYTES;
+    if (this.#underWay !== undefined || this.#parcel.length > longest) return false;
     this.#parcel.sendNow(this.#components.socket, this.#refused);
     return true;
   }
@@ -163,6 +169,17 @@ export class OperationRun {
       }),
     );
     this.#indexes.clear();
+    this.#since = performance.now();
+  }
+
+  #isMadeElsewhere(operation: LinkOperation): operation is LinkAdd {
+    return this.#components.elsewhere && operation.do === 'link-add';
+  }
+
+  async #makeLink(index: number, operation: LinkAdd): Promise<void> {
+    const { echoes, links, making } = this.#components;
+    const make = (): Promise<KernelError | undefined> => links.make(operation, making());
+    this.#record(index, operation, await echoes.aroundLinkMaking(operation, make));
     this.#since = performance.now();
   }
 
