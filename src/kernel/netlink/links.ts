@@ -93,19 +93,46 @@ export class Links {
 
   /** Makes one as `perform` does, while another thread waits for the kernel; `lane` is for that alone. */
   async make(operation: LinkAdd, lane: NetlinkSocket): Promise<KernelError | undefined> {
-    const namespaceFd = openPeerNamespace(operation);
+    const writer = new MessageWriter(256);
+    const send = async (): Promise<KernelError | undefined> =>
+      failureIn(operation, await lane.exchangeAsync(operation.do, writer));
     try {
-      const writer = new MessageWriter(256);
-      const refusal =
-        this.#encodeAdd(writer, lane, operation, namespaceFd) ??
-        failureIn(operation, await lane.exchangeAsync(operation.do, writer));
-      if (refusal !== undefined) return refusal;
+      return (
+        (await this.#makeOnly(operation, writer, lane, send)) ??
+        (await this.#finishIn(operation, writer, lane, send))
+      );
     } catch (error) {
       return refusalOf(operation, error);
+    }
+  }
+
+  async #makeOnly(
+    operation: LinkAdd,
+    writer: MessageWriter,
+    lane: NetlinkSocket,
+    send: () => Promise<KernelError | undefined>,
+  ): Promise<KernelError | undefined> {
+    const namespaceFd = openPeerNamespace(operation);
+    try {
+      return this.#encodeAdd(writer, lane, operation, namespaceFd) ?? (await send());
     } finally {
       if (namespaceFd !== undefined) closeSync(namespaceFd);
     }
-    return this.#finish(operation);
+  }
+
+  async #finishIn(
+    operation: LinkAdd,
+    writer: MessageWriter,
+    lane: NetlinkSocket,
+    send: () => Promise<KernelError | undefined>,
+  ): Promise<KernelError | undefined> {
+    const rest = lateSettings(operation);
+    const index = this.indexOf(operation.name);
+    if (index === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
+    writer.reset();
+    encodeSet(writer, lane, index, rest, { masterIndex: 0 });
+    const failure = writer.length === 0 ? undefined : await send();
+    return failure ?? this.#addAltName(operation, index, rest.addAltName);
   }
 
   /** The creation first and alone: were it refused because the name is taken, the rest would hit another's link. */
@@ -135,16 +162,8 @@ export class Links {
     return undefined;
   }
 
-  /** What a creation cannot carry. */
   #finish(operation: LinkAdd): KernelError | undefined {
-    const { alias, addAltName, hairpin, rename, ipv6LinkLocal } = operation.settings;
-    const rest: LinkSettings = {
-      ...(alias === undefined ? {} : { alias }),
-      ...(ipv6LinkLocal === undefined ? {} : { ipv6LinkLocal }),
-      ...(addAltName === undefined ? {} : { addAltName }),
-      ...(hairpin === undefined ? {} : { hairpin }),
-      ...(rename === undefined ? {} : { rename }),
-    };
+    const rest = lateSettings(operation);
     if (Object.keys(rest).length === 0) return undefined;
     const index = this.indexOf(operation.name);
     if (index === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
@@ -156,10 +175,7 @@ export class Links {
     if (references === undefined) return kernelErrorOf(describeOperation(operation), 'ENODEV');
     const writer = this.#writer;
     writer.reset();
-    if (hasLinkChange(settings))
-      encodeLinkSet(writer, this.#socket.nextSequence(), index, settings, references);
-    if (settings.hairpin !== undefined)
-      encodeHairpin(writer, this.#socket.nextSequence(), index, settings.hairpin);
+    encodeSet(writer, this.#socket, index, settings, references);
     const failure = writer.length === 0 ? undefined : this.#send(operation);
     return failure ?? this.#addAltName(operation, index, settings.addAltName);
   }
@@ -211,6 +227,30 @@ export class Links {
     // ERANGE and EINVAL: a name that no link can have.
     if (!isErrno(error, 'ENODEV') && !isErrno(error, 'ERANGE') && !isErrno(error, 'EINVAL')) throw error;
   }
+}
+
+/** What a creation cannot carry. */
+function lateSettings({ settings }: LinkAdd): LinkSettings {
+  const { alias, addAltName, hairpin, rename, ipv6LinkLocal } = settings;
+  return {
+    ...(alias === undefined ? {} : { alias }),
+    ...(ipv6LinkLocal === undefined ? {} : { ipv6LinkLocal }),
+    ...(addAltName === undefined ? {} : { addAltName }),
+    ...(hairpin === undefined ? {} : { hairpin }),
+    ...(rename === undefined ? {} : { rename }),
+  };
+}
+
+/** Nothing when there is nothing to set. */
+function encodeSet(
+  writer: MessageWriter,
+  socket: NetlinkSocket,
+  index: number,
+  settings: LinkSettings,
+  references: LinkReferences,
+): void {
+  if (hasLinkChange(settings)) encodeLinkSet(writer, socket.nextSequence(), index, settings, references);
+  if (settings.hairpin !== undefined) encodeHairpin(writer, socket.nextSequence(), index, settings.hairpin);
 }
 
 /** Of a veth whose other end is to be born elsewhere; the caller closes it. */
