@@ -54,12 +54,12 @@ function world(): { a: Connection; b: Connection; turns: Turns; events: string[]
   };
 }
 
-it('a few frames are taken at once', async () => {
+it('what takes a moment is taken at once, and its socket read on', async () => {
   const { a, turns, events } = world();
-  a.frames = 2;
+  a.frames = 1;
   turns.begin(a);
-  expect(await turnsOf(events, [a])).toEqual(['aa']);
   expect(a.isPaused).toBe(false);
+  expect(await turnsOf(events, [a])).toEqual(['a']);
 });
 
 it('many are taken over many turns of the event loop, while the socket is not read', async () => {
@@ -83,4 +83,21 @@ it('one with a single frame waits for one turn of one with many, not for all of 
   const taken = (await turnsOf(events, [a, b])).join('');
   expect(taken.indexOf('b')).toBeLessThanOrEqual(4);
   expect(taken).toHaveLength(21);
+});
+
+it('reads that come one after the other in a turn of the event loop share it, a single frame in each', async () => {
+  const { a, turns, events } = world();
+  const taken: string[] = [];
+  let toCome = 7;
+  while (toCome > 0) {
+    // As many as the socket gives before it is no longer read.
+    while (!a.isPaused && toCome-- > 0) {
+      a.frames = 1;
+      turns.begin(a);
+    }
+    taken.push(events.splice(0).join(''));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(Math.max(...taken.map((turn) => turn.length))).toBe(2);
+  expect(taken.join('')).toBe('aaaaaaa');
 });

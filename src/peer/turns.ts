@@ -18,9 +18,18 @@ export interface TakesTurns {
   resume(): void;
 }
 
+interface Waiting {
+  readonly who: TakesTurns;
+  /** Nothing is left: it waits only to be read again. */
+  readonly isDone: boolean;
+}
+
 export class Turns {
   readonly #clock: Clock;
-  readonly #waiting: TakesTurns[] = [];
+  readonly #waiting: Waiting[] = [];
+  /** When the share of this turn of the event loop ends; `undefined` = nothing was taken in it yet. */
+  #endMs: number | undefined;
+  #scheduled = false;
 
   constructor(components: { readonly clock: Clock }) {
     this.#clock = components.clock;
@@ -29,30 +38,43 @@ export class Turns {
   /** Frames have come: they are taken now, or as soon as it is their turn. */
   begin(who: TakesTurns): void {
     // Somebody waits already: nobody passes them by.
-    if (this.#waiting.length === 0 && this.#take(who)) return;
+    const isDone = this.#waiting.length === 0 && this.#isInTime() && this.#take(who);
+    // One turn of the event loop brings what came in dozens of reads, each of which begins anew.
+    if (isDone && this.#isInTime()) return;
     who.pause();
-    this.#wait(who);
-  }
-
-  #wait(who: TakesTurns): void {
-    this.#waiting.push(who);
-    if (this.#waiting.length === 1) setImmediate(() => this.#next());
+    this.#waiting.push({ who, isDone });
+    this.#schedule();
   }
 
   #next(): void {
-    const who = this.#waiting[0];
-    if (who === undefined) return;
-    const isDone = this.#take(who);
-    this.#waiting.shift();
-    if (isDone) who.resume();
-    else this.#waiting.push(who);
-    if (this.#waiting.length > 0) setImmediate(() => this.#next());
+    this.#scheduled = false;
+    this.#endMs = undefined;
+    const first = this.#waiting.shift();
+    if (first === undefined) return;
+    const isDone = first.isDone || (this.#isInTime() && this.#take(first.who));
+    if (isDone) first.who.resume();
+    else this.#waiting.push({ who: first.who, isDone });
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#waiting.length === 0) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#next());
+  }
+
+  #isInTime(): boolean {
+    const nowMs = this.#clock.nowMs();
+    if (this.#endMs === undefined) {
+      this.#endMs = nowMs + TURN_MS;
+      setImmediate(() => (this.#endMs = undefined));
+    }
+    return nowMs < this.#endMs;
   }
 
   /** True when nothing is left. */
   #take(who: TakesTurns): boolean {
-    const end = this.#clock.nowMs() + TURN_MS;
-    while (who.takeOne()) if (this.#clock.nowMs() >= end) return false;
+    while (who.takeOne()) if (!this.#isInTime()) return false;
     return true;
   }
 }

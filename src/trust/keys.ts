@@ -22,7 +22,11 @@ export function publicKeyOf(privateKey: string): string {
 
 /** Reads a public key, refusing every kind but P-256. */
 export function parsePublicKey(pem: string): KeyObject {
-  const key = readPublicKey(pem);
+  return checkedKey(readPublicKey(pem));
+}
+
+/** Refuses every kind but P-256. */
+export function checkedKey(key: KeyObject | undefined): KeyObject {
   if (key?.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1') return key;
   throw new PortolanError('invalid', 'Cannot use this public key: it is not one of P-256 in PEM form', {
     field: 'public_key',

@@ -22,7 +22,7 @@ import type { ClusterId, NodeId } from '../model/names.ts';
 import { keys, recordNode, signerRecord, type GossipRecord, type SignerRecord } from '../model/record.ts';
 import type { Authenticator, Authenticity } from './authenticity.ts';
 import { isSignedBy, nodeNameOf, parseCertificate, validityOf } from './certificate.ts';
-import { parsePublicKey } from './keys.ts';
+import { checkedKey } from './keys.ts';
 
 /** More than any cluster has nodes. */
 const MAX_KEYS_KEPT = 16_384;
@@ -66,7 +66,7 @@ export class RecordSignatures implements Authenticator {
     const { key: certified, certificate: pem } = own.credentials();
     const certificate = new X509Certificate(pem).raw.toString('base64');
     if (held !== undefined) {
-      const read = readSigner(held, own.node, cluster, this.#authorityCertificate());
+      const read = this.#readSigner(held, own.node);
       if (!('reason' in read) && read.key === key && read.certificate === certificate) return undefined;
     }
     const proof = signed(purpose(cluster, own.node, key), createPrivateKey(certified));
@@ -81,9 +81,8 @@ export class RecordSignatures implements Authenticator {
   judge(record: GossipRecord, text: string, known: (key: string) => GossipRecord | undefined): Authenticity {
     const node = recordNode(record.key);
     if (node === undefined) return this.#judge(record, text, () => this.#authorityCertificate().publicKey);
-    const { cluster } = this.#init;
     if (record.key === keys.signer(node)) {
-      const read = readSigner(record, node, cluster, this.#authorityCertificate());
+      const read = this.#readSigner(record, node);
       if ('reason' in read) return { is: 'forged', reason: read.reason };
       return this.#judge(record, text, () => this.#key(read.key));
     }
@@ -101,6 +100,28 @@ export class RecordSignatures implements Authenticator {
     return isSigned(content(this.#init.cluster, text), by(), signature)
       ? genuine
       : { is: 'forged', reason: "its signature is not its writer's" };
+  }
+
+  /** A signer record that vouches for itself, or why it does not. */
+  #readSigner({ value }: GossipRecord, node: NodeId): SignerRecord | { readonly reason: string } {
+    const { cluster } = this.#init;
+    const read = signerRecord.safeParse(value);
+    if (!read.success) return { reason: 'it names no key' };
+    try {
+      const certificate = new X509Certificate(Buffer.from(read.data.certificate, 'base64'));
+      if (!isSignedBy(certificate, this.#authorityCertificate()))
+        return { reason: "its certificate is not of this cluster's authority" };
+      const name = nodeNameOf(certificate);
+      if (name?.node !== node || name.cluster !== cluster)
+        return { reason: `its certificate is of ${name === undefined ? 'no node' : `node "${name.node}"`}` };
+      this.#key(read.data.key);
+      return isSigned(purpose(cluster, node, read.data.key), certificate.publicKey, read.data.proof)
+        ? read.data
+        : { reason: "its key is not vouched for by its node's certificate" };
+    } catch {
+      // Whatever OpenSSL says of bytes that a peer made up.
+      return { reason: 'its certificate or its key cannot be read' };
+    }
   }
 
   #authorityCertificate(): X509Certificate {
@@ -150,32 +171,5 @@ function isSigned(text: string, key: KeyObject, signature: string): boolean {
 
 /** Throws for what is no such key. */
 function recordKey(text: string): KeyObject {
-  const key = createPublicKey({ key: Buffer.from(text, 'base64'), type: 'spki', format: 'der' });
-  return parsePublicKey(key.export({ type: 'spki', format: 'pem' }).toString());
-}
-
-/** A signer record that vouches for itself, or why it does not. */
-function readSigner(
-  { value }: GossipRecord,
-  node: NodeId,
-  cluster: ClusterId,
-  authority: X509Certificate,
-): SignerRecord | { readonly reason: string } {
-  const read = signerRecord.safeParse(value);
-  if (!read.success) return { reason: 'it names no key' };
-  try {
-    const certificate = new X509Certificate(Buffer.from(read.data.certificate, 'base64'));
-    if (!isSignedBy(certificate, authority))
-      return { reason: "its certificate is not of this cluster's authority" };
-    const name = nodeNameOf(certificate);
-    if (name?.node !== node || name.cluster !== cluster)
-      return { reason: `its certificate is of ${name === undefined ? 'no node' : `node "${name.node}"`}` };
-    recordKey(read.data.key);
-    return isSigned(purpose(cluster, node, read.data.key), certificate.publicKey, read.data.proof)
-      ? read.data
-      : { reason: "its key is not vouched for by its node's certificate" };
-  } catch {
-    // Whatever OpenSSL says of bytes that a peer made up.
-    return { reason: 'its certificate or its key cannot be read' };
-  }
+  return checkedKey(createPublicKey({ key: Buffer.from(text, 'base64'), type: 'spki', format: 'der' }));
 }
