@@ -35,6 +35,8 @@ import { makeTokens } from './tokens.ts';
 import { applyPartition, connectHosts, ensureUnderlay } from './underlay.ts';
 
 const READY_TIMEOUT_MS = 60_000;
+/** They share the processors of one machine. */
+const READY_TIMEOUT_MS_PER_HOST = 3_000;
 const STOP_TIMEOUT_MS = 15_000;
 const POLL_MS = 10;
 /** Longer than any verb takes. */
@@ -249,7 +251,7 @@ function freePort(): Promise<number> {
 async function ready(state: LabState, say: Say): Promise<void> {
   const hosts = state.hosts.filter((host) => host.wanted && !state.partition.includes(host.name));
   await waitUntilReady(state.name, hosts, {
-    timeoutMs: READY_TIMEOUT_MS,
+    timeoutMs: READY_TIMEOUT_MS + hosts.length * READY_TIMEOUT_MS_PER_HOST,
     masterless: isMasterless(state),
     hasEnded: (host) => runningDaemon(state, host, 'agent') === undefined,
     onReady: (host) => say(`${host} is ready`),
