@@ -128,11 +128,10 @@ fi
 
 # --- Build ----------------------------------------------------------------------------------------------------------
 built=dist/.built
-if [ ! -e "$built" ] || [ -n "$(find src package.json tsconfig.json tsconfig.build.json -newer "$built" -print -quit)" ]; then
+if [ ! -e "$built" ] || [ -n "$(find src package.json rolldown.config.ts -newer "$built" -print -quit)" ]; then
   say "building"
   stamp=$(mktemp)
-  node_modules/.bin/tsc -p tsconfig.build.json
-  mkdir -p dist
+  sh scripts/build.sh
   # The time before the build: what is edited meanwhile is built next time.
   touch -r "$stamp" "$built"
   rm -f "$stamp"

@@ -1,11 +1,11 @@
 /** The agent's doors: the CNI plug-in's socket, the API on its own socket and on TCP. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Hono } from 'hono';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import { createApp, listenTcp, listenUnix } from '../http/server.ts';
 import type { AgentConfig } from '../model/config.ts';
+import { packageRoot } from '../base/package-root.ts';
 import { version } from '../base/version.ts';
 import { addAppliedRoutes } from '../node/applied-api.ts';
 import { addVipRoutes, type VipApiComponents } from '../node/vip-api.ts';
@@ -32,8 +32,8 @@ import { addTraceRoutes, createTracer } from './trace/api.ts';
 import { listenHost } from './underlay.ts';
 
 /** Where set-up builds the plug-in; its shell form where there was no compiler. */
-const builtPlugin = fileURLToPath(new URL('../portolan-cni', import.meta.url));
-const shellPlugin = fileURLToPath(new URL('../../src/cni/portolan-cni.sh', import.meta.url));
+const builtPlugin = join(packageRoot, 'dist', 'portolan-cni');
+const shellPlugin = join(packageRoot, 'src', 'cni', 'portolan-cni.sh');
 
 export async function serveAgent(
   components: SessionComponents,

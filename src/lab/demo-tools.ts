@@ -1,12 +1,14 @@
 /** What the demo's steps do to containers and hosts. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { sleep } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
+import { packageRoot } from '../base/package-root.ts';
 import { request } from '../http/client.ts';
 import type { CommandResult } from '../runtime/command.ts';
 import { hostPrefix, runInHost } from './access.ts';
-import { hostPaths, labPaths, packageRoot } from './paths.ts';
+import { hostPaths, labPaths } from './paths.ts';
 
 const COMMAND_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
@@ -121,7 +123,7 @@ export class DemoLab {
 
 /** The program itself, as a user on that host would call it. */
 export async function portolan(lab: DemoLab, host: string, argv: readonly string[]): Promise<void> {
-  const result = await lab.onHost(host, [process.execPath, `${packageRoot}dist/main.js`, ...argv]);
+  const result = await lab.onHost(host, [process.execPath, join(packageRoot, 'dist', 'main.js'), ...argv]);
   if (result.status !== 0) throw new Error(`portolan ${argv.join(' ')}: ${result.stderr.trim()}`);
 }
 

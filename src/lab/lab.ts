@@ -5,6 +5,7 @@
  * Invariants: no packet leaves the lab; every verb may be repeated; `down` finds what is left also without `lab.json`.
  * Review notes: a new kind of process, mount or file needs its line in `down` and in test/e2e/lab.test.ts.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, rm, symlink } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
@@ -91,8 +92,7 @@ export function labUp(name: string, options: Partial<LabOptions>, say: Say): Pro
     await writeLabState(state);
     await endStrays(state);
     const wanted = state.hosts.filter((host) => host.wanted);
-    await ensureHosts(state, wanted, say);
-    await startHosts(state, wanted, say);
+    await bringUpHosts(state, wanted, say);
     await ready(state, say);
     return state;
   });
@@ -130,14 +130,40 @@ async function mergeState(name: string, options: Partial<LabOptions>): Promise<L
   };
 }
 
-/** Namespaces, mounts and cables. */
-async function ensureHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
+/**
+ * Namespaces, mounts, cables and daemons of all `hosts`. The masters start while the other hosts are still being made:
+ * one processor is enough for either.
+ */
+async function bringUpHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
   const lab = labPaths(state.name);
   await ensureUnderlay(lab);
-  await Promise.all(hosts.map((host) => ensureHost(state, host)));
-  await connectHosts(lab, hosts);
   if (state.partition.length > 0) await applyPartition(lab, state.partition);
+  const masters = hosts.filter((host) => host.role === 'master');
+  await ensureHosts(state, masters);
+  await together([startMasters(state, masters), bringUpOthers(state, hosts, say)]);
+  await writeLabState(state);
+  await startAgents(state, hosts);
+  await writeLabState(state);
+}
+
+/** All that hosts without a master have, except their agents. */
+async function bringUpOthers(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
+  const others = hosts.filter((host) => host.role !== 'master');
+  await ensureHosts(state, others);
   say(`${hosts.length} hosts on the underlay 10.0.0.0/24`);
+  if (state.docker) await startDockers(state, others, say);
+}
+
+/** Fails when one fails, but not before all have ended: nothing of a verb goes on after it. */
+async function together(steps: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(steps)).find((each) => each.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+/** Namespaces, mounts and cables. */
+async function ensureHosts(state: LabState, hosts: readonly LabHost[]): Promise<void> {
+  await Promise.all(hosts.map((host) => ensureHost(state, host)));
+  await connectHosts(labPaths(state.name), hosts);
 }
 
 async function ensureHost(state: LabState, host: LabHost): Promise<void> {
@@ -147,14 +173,6 @@ async function ensureHost(state: LabState, host: LabHost): Promise<void> {
     await createHost(paths);
   }
   await writeFiles(paths, renderConfigs(host, state.hosts));
-}
-
-/** Starts what should run and does not: masters first, so that no agent's first registration is in vain. */
-async function startHosts(state: LabState, hosts: readonly LabHost[], say: Say): Promise<void> {
-  await Promise.all([startMasters(state, hosts), state.docker ? startDockers(state, hosts, say) : undefined]);
-  await writeLabState(state);
-  await startAgents(state, hosts);
-  await writeLabState(state);
 }
 
 /** Each with tokens to join with: what it needs at its first start and after having been removed from the cluster. */
@@ -171,8 +189,8 @@ async function startAgents(state: LabState, hosts: readonly LabHost[]): Promise<
   );
 }
 
-async function startMasters(state: LabState, hosts: readonly LabHost[]): Promise<void> {
-  const masters = hosts.filter((host) => host.role === 'master');
+/** Before any agent, so that no first registration is in vain. */
+async function startMasters(state: LabState, masters: readonly LabHost[]): Promise<void> {
   if (masters.length === 0) return;
   await Promise.all(masters.map((host) => ensureDaemon(state, host, 'master')));
   await Promise.all(masters.map((host) => waitForMaster(state, host.name)));
@@ -205,11 +223,13 @@ async function waitForMaster(state: LabState, name: string): Promise<void> {
   const end = performance.now() + READY_TIMEOUT_MS;
   const health = { method: 'GET', path: '/health', timeoutMs: 5_000 } as const;
   for (;;) {
-    const alive = await request({ socketPath: master.apiSocket }, health).then(
-      (answer) => answer.status < 500,
-      () => false,
-    );
-    if (alive) return;
+    if (existsSync(master.apiSocket)) {
+      const alive = await request({ socketPath: master.apiSocket }, health).then(
+        (answer) => answer.status < 500,
+        () => false,
+      );
+      if (alive) return;
+    }
     const ended = runningDaemon(state, name, 'master') === undefined;
     if (ended || performance.now() > end)
       throw new PortolanError(
@@ -299,8 +319,7 @@ export function labReboot(name: string, hostName: string, say: Say): Promise<voi
 
 async function bringUp(state: LabState, host: LabHost, say: Say): Promise<void> {
   host.wanted = true;
-  await ensureHosts(state, [host], () => undefined);
-  await startHosts(state, [host], say);
+  await bringUpHosts(state, [host], () => undefined);
   const masterless = isMasterless(state) || state.partition.includes(host.name);
   const hasEnded = (name: string): boolean => runningDaemon(state, name, 'agent') === undefined;
   await waitUntilReady(state.name, [host], { timeoutMs: READY_TIMEOUT_MS, masterless, hasEnded });

@@ -1,13 +1,9 @@
 /** Where a lab keeps its things, and how its namespaces are called. */
-import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 
 export const LAB_ROOT = '/run/portolan-lab';
 /** Where `ip -n NAME` looks for network namespaces. */
 export const NETNS_DIR = '/run/netns';
-
-/** The checkout or installation that this program runs from; `dist/main.js` lies in it. */
-export const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface LabPaths {
   readonly lab: string;

@@ -1,4 +1,5 @@
 /** When a lab is ready: every agent registered, every node known to every agent, and every kernel as desired. */
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { sleep } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
@@ -6,9 +7,9 @@ import { request } from '../http/client.ts';
 import { hostPaths } from './paths.ts';
 import type { LabHost } from './state.ts';
 
-const POLL_MS = 25;
+const POLL_MS = 100;
 /** More are asked less often: they share the processors with whoever asks. */
-const FEW_HOSTS = 4;
+const FEW_HOSTS = 8;
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /** What the lab reads of `GET /v1/status`; the rest is for people. */
@@ -40,6 +41,7 @@ export async function readAgentStatus(lab: string, host: string): Promise<LabAge
 }
 
 async function ask(socketPath: string, path: string): Promise<unknown> {
+  if (!existsSync(socketPath)) return undefined;
   try {
     const answer = await request({ socketPath }, { method: 'GET', path, timeoutMs: REQUEST_TIMEOUT_MS });
     return answer.status === 200 ? answer.body : undefined;
@@ -64,11 +66,11 @@ async function lacks(
   const status = await readAgentStatus(lab, host);
   if (status === undefined) return 'its agent does not answer';
   if (!status.registered && !masterless) return 'its agent is not registered';
+  if (!status.applied) return 'its kernel is not as desired yet';
+  if (status.nodes < expected.length) return `it knows ${status.nodes} nodes of ${expected.length}`;
   const known = new Set(await knownNodes(lab, host));
   const unknown = expected.filter((name) => !known.has(name));
-  if (unknown.length > 0) return `it does not know ${unknown.join(', ')}`;
-  if (!status.applied) return 'its kernel is not as desired yet';
-  return undefined;
+  return unknown.length > 0 ? `it does not know ${unknown.join(', ')}` : undefined;
 }
 
 /** Waits for all `hosts`; calls `onReady` with each as it becomes so. */
