@@ -70,6 +70,8 @@ export interface Containers {
   inspect(reference: string): Promise<ContainerInfo>;
   /** From byte `from` of its log on; a piece at a time. */
   logs(reference: string, from: number): Promise<ContainerLogs>;
+  /** The file that its log is written to. */
+  logPath(reference: string): string;
   remove(reference: string, options: { readonly force: boolean }): Promise<void>;
   /** The words before `ID COMMAND...` that run a command in a container. */
   readonly runcRoot: string;

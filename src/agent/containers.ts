@@ -246,8 +246,12 @@ class NativeContainers implements Containers {
   }
 
   async logs(reference: string, from: number): Promise<ContainerLogs> {
-    const { entries, next } = await readLog(this.#paths(this.#find(reference).id).log, from);
+    const { entries, next } = await readLog(this.logPath(reference), from);
     return { entries: [...entries], next };
+  }
+
+  logPath(reference: string): string {
+    return this.#paths(this.#find(reference).id).log;
   }
 
   async remove(reference: string, options: { readonly force: boolean }): Promise<void> {

@@ -30,7 +30,12 @@ describe('definitions in files', () => {
 
   it('without an id are refused', () => {
     expect(() => definitionOf({ cmd: 'a' }, at)).toThrow('Cannot apply web.json: an app in it has no id');
-    expect(() => definitionOf('text', at)).toThrow('has no id');
+    expect(() => definitionOf([null], at)).toThrow('has no id');
+  });
+
+  it('are refused where there are none', () => {
+    for (const body of ['text', 5, null, []])
+      expect(() => definitionOf(body, at)).toThrow('Cannot apply web.json: there is no app in it');
   });
 
   it('have ids that fit into paths', () => {

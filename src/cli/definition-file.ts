@@ -44,12 +44,17 @@ export function definitionOf(
   body: unknown,
   { file, query }: { readonly file: string; readonly query: string },
 ): Definition {
+  if (typeof body !== 'object' || body === null || (Array.isArray(body) && body.length === 0))
+    throw new PortolanError('invalid', `Cannot apply ${file}: there is no app in it`, {
+      field: 'file',
+      remedy: 'write an app, a list of apps or a group, as JSON or YAML',
+    });
   if (Array.isArray(body))
     return {
       call: { method: 'PUT', path: `/v2/apps${query}`, body },
-      apps: body.map((app) => idOf(app as Node, file)),
+      apps: body.map((app: Node | null) => idOf(app ?? {}, file)),
     };
-  const node = (typeof body === 'object' && body !== null ? body : {}) as Node;
+  const node = body as Node;
   if (node.apps === undefined && node.groups === undefined) {
     const id = idOf(node, file);
     return { call: { method: 'PUT', path: `/v2/apps${appPath(id)}${query}`, body }, apps: [id] };

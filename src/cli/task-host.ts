@@ -36,7 +36,7 @@ export async function findTaskHost(context: CliContext, reference: string): Prom
 }
 
 /** `undefined` = the agent does not have it, or does not answer. */
-export async function inspectTask(
+async function inspectTask(
   context: CliContext,
   { agent }: Place,
   reference: string,

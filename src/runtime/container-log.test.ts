@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseLog, readLog, renderLog } from './container-log.ts';
+import { parseLog, readLog } from './container-log.ts';
 
 const line = (stream: string, tag: string, text: string): string =>
   `2026-11-21T01:00:00.000000000+00:00 ${stream} ${tag} ${text}`;
@@ -21,20 +21,21 @@ describe('parseLog', () => {
     ]);
   });
 
-  it('takes nothing from an empty or broken log', () => {
-    expect(parseLog('')).toEqual([]);
-    expect(parseLog('half a li')).toEqual([]);
+  it("reads Docker's lines, which end where they say", () => {
+    const log = [
+      JSON.stringify({ log: 'one\n', stream: 'stdout', time: '2026-11-21T01:00:00Z' }),
+      JSON.stringify({ log: 'half', stream: 'stdout', time: '2026-11-21T01:00:00Z' }),
+      JSON.stringify({ log: 'oops\n', stream: 'stderr', time: '2026-11-21T01:00:00Z' }),
+      '',
+    ].join('\n');
+    expect(parseLog(log)).toEqual([
+      { stream: 'stdout', text: 'one\nhalf' },
+      { stream: 'stderr', text: 'oops\n' },
+    ]);
   });
-});
 
-describe('renderLog', () => {
-  it('is read as it was written', () => {
-    const entries = [
-      { stream: 'stdout' as const, text: 'one\n\n two\nhalf' },
-      { stream: 'stderr' as const, text: 'oops\n' },
-    ];
-    expect(parseLog(renderLog(entries))).toEqual(entries);
-    expect(renderLog([])).toBe('');
+  it('takes nothing from an empty or broken log', () => {
+    for (const log of ['', 'half a li', '{"log":"ha', '{"log":1}']) expect(parseLog(log)).toEqual([]);
   });
 });
 

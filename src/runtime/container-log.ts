@@ -1,5 +1,11 @@
-/** The log that conmon keeps of a container: one line `<time> <stream> <F|P> <text>`; a `P` line goes on in the next. */
+/**
+ * The log of a container, as conmon or Docker's driver json-file keeps it.
+ *
+ * conmon writes lines `<time> <stream> <F|P> <text>`, of which a `P` line goes on in the next; Docker an object a line.
+ * Both are read alike, so that a copy of either is read as the log itself was: at the same offsets.
+ */
 import { open } from 'node:fs/promises';
+import { z } from 'zod';
 
 export interface LogEntry {
   readonly stream: 'stdout' | 'stderr';
@@ -13,7 +19,7 @@ export interface LogPiece {
 }
 
 /** Read at once: far more than a line has, which conmon cuts at its buffer of 8 KiB. */
-export const MAX_PIECE_BYTES = 1024 * 1024;
+const MAX_PIECE_BYTES = 1024 * 1024;
 
 /** The whole lines from `from` on. A log that was begun anew since, as conmon does at its largest size, is read anew. */
 export async function readLog(path: string, from: number): Promise<LogPiece> {
@@ -34,9 +40,8 @@ export async function readLog(path: string, from: number): Promise<LogPiece> {
 export function parseLog(text: string): readonly LogEntry[] {
   const entries: LogEntry[] = [];
   for (const line of text.split('\n')) {
-    const [, stream, tag, said = ''] = /^\S+ (stdout|stderr) ([FP]) (.*)$/s.exec(line) ?? [];
-    if (stream === undefined) continue;
-    const entry: LogEntry = { stream: stream as LogEntry['stream'], text: tag === 'F' ? `${said}\n` : said };
+    const entry = line.startsWith('{') ? parseJsonLine(line) : parseLine(line);
+    if (entry === undefined) continue;
     const last = entries.at(-1);
     if (last?.stream === entry.stream)
       entries[entries.length - 1] = { ...last, text: last.text + entry.text };
@@ -45,12 +50,19 @@ export function parseLog(text: string): readonly LogEntry[] {
   return entries;
 }
 
-/** As `parseLog` reads it; who wrote it when is not known any more. */
-export function renderLog(entries: readonly LogEntry[]): string {
-  const lines = entries.flatMap(({ stream, text }) =>
-    text
-      .split(/(?<=\n)/)
-      .map((line) => (line.endsWith('\n') ? `- ${stream} F ${line}` : `- ${stream} P ${line}\n`)),
-  );
-  return lines.join('');
+function parseLine(line: string): LogEntry | undefined {
+  const [, stream, tag, said = ''] = /^\S+ (stdout|stderr) ([FP]) (.*)$/s.exec(line) ?? [];
+  if (stream === undefined) return undefined;
+  return { stream: stream as LogEntry['stream'], text: tag === 'F' ? `${said}\n` : said };
+}
+
+const jsonLine = z.object({ log: z.string(), stream: z.enum(['stdout', 'stderr']) });
+
+function parseJsonLine(line: string): LogEntry | undefined {
+  try {
+    const { stream, log } = jsonLine.parse(JSON.parse(line));
+    return { stream, text: log };
+  } catch {
+    return undefined; // Half a line, as after a power loss.
+  }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchOf } from '../model/task-fake.ts';
+import { readLog } from './container-log.ts';
 import { SANDBOX, type Containerizer, type ContainerOrder, type TaskContainer } from './containerizer.ts';
 
 export interface ContainerizerUnderTest {
@@ -57,7 +58,7 @@ export function containerizerContract(name: string, subject: () => Containerizer
       return find(id);
     };
     const said = async (id: string): Promise<string> =>
-      (await subject().containerizer.logs(id, 0)).entries.map(({ text }) => text).join('');
+      (await readLog(await subject().containerizer.logPath(id), 0)).entries.map(({ text }) => text).join('');
 
     test('a task runs with its environment in its sandbox, is found, ends with its status and leaves its log', async () => {
       const each = order(`echo $WORD > ${SANDBOX}/word; echo out; echo err >&2; sleep 0.5; exit 3`);
@@ -72,6 +73,11 @@ export function containerizerContract(name: string, subject: () => Containerizer
       await subject().containerizer.remove(each.id);
       expect(await find(each.id)).toBeUndefined();
       expect(await subject().remains()).toEqual([]);
+      await expect(
+        subject()
+          .containerizer.logPath(each.id)
+          .catch(() => 'none'),
+      ).resolves.toBe('none');
     });
 
     test('a shell line ends at SIGTERM; what does not listen at SIGKILL', async () => {

@@ -1,6 +1,5 @@
 /** A containerizer in memory: what it is told, it does at once, or fails, or leaves half done until it is told more. */
 import { PortolanError } from '../base/errors.ts';
-import type { ContainerLogs } from '../model/container.ts';
 import type { TaskLaunch } from '../model/task.ts';
 import type {
   Containerizer,
@@ -27,8 +26,8 @@ export class FakeContainerizer implements Containerizer {
   hold: Promise<void> | undefined;
   /** Programs that go on after SIGTERM. */
   stubborn = false;
-  /** What each container has written. */
-  written: ContainerLogs['entries'] = [];
+  /** The file of what each container has written. */
+  log = '/nowhere';
   /** What commands in containers end with. */
   execStatus = 0;
 
@@ -86,9 +85,8 @@ export class FakeContainerizer implements Containerizer {
     return this.#call('remove', id, () => this.containers.delete(id));
   }
 
-  logs(_id: string, from: number): Promise<ContainerLogs> {
-    const { length } = this.written;
-    return Promise.resolve({ entries: this.written.slice(from), next: Math.max(from, length) });
+  logPath(): Promise<string> {
+    return Promise.resolve(this.log);
   }
 
   exec(): Promise<ExecResult> {

@@ -7,7 +7,6 @@
  * `release` and `remove` are harmless when the thing is not there or has ended.
  * Review notes: the contract suite (containerizer-contract.ts) runs on both.
  */
-import type { ContainerLogs } from '../model/container.ts';
 import type { TaskLaunch, TaskRecord } from '../model/task.ts';
 
 export interface ContainerOrder {
@@ -65,7 +64,8 @@ export interface Containerizer {
   release(id: string): Promise<void>;
   /** Ends it at once if it runs, and removes everything of it. */
   remove(id: string): Promise<void>;
-  logs(id: string, from: number): Promise<ContainerLogs>;
+  /** The file that its log is written to, for `readLog`; rejects when there is no such container. */
+  logPath(id: string): Promise<string>;
   /** Runs a shell command in the container; rejects when it takes longer. */
   exec(id: string, shell: string, options: { readonly timeoutMs: number }): Promise<ExecResult>;
   /** The words before `COMMAND ARG...` that run a command in the container with the caller's terminal. */

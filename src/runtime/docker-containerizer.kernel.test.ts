@@ -9,6 +9,7 @@ import { dockerConfig, startRegistry, startSilentRegistry } from '../../test/sup
 import { realClock } from '../base/clock.ts';
 import { launchOf } from '../model/task-fake.ts';
 import { mustRun } from './command.ts';
+import { readLog } from './container-log.ts';
 import type { TaskContainer } from './containerizer.ts';
 import { containerizerContract } from './containerizer-contract.ts';
 import { DockerContainerizer, type DockerContainerizerInit } from './docker-containerizer.ts';
@@ -153,7 +154,7 @@ describe('containers of Docker', () => {
       });
       await current().launch({ id, launch, sandbox }, never);
       await expect.poll(async () => (await current().find(id))?.state, { timeout: 30_000 }).toBe('ended');
-      const { entries } = await current().logs(id, 0);
+      const { entries } = await readLog(await current().logPath(id), 0);
       await current().remove(id);
       return entries.map(({ text }) => text).join('');
     };

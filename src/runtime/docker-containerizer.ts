@@ -7,14 +7,11 @@
  * Invariants: a container that was created and never started is nobody's: it is removed by the next launch of its task,
  * and by whoever lists.
  */
-import { open } from 'node:fs/promises';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
-import type { ContainerLogs } from '../model/container.ts';
 import { LOCAL_BRIDGE } from '../model/overlay.ts';
 import type { TaskLaunch } from '../model/task.ts';
-import { MAX_PIECE_BYTES } from './container-log.ts';
 import {
   SANDBOX,
   type Containerizer,
@@ -165,7 +162,7 @@ export class DockerContainerizer implements Containerizer {
     this.#seen.delete(id);
   }
 
-  async logs(id: string, from: number): Promise<ContainerLogs> {
+  async logPath(id: string): Promise<string> {
     const answer = await this.#call('GET', `/containers/${nameOf(id)}/json`);
     if (answer === undefined) throw notRunning(id);
     const { LogPath } = inspected.parse(answer);
@@ -173,7 +170,7 @@ export class DockerContainerizer implements Containerizer {
       throw new PortolanError('unavailable', 'Cannot read the log: another driver than json-file has it', {
         remedy: 'look where its log driver writes',
       });
-    return readJsonLog(LogPath, from);
+    return LogPath;
   }
 
   async exec(id: string, shell: string, { timeoutMs }: { readonly timeoutMs: number }): Promise<ExecResult> {
@@ -338,28 +335,6 @@ function withoutHeaders(bytes: Buffer): string {
     at += 8 + length;
   }
   return Buffer.concat(pieces).toString('utf8');
-}
-
-const jsonLine = z.object({ log: z.string(), stream: z.enum(['stdout', 'stderr']) });
-
-/** The file of Docker's driver json-file, whole lines from byte `from` on. One that was begun anew is read anew. */
-async function readJsonLog(path: string, from: number): Promise<ContainerLogs> {
-  const file = await open(path).catch(() => undefined);
-  if (file === undefined) return { entries: [], next: from };
-  try {
-    const { size } = await file.stat();
-    const start = from > size ? 0 : from;
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_PIECE_BYTES), 0, MAX_PIECE_BYTES, start);
-    const end = buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1;
-    const lines = buffer.toString('utf8', 0, end).split('\n');
-    const entries = lines.flatMap((line) => {
-      const parsed = line === '' ? undefined : jsonLine.safeParse(JSON.parse(line));
-      return parsed?.success === true ? [{ stream: parsed.data.stream, text: parsed.data.log }] : [];
-    });
-    return { entries, next: start + end };
-  } finally {
-    await file.close();
-  }
 }
 
 async function unless(code: 'conflict', call: Promise<unknown>): Promise<void> {

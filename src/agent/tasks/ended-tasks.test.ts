@@ -11,7 +11,6 @@ import { EndedTasks, overdue, type EndedTasksInit } from './ended-tasks.ts';
 
 const HOUR = 3_600_000;
 const recordOf = (id: string): TaskRecord => stagedTask(launchOf(id), 0).record;
-const quiet = (from: number) => Promise.resolve({ entries: [], next: from });
 
 describe('what is overdue', () => {
   const ended = [1, 2, 3, 4].map((hour) => ({
@@ -68,8 +67,8 @@ describe('ended tasks', () => {
   it('are found by the beginnings of their ids, and gone when their time is over', async () => {
     const ended = await make();
     await mkdir(join(root, 'c1', 'sandbox'), { recursive: true });
-    await ended.keep({ record: recordOf('web.1'), container: 'c1' }, quiet);
-    await ended.keep({ record: recordOf('web.2'), container: 'c2' }, quiet);
+    await ended.keep({ record: recordOf('web.1'), container: 'c1' }, undefined);
+    await ended.keep({ record: recordOf('web.2'), container: 'c2' }, undefined);
     expect(ended.find('web')).toBeUndefined();
     expect(ended.find('web.2')?.container).toBe('c2');
     expect(ended.list().map(({ container }) => container)).toEqual(['c2', 'c1']);
@@ -81,48 +80,46 @@ describe('ended tasks', () => {
     expect(ended.find('web.1')).toBeUndefined();
   });
 
-  it('keep the log a piece at a time', async () => {
+  it('keep the log as it was, so that who follows it goes on where they are', async () => {
     const ended = await make();
-    const pieces = ['a\n', 'b\n', 'c'];
-    await ended.keep({ record: recordOf('t1'), container: 'c1' }, (from) =>
-      Promise.resolve({
-        entries: pieces.slice(from, from + 1).map((text) => ({ stream: 'stdout' as const, text })),
-        next: Math.min(from + 1, pieces.length),
-      }),
-    );
-    const found = ended.find('t1');
-    expect(found === undefined ? undefined : (await ended.logs(found, 0)).entries).toEqual([
-      { stream: 'stdout', text: 'a\nb\nc' },
-    ]);
+    const log = join(root, 'live-log');
+    const lines = ['one', 'two', 'three'].map((text) => `2026-11-21T01:00:00.000+00:00 stdout F ${text}\n`);
+    await writeFile(log, lines.join(''));
+    await ended.keep({ record: recordOf('t1'), container: 'c1' }, log);
+    const found = ended.find('t1')!;
+    const from = Buffer.byteLength(lines[0] + lines[1]!);
+    expect((await ended.logs(found, from)).entries).toEqual([{ stream: 'stdout', text: 'three\n' }]);
+    await ended.keep({ record: recordOf('t2'), container: 'c2' }, join(root, 'never-made'));
+    expect(await ended.logs(ended.find('t2')!, 0)).toEqual({ entries: [], next: 0 });
   });
 
   it('are dropped where the disk is full, too many, or nothing is to be kept', async () => {
     diskUsed = 0.99;
     const full = await make();
     for (const id of ['t1', 't2', 't3', 't4'])
-      await full.keep({ record: recordOf(id), container: `c-${id}` }, quiet);
+      await full.keep({ record: recordOf(id), container: `c-${id}` }, undefined);
     expect(await directories()).toEqual([]);
     diskUsed = 0;
     for (const id of ['t1', 't2', 't3', 't4'])
-      await full.keep({ record: recordOf(id), container: `c-${id}` }, quiet);
+      await full.keep({ record: recordOf(id), container: `c-${id}` }, undefined);
     expect(await directories()).toEqual(['c-t2', 'c-t3', 'c-t4']);
     const none = await make({ keepMs: 0 });
     await mkdir(join(root, 'c9', 'sandbox'), { recursive: true });
-    await none.keep({ record: recordOf('t9'), container: 'c9' }, quiet);
+    await none.keep({ record: recordOf('t9'), container: 'c9' }, undefined);
     expect(await directories()).toEqual([]);
   });
 
   it('are not kept by half: what cannot be written is removed', async () => {
     const ended = await make();
     await mkdir(join(root, 'c1', 'log'), { recursive: true });
-    await ended.keep({ record: recordOf('t1'), container: 'c1' }, quiet);
+    await ended.keep({ record: recordOf('t1'), container: 'c1' }, undefined);
     expect(await directories()).toEqual([]);
     expect(ended.find('t1')).toBeUndefined();
   });
 
   it('outlive their agent; what a crash left of unknown tasks does not', async () => {
     const first = await make();
-    await first.keep({ record: recordOf('t1'), container: 'c1' }, quiet);
+    await first.keep({ record: recordOf('t1'), container: 'c1' }, undefined);
     for (const name of ['c2', 'c3', 'c4']) await mkdir(join(root, name, 'sandbox'), { recursive: true });
     await writeFile(join(root, 'c4', 'ended.json'), '{"record": {}}');
     const second = await make({}, ['c3']);

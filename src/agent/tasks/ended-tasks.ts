@@ -7,14 +7,14 @@
  * it the fuller the disk, and by number; what cannot be kept, as on a full disk, is removed. A directory of a task that is
  * neither known nor written down as ended is what a crash left, and is removed at the start.
  */
-import { mkdir, open, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { ContainerLogs } from '../../model/container.ts';
 import { taskRecord, type TaskRecord } from '../../model/task.ts';
-import { readLog, renderLog } from '../../runtime/container-log.ts';
+import { readLog } from '../../runtime/container-log.ts';
 
 /** As Mesos looks at its disk. */
 const SWEEP_MS = 60_000;
@@ -77,10 +77,10 @@ export class EndedTasks {
     return { record: parsed.data.record, container, endedMs: parsed.data.ended_ms };
   }
 
-  /** Takes over the directory of a task, whose container is to be removed after that; `logs` reads what it wrote. */
+  /** Takes over the directory of a task, whose container is to be removed after that; `log` is the file of what it wrote. */
   async keep(
     task: { readonly record: TaskRecord; readonly container: string },
-    logs: (from: number) => Promise<ContainerLogs>,
+    log: string | undefined,
   ): Promise<void> {
     const { record, container } = task;
     const directory = join(this.#init.root, container);
@@ -88,7 +88,7 @@ export class EndedTasks {
     try {
       if (this.#init.keepMs <= 0) throw new Error('nothing is kept');
       await mkdir(directory, { recursive: true });
-      await copyLog(join(directory, 'log'), logs);
+      await copyLog(log, join(directory, 'log'));
       const endedMs = this.#clock.wallMs();
       const ended = join(directory, 'ended.json');
       await writeFile(`${ended}.new`, JSON.stringify({ record, ended_ms: endedMs }));
@@ -167,17 +167,13 @@ async function usedPart(directory: string): Promise<number> {
   return blocks === 0 ? 0 : 1 - bavail / blocks;
 }
 
-/** A container that was never made, or is gone, has written nothing. */
-async function copyLog(path: string, logs: (from: number) => Promise<ContainerLogs>): Promise<void> {
-  const file = await open(path, 'w', 0o600);
+/** As it is: who has read the log up to some byte goes on in the copy from there. */
+async function copyLog(from: string | undefined, to: string): Promise<void> {
+  if (from === undefined) return writeFile(to, '', { mode: 0o600 });
   try {
-    for (let from = 0; ;) {
-      const piece = await logs(from).catch(() => ({ entries: [], next: from }));
-      await file.write(renderLog(piece.entries));
-      if (piece.next === from) return;
-      from = piece.next;
-    }
-  } finally {
-    await file.close();
+    await copyFile(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await writeFile(to, '', { mode: 0o600 });
   }
 }

@@ -9,6 +9,7 @@ import { realClock } from '../../base/clock.ts';
 import { realRandom } from '../../base/random.ts';
 import { removeCgroupParent } from '../../runtime/cgroup.ts';
 import { mustRun } from '../../runtime/command.ts';
+import { readLog } from '../../runtime/container-log.ts';
 import { containerizerContract } from '../../runtime/containerizer-contract.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../container-types.ts';
@@ -101,7 +102,7 @@ describe('images of native containers', () => {
       { signal, starting: () => undefined },
     );
     await expect.poll(async () => (await current().find(id))?.state, { timeout: 30_000 }).toBe('ended');
-    const { entries } = await current().logs(id, 0);
+    const { entries } = await readLog(await current().logPath(id), 0);
     await current().remove(id);
     return entries.map(({ text }) => text).join('');
   };
@@ -166,7 +167,9 @@ describe('networks of native containers', () => {
     expect(second.networks).toEqual([{ mode: 'host', addresses: [] }]);
     await expect.poll(async () => (await current().find('c0c0'))?.state, { timeout: 30_000 }).toBe('ended');
     const name = execFileSync('hostname', { encoding: 'utf8' });
-    expect((await current().logs('c0c0', 0)).entries).toEqual([{ stream: 'stdout', text: name }]);
+    expect((await readLog(await current().logPath('c0c0'), 0)).entries).toEqual([
+      { stream: 'stdout', text: name },
+    ]);
     for (const id of ['b0b0', 'c0c0']) await current().remove(id);
   });
 });

@@ -111,8 +111,8 @@ export class NativeContainerizer implements Containerizer {
     await this.#images.removeUnused(this.#containers.images(), Date.now());
   }
 
-  logs(id: string, from: number): ReturnType<Containers['logs']> {
-    return this.#containers.logs(id, from);
+  logPath(id: string): Promise<string> {
+    return Promise.resolve().then(() => this.#containers.logPath(id));
   }
 
   async exec(id: string, shell: string, options: { readonly timeoutMs: number }): Promise<ExecResult> {

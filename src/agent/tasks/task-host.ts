@@ -113,9 +113,9 @@ export class TaskHost {
   async remove(launch: TaskLaunch, record: TaskRecord): Promise<void> {
     const container = containerIdOf(launch.id);
     const containerizer = this.#find(launch.runtime);
-    const logs = async (from: number): ReturnType<Containerizer['logs']> =>
-      (await containerizer?.logs(container, from)) ?? { entries: [], next: from };
-    await this.#components.ended.keep({ record, container }, logs);
+    // A container that was never made, or is gone, has written nothing.
+    const log = await containerizer?.logPath(container).catch(() => undefined);
+    await this.#components.ended.keep({ record, container }, log);
     await containerizer?.remove(container);
   }
 

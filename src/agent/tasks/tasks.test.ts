@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -78,7 +78,8 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const tasks of opened) await tasks.close();
   opened = [];
-  for (const path of [root, `${root}-volumes`]) await rm(path, { recursive: true, force: true });
+  for (const path of [root, `${root}-volumes`, `${root}-log`])
+    await rm(path, { recursive: true, force: true });
 });
 
 describe('what masters want', () => {
@@ -100,7 +101,8 @@ describe('what masters want', () => {
   it('leaves its sandbox and what it wrote for a time, also to the next agent', async () => {
     keepMs = 3_600_000;
     const tasks = await open();
-    native.written = [{ stream: 'stdout', text: 'last words\n' }];
+    native.log = `${root}-log`;
+    await writeFile(native.log, '2026-11-21T01:00:00.000+00:00 stdout F last words\n');
     await assign(tasks, launchOf('t1'));
     await becomes('t1', 'TASK_RUNNING');
     native.end(containerIdOf('t1'), 3);
@@ -113,7 +115,7 @@ describe('what masters want', () => {
     await tasks.close();
     const next = await open();
     expect(next.record('t1')).toMatchObject({ id: 't1', state: 'TASK_FAILED', exit_code: 3 });
-    expect((await next.logs('t1', 0)).entries).toEqual(native.written);
+    expect((await next.logs('t1', 0)).entries).toEqual([{ stream: 'stdout', text: 'last words\n' }]);
     await expect(next.execWords('t1', { terminal: false })).rejects.toThrow(
       'Cannot run a command in task "t1": it has ended',
     );

@@ -20,6 +20,7 @@ import { describeError, isPortolanError, PortolanError } from '../../base/errors
 import type { Log } from '../../base/log.ts';
 import { isTerminal, type TaskLaunch, type TaskRecord } from '../../model/task.ts';
 import type { ContainerLogs } from '../../model/container.ts';
+import { readLog } from '../../runtime/container-log.ts';
 import type { Containerizer } from '../../runtime/containerizer.ts';
 import type { EndedTask, EndedTasks } from './ended-tasks.ts';
 import type { PersistentVolumes } from './persistent-volumes.ts';
@@ -155,9 +156,9 @@ export class Tasks {
   /** What it has written, from byte `from` of its log on; a piece at a time. */
   async logs(reference: string, from: number): Promise<ContainerLogs> {
     const task = this.#find(reference);
-    return task === undefined
-      ? this.#components.ended.logs(this.#wantedEnded(reference), from)
-      : this.#containerizer(task).logs(task.container, from);
+    if (task === undefined) return this.#components.ended.logs(this.#wantedEnded(reference), from);
+    const { entries, next } = await readLog(await this.#containerizer(task).logPath(task.container), from);
+    return { entries: [...entries], next };
   }
 
   /** The words before `COMMAND ARG...` that run a command in its container with the caller's terminal. */

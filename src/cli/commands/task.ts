@@ -1,18 +1,15 @@
 /** `portolan task ls|kill|logs|exec`: what runs of apps. */
 import { Command } from 'commander';
 import { z } from 'zod';
-import { sleep } from '../../base/clock.ts';
 import { labExec } from '../../lab/access.ts';
 import { taskExec } from '../../model/task-api.ts';
-import { isTerminal } from '../../model/task.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { appPath, callMarathon, deployed, tasks, type Task } from '../marathon.ts';
 import { printLogAt } from '../follow-log.ts';
 import { outputOption } from '../output.ts';
 import { commandOf, runAttached } from '../run-attached.ts';
-import { findTask, findTaskHost, inspectTask, localPath } from '../task-host.ts';
-
-const FOLLOW_MS = 200;
+import { followTask } from '../task-follow.ts';
+import { findTask, findTaskHost, localPath } from '../task-host.ts';
 
 export function command(context: CliContext): Command {
   const task = new Command('task').description('Tasks: what runs of apps.').enablePositionalOptions();
@@ -88,16 +85,9 @@ function logs(context: CliContext): Command {
     .argument('<task>', 'its id, or the beginning of it')
     .option('-f, --follow', 'go on until the task ends', false)
     .action(async (reference: string, { follow }: { follow: boolean }) => {
-      const place = await findTaskHost(context, reference);
-      const { id } = place.task;
-      let next = 0;
-      for (;;) {
-        // Asked first: what it wrote before it ended is in the log then.
-        const state = (await inspectTask(context, place, id))?.state;
-        next = await printLogAt(context, `${localPath(id)}/logs`, next, place.agent);
-        if (!follow || state === undefined || isTerminal(state)) return;
-        await sleep(FOLLOW_MS);
-      }
+      const host = await findTaskHost(context, reference);
+      if (follow) await followTask(context, host);
+      else await printLogAt(context, `${localPath(host.task.id)}/logs`, 0, host.agent);
     });
 }
 
