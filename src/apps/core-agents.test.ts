@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { testAgents, testApp, TestWorld } from './fake.ts';
+import type { TaskState } from '../model/task.ts';
 import { isHealthy } from './instance.ts';
 
 describe('agents', () => {
@@ -32,6 +33,53 @@ describe('agents', () => {
     world.setReachable(lost!.node, true);
     world.settle();
     for (const app of ['/fast', '/slow', '/stays']) expect(world.tasks(app)).toHaveLength(2);
+  });
+
+  it('that return with tasks that were given up end them, which is told once', () => {
+    const world = new TestWorld(testAgents(2));
+    world.deploy([testApp({ id: '/web' })]);
+    world.settle();
+    const [given] = world.tasks('/web');
+    const record = world.hosted.get(given!.taskId)!.record;
+    world.setReachable(given!.node, false);
+    world.clock.advance(20_000);
+    world.step({ kind: 'tick' });
+    expect(world.core.instance(given!.taskId)).toBeUndefined();
+    // Another master finds it as it is.
+    world.restart();
+    const tell = (state?: TaskState): void => {
+      const told = state === undefined ? undefined : { ...record, state };
+      world.step({ kind: 'records', tasks: new Map([[given!.taskId, told]]) });
+    };
+    const events = () =>
+      world.events.filter(({ eventType }) => eventType === 'unknown_instance_terminated_event');
+    for (const state of ['TASK_RUNNING', 'TASK_KILLING'] as const) tell(state);
+    expect(events()).toEqual([]);
+    for (const state of ['TASK_KILLED', 'TASK_KILLED', undefined] as const) tell(state);
+    expect(events()).toEqual([
+      expect.objectContaining({
+        ...{ instanceId: given!.instanceId, runSpecId: '/web', condition: 'Killed' },
+      }),
+    ]);
+    for (const state of ['TASK_RUNNING', undefined] as const) tell(state);
+    expect(events().at(-1)).toMatchObject({ condition: 'Gone' });
+  });
+
+  it('tell of tasks that have ended, and of containers that are no tasks, and nobody makes anything of it', () => {
+    const world = new TestWorld(testAgents(1));
+    world.deploy([testApp({ id: '/web' })]);
+    world.settle();
+    const [task] = world.tasks('/web');
+    const { record } = world.hosted.get(task!.taskId)!;
+    world.deploy([], { remove: ['/web'] });
+    world.settle();
+    world.step({ kind: 'records', tasks: new Map([[task!.taskId, { ...record, state: 'TASK_KILLED' }]]) });
+    world.step({ kind: 'records', tasks: new Map([[task!.taskId, undefined]]) });
+    for (const told of [{ ...record, id: 'c0ffee' }, undefined])
+      world.step({ kind: 'records', tasks: new Map([['c0ffee', told]]) });
+    expect(world.events.filter(({ eventType }) => eventType === 'unknown_instance_terminated_event')).toEqual(
+      [],
+    );
   });
 
   it('that are removed take their tasks with them', () => {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { seededRandom, randomBelow } from '../base/random.ts';
+import { UNHEALTHY_REASON } from '../model/task.ts';
 import { testAgents, testApp, TestWorld } from './fake.ts';
 import { isOccupying } from './instance.ts';
 import { emptyGroup, putApp, putGroup } from './tree.ts';
@@ -45,6 +46,22 @@ describe('a deployment', () => {
     const same = world.deploy([testApp({ id: '/web' })]);
     expect(world.core.deployments().map(({ id }) => id)).toEqual([first]);
     expect(world.events.at(-1)).toMatchObject({ eventType: 'deployment_success', id: same });
+  });
+
+  it('refuses more than may run at once, unless one takes the place of another', () => {
+    const world = new TestWorld(testAgents(1));
+    for (let i = 1; i <= 5; i++) world.deploy([testApp({ id: `/web${i}` })]);
+    expect(() => world.deploy([testApp({ id: '/web6' })])).toThrow(
+      expect.objectContaining({
+        code: 'forbidden',
+        message: 'Cannot deploy: 5 deployments are running, 5 may',
+      }),
+    );
+    expect(world.core.root.apps).toHaveLength(5);
+    world.deploy([testApp({ id: '/web5', instances: 2 })], { force: true });
+    world.settle();
+    world.deploy([testApp({ id: '/web6' })]);
+    expect(world.core.deployments()).toHaveLength(1);
   });
 
   it('refuses a second one of the same app, and takes over by force', () => {
@@ -217,6 +234,7 @@ describe('tasks that end', () => {
     fail(2);
     expect(world.core.instance(task)?.stored.launch.goal).toBe('running');
     fail(3);
+    fail(3);
     expect(world.core.instance(task)?.stored.launch.goal).toBe('killed');
     expect(world.tasks('/web')).toHaveLength(2);
     const message = 'Health check failed 3 times in a row: exit 1';
@@ -232,6 +250,36 @@ describe('tasks that end', () => {
       'unhealthy_instance_kill_event',
     ]);
   });
+
+  it.each(['TASK_KILLING', 'TASK_KILLED'] as const)(
+    'are told as killed for their health when the first news of it is that they are %s',
+    (state) => {
+      const world = new TestWorld(testAgents(1));
+      const check = {
+        ...{ protocol: 'COMMAND' as const, command: { value: 'false' }, timeoutSeconds: 1, delaySeconds: 0 },
+        ...{
+          gracePeriodSeconds: 1,
+          intervalSeconds: 1,
+          maxConsecutiveFailures: 3,
+          ipProtocol: 'IPv4' as const,
+        },
+      };
+      world.deploy([testApp({ id: '/web', healthChecks: [check] })]);
+      const task = world.tasks('/web')[0]?.taskId ?? '';
+      const healthy = { index: 0, alive: true, consecutive_failures: 0 };
+      world.set(task, 'TASK_RUNNING', { checked: true, healthy: true, health: [healthy] });
+      const ending = {
+        ...{ checked: true, healthy: false, reason: UNHEALTHY_REASON, message: 'too often' },
+        health: [{ index: 0, alive: false, consecutive_failures: 3, last_failure_cause: 'refused' }],
+      };
+      world.set(task, state, ending);
+      world.set(task, 'TASK_KILLED', ending);
+      const told = world.events.filter(({ eventType }) => eventType === 'unhealthy_instance_kill_event');
+      expect(told).toEqual([expect.objectContaining({ taskId: task, reason: 'refused', appId: '/web' })]);
+      expect(world.tasks('/web').map(({ taskId }) => taskId)).not.toContain(task);
+      expect(world.tasks('/web')).toHaveLength(1);
+    },
+  );
 });
 
 describe('volumes', () => {

@@ -35,6 +35,8 @@ export interface CoreInit {
   readonly agentLostMs: number;
   /** From the last agent's word that a backend is withdrawn until it is killed. */
   readonly drainGraceMs: number;
+  /** As many deployments may run at once. */
+  readonly maxDeployments: number;
 }
 
 /** As read from the store. */
@@ -94,7 +96,7 @@ export class AppsCore {
       random,
     };
     this.#instances = new Instances(common, init, state);
-    this.#deployments = new Deployments(common, state);
+    this.#deployments = new Deployments(common, init, state);
     this.#keeper = new Keeper({ ...common, instances: this.#instances, deployments: this.#deployments });
   }
 

@@ -29,6 +29,7 @@ export interface DeployEvent {
 
 export class Deployments {
   readonly #parts: CoreParts;
+  readonly #maxRunning: number;
   readonly #running = new Map<string, RunningDeployment>();
   readonly #done = new Map<string, boolean>();
   #tree: Group;
@@ -36,9 +37,11 @@ export class Deployments {
 
   constructor(
     parts: CoreParts,
+    init: { readonly maxDeployments: number },
     state: { readonly root: Group; readonly deployments: readonly RunningDeployment[] },
   ) {
     this.#parts = parts;
+    this.#maxRunning = init.maxDeployments;
     this.#tree = state.root;
     this.#apps = appsById(state.root);
     for (const each of state.deployments) this.#running.set(each.id, each);
@@ -81,7 +84,10 @@ export class Deployments {
     return outdated;
   }
 
-  /** Returns the apps concerned. Throws 'conflict' while another deployment has one of them, unless forced. */
+  /**
+   * Returns the apps concerned. Throws 'conflict' while another deployment has one of them, unless forced, and
+   * 'forbidden' while as many run as may.
+   */
   begin(event: DeployEvent, effects: Effects): Set<string> {
     const deployment = this.plan(event);
     const affected = new Set(deployment.affected);
@@ -94,6 +100,15 @@ export class Deployments {
           groupId: commonGroup(deployment.affected),
         },
       });
+    if (this.#running.size - locking.length >= this.#maxRunning)
+      throw new PortolanError(
+        'forbidden',
+        `Cannot deploy: ${this.#running.size} deployments are running, ${this.#maxRunning} may`,
+        {
+          remedy: 'wait for one to end, or cancel one that is stuck',
+          details: { groupId: commonGroup(deployment.affected) },
+        },
+      );
     const touched = new Set(affected);
     for (const { id } of locking)
       for (const app of this.stop(id, 'Another deployment took its place', effects)) touched.add(app);

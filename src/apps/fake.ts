@@ -67,7 +67,7 @@ export function testAgents(
   }));
 }
 
-const INIT: CoreInit = { agentLostMs: 10_000, drainGraceMs: 1_000 };
+const INIT: CoreInit = { agentLostMs: 10_000, drainGraceMs: 1_000, maxDeployments: 5 };
 
 interface Hosted {
   readonly node: NodeId;

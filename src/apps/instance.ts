@@ -56,6 +56,10 @@ const CONDITIONS: Readonly<Record<TaskState, InstanceCondition>> = {
   TASK_UNKNOWN: 'Unknown',
 };
 
+export function conditionOfState(state: TaskState): InstanceCondition {
+  return CONDITIONS[state];
+}
+
 export function conditionOf(instance: Instance): InstanceCondition {
   const state = stateOf(instance);
   if (state === 'TASK_UNREACHABLE' && instance.stored.inactive) return 'UnreachableInactive';

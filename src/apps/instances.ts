@@ -13,7 +13,7 @@ import { isTerminal, UNHEALTHY_REASON, type TaskRecord, type TaskState } from '.
 import type { Agents } from './agents.ts';
 import type { Effects } from './effects.ts';
 import type { Fingerprints } from './fingerprints.ts';
-import { isActive, type Instance, type StoredInstance } from './instance.ts';
+import { type Instance, type StoredInstance } from './instance.ts';
 import type { InstanceTable } from './instance-table.ts';
 import { LaunchDelays } from './launch-delay.ts';
 import { instanceIdOf, launchOf, taskIdOf, uuidOf } from './launch.ts';
@@ -21,7 +21,8 @@ import type { Place } from './placement.ts';
 import { Reservations, type Reservation, type ReservationsState } from './reservations.ts';
 import type { Scheduler } from './scheduler.ts';
 import { servicePortsOf } from './service-ports.ts';
-import { healthKillReason, tellChanges } from './status.ts';
+import { Strays } from './strays.ts';
+import { tellChanges, tellUnhealthy } from './status.ts';
 import { appKeys } from './store-keys.ts';
 import { unreachableVerdict } from './unreachable.ts';
 
@@ -58,6 +59,7 @@ export class Instances {
   readonly #drainGraceMs: number;
   readonly #reservations: Reservations;
   readonly #failures: Map<string, Failure>;
+  readonly #strays = new Strays();
   /** When to kill what every agent has withdrawn, monotonic ms. */
   readonly #killAtMs = new Map<string, number>();
 
@@ -206,7 +208,10 @@ export class Instances {
     const touched = new Set<string>();
     for (const [task, record] of tasks) {
       const before = table.get(task);
-      if (before === undefined) continue;
+      if (before === undefined) {
+        this.#strays.take(task, record, effects);
+        continue;
+      }
       table.setRecord(task, record);
       const after: Instance = { ...before, record };
       touched.add(after.stored.app);
@@ -218,17 +223,12 @@ export class Instances {
   }
 
   #killUnhealthy(instance: Instance, effects: Effects): void {
-    const reason = healthKillReason(instance);
-    if (reason === undefined || !isActive(instance)) return;
-    const { taskId, instanceId, app, version, agentIp, node } = instance.stored;
-    effects.emit({
-      ...{ eventType: 'unhealthy_instance_kill_event', appId: app, taskId, instanceId, version },
-      ...{ reason, host: agentIp, slaveId: node },
-    });
-    this.kill(instance, { isUrgent: true }, effects);
+    if (tellUnhealthy(instance, effects)) this.kill(instance, { isUrgent: true }, effects);
   }
 
-  #ended({ stored }: Instance, record: TaskRecord, findApp: FindApp, effects: Effects): void {
+  #ended(instance: Instance, record: TaskRecord, findApp: FindApp, effects: Effects): void {
+    const { stored } = instance;
+    tellUnhealthy(instance, effects);
     this.#forget(stored, effects);
     const app = findApp(stored.app);
     // Its agent ends it, and we have wanted that perhaps: the last that is told of it says why.

@@ -36,6 +36,11 @@ export function taskIdOf(instanceId: string, attempt: number): string {
   return `${instanceId}._app.${attempt}`;
 }
 
+/** `undefined`: a task of something else than an app. */
+export function instanceIdOfTask(task: string): string | undefined {
+  return /^(.+\.instance-[0-9a-f-]{36})\._app\.[0-9]+$/.exec(task)?.[1];
+}
+
 /** `/outer/sub/myapp` is `myapp.sub.outer`. */
 export function discoveryName(app: string): string {
   return segmentsOf(app).reverse().join('.');

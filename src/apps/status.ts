@@ -1,9 +1,9 @@
 /** What a change of a task's record means to those who listen, and whether its health asks for its end. */
 import type { App } from '../model/app.ts';
 import type { IpAddressView } from '../model/deployment.ts';
-import type { TaskRecord } from '../model/task.ts';
+import { UNHEALTHY_REASON, type TaskRecord } from '../model/task.ts';
 import type { Effects } from './effects.ts';
-import { conditionOf, isHealthy, stateOf, type Instance } from './instance.ts';
+import { conditionOf, isActive, isHealthy, stateOf, type Instance } from './instance.ts';
 
 /** In the order of the task's networks. */
 export function addressesOf(record: TaskRecord | undefined): readonly IpAddressView[] {
@@ -61,17 +61,31 @@ function tellHealth(before: Instance, after: Instance, app: App | undefined, eff
   }
 }
 
+/** Tells, once, that an instance has to go because of its health checks; returns whether it has. */
+export function tellUnhealthy(instance: Instance, effects: Effects): boolean {
+  const reason = isActive(instance) ? healthKillReason(instance) : undefined;
+  if (reason === undefined) return false;
+  const { taskId, instanceId, app, version, agentIp, node } = instance.stored;
+  effects.emit({
+    ...{ eventType: 'unhealthy_instance_kill_event', appId: app, taskId, instanceId, version },
+    ...{ reason, host: agentIp, slaveId: node },
+  });
+  return true;
+}
+
 /**
  * Why its health checks want it replaced; `undefined` = they do not.
  *
- * The agent counts failures, and counts none of the grace period; 0 as the limit means never.
+ * The agent counts failures, and counts none of the grace period; 0 as the limit means never. It ends the task by itself
+ * at the limit, and of that and the last failure only the latter news may come through.
  */
-export function healthKillReason({ stored, record, isReachable }: Instance): string | undefined {
-  if (record?.state !== 'TASK_RUNNING' || !isReachable) return undefined;
+function healthKillReason({ stored, record, isReachable }: Instance): string | undefined {
+  if (record === undefined || !isReachable) return undefined;
+  if (record.state !== 'TASK_RUNNING' && record.reason !== UNHEALTHY_REASON) return undefined;
   for (const result of record.health) {
     const limit = stored.launch.health_checks[result.index]?.max_failures ?? 0;
     if (limit === 0 || result.alive || result.consecutive_failures < limit) continue;
     return result.last_failure_cause ?? `${result.consecutive_failures} health checks in a row failed`;
   }
-  return undefined;
+  return record.reason === UNHEALTHY_REASON ? record.message : undefined;
 }

@@ -196,7 +196,9 @@ export class TaskMachine {
     if (!this.#mustEnd) return [];
     if (this.#launching) return [{ do: 'cancel' }];
     if (!this.#is('TASK_RUNNING')) return [];
-    this.#change({ state: 'TASK_KILLING', draining: true, message: this.#memory.unhealthy ?? '' }, nowMs);
+    const { unhealthy } = this.#memory;
+    const why = unhealthy === undefined ? {} : { reason: UNHEALTHY_REASON };
+    this.#change({ state: 'TASK_KILLING', draining: true, message: unhealthy ?? '', ...why }, nowMs);
     const delayMs = this.#memory.launch.kill_grace_s * 1000;
     return [
       { do: 'unwatch' },

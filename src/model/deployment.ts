@@ -165,6 +165,12 @@ export type AppEventBody =
       readonly appDefinition: unknown;
     }
   | {
+      readonly eventType: 'unknown_instance_terminated_event';
+      readonly instanceId: string;
+      readonly runSpecId: string;
+      readonly condition: InstanceCondition;
+    }
+  | {
       readonly eventType: 'status_update_event';
       readonly slaveId: string;
       readonly taskId: string;

@@ -7,9 +7,10 @@ import { z } from 'zod';
 import { request } from '../../src/http/client.ts';
 import { eventually } from '../../src/lab/demo-tools.ts';
 import { labOff, labStart, labStop } from '../../src/lab/lab.ts';
-import { hostPaths } from '../../src/lab/paths.ts';
+import { hostPaths, labPaths } from '../../src/lab/paths.ts';
 import { defaultNetwork } from '../../src/model/config.ts';
 import { localTasks } from '../../src/model/task-api.ts';
+import { EventStream } from '../support/event-stream.ts';
 import { TestLab, type TestDaemon } from '../support/lab.ts';
 
 const lab = new TestLab('lost');
@@ -153,6 +154,8 @@ describe('an agent that is lost', () => {
     for (const app of apps) await become(app, { TASK_RUNNING: 3 });
     const before = new Map<string, readonly string[]>();
     for (const app of apps) before.set(app, idsOf(await tasks(app)));
+    const lost = (await tasks('/fast')).find(({ host }) => host === '10.0.0.13')?.id ?? '';
+    const stream = await EventStream.open(labPaths(lab.name).apiSocket);
     // Its containers go on.
     await labStop(lab.name, 'agent3', 'SIGKILL');
     await become('/fast', { TASK_RUNNING: 3 });
@@ -169,6 +172,11 @@ describe('an agent that is lost', () => {
     }
     for (const app of ['/slow', '/stays']) expect(idsOf(await tasks(app)), app).toEqual(before.get(app));
     expect(idsOf(await tasks('/fast'))).not.toEqual(before.get('/fast'));
+    const instanceId = lost.replace(/\._app\.1$/, '');
+    await expect
+      .poll(() => stream.of('unknown_instance_terminated_event'), WAIT)
+      .toEqual([expect.objectContaining({ instanceId, runSpecId: '/fast', condition: 'Killed' })]);
+    stream.close();
     for (const app of apps.slice(0, 3)) await api('DELETE', `/v2/apps${app}`);
     for (const app of apps.slice(0, 3)) await expect.poll(() => onAgents(app), WAIT).toEqual([]);
   });

@@ -57,7 +57,7 @@ class World {
           return Promise.resolve(records.map(() => true));
         },
       },
-      { agentLostMs: 60_000, drainGraceMs: 5 },
+      { agentLostMs: 60_000, drainGraceMs: 5, maxDeployments: 100 },
     );
     this.orchestrator.subscribe((event) => this.events.push(event));
     return this;

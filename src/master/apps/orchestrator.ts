@@ -153,14 +153,14 @@ export class AppOrchestrator implements Orchestrator {
         return trees.add(core.root, new Set(inUse));
       });
     } catch (error) {
-      this.#tellLocked(error, version);
+      this.#tellRefused(error, version);
       throw error;
     }
     return { version, deploymentId: id };
   }
 
-  #tellLocked(error: unknown, version: string): void {
-    if (!isPortolanError(error, 'conflict')) return;
+  #tellRefused(error: unknown, version: string): void {
+    if (!isPortolanError(error)) return;
     const { message: reason } = error;
     const groupId = error.details?.['groupId'];
     if (typeof groupId !== 'string') return;
@@ -333,13 +333,14 @@ export class AppOrchestrator implements Orchestrator {
     if (records.size > 0) this.#stepQuietly({ kind: 'records', tasks: records });
   }
 
-  /** Of our instances only, and only as told by the agent that each was given to. */
+  /** Of our instances only as told by the agent that each was given to. */
   #recordsOf(ids: ReadonlySet<string>): Map<string, TaskRecord | undefined> {
     const records = new Map<string, TaskRecord | undefined>();
     for (const id of ids) {
       const cut = id.indexOf('/');
       const task = id.slice(cut + 1);
-      if (this.#live?.core.instance(task)?.stored.node !== id.slice(0, cut)) continue;
+      const instance = this.#live?.core.instance(task);
+      if (instance !== undefined && instance.stored.node !== id.slice(0, cut)) continue;
       records.set(task, this.#view.task(id)?.task);
     }
     return records;
