@@ -134,6 +134,7 @@ async function start(
     {
       agentLostMs: config.apps.agent_lost_seconds * 1000,
       drainGraceMs: config.apps.drain_grace_seconds * 1000,
+      maxDeployments: config.apps.max_running_deployments,
     },
   );
   onClose(() => Promise.resolve(orchestrator.close()));

@@ -142,8 +142,13 @@ export const masterConfig = z.strictObject({
     .strictObject({
       /** Unreachable for so long, an agent counts as lost: its tasks are replaced as their apps want it. */
       agent_lost_seconds: z.number().min(1).max(86_400).default(75),
-      /** From the moment when no agent sends anything to a task any more until it is ended. */
-      drain_grace_seconds: z.number().min(0).max(3600).default(1),
+      /**
+       * From the moment when no agent sends anything to a task any more until it is ended: as long as clients may keep
+       * the answer that had it (`dns.ttl`), which is also enough for load balancers that follow the events.
+       */
+      drain_grace_seconds: z.number().min(0).max(3600).default(5),
+      /** More are refused: each of them is looked after at every change, and read anew by a master that starts. */
+      max_running_deployments: z.int().min(1).max(100_000).default(100),
     })
     .prefault({}),
   /** Life of a node's certificate; agents renew theirs after two thirds of it. */

@@ -18,6 +18,7 @@ import { flag, many, route, type CallRequest, type Reply, type Route } from './r
 const force = z.object({ force: flag.optional() });
 const changed = {
   200: 'Version and deployment id',
+  403: 'As many deployments run as may',
   404: 'No such app',
   409: 'Locked by a deployment',
   422: 'Against a rule',
@@ -164,6 +165,7 @@ function changes(components: MarathonComponents): readonly Route[] {
       answers: {
         201: 'The app',
         400: 'Not JSON, or of the wrong shape',
+        403: 'As many deployments run as may',
         409: 'The app exists, or is locked',
         422: 'Against a rule',
       },

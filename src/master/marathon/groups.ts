@@ -14,6 +14,7 @@ import { flag, many, route, type Call, type Reply, type Route } from './routes.t
 
 const changed = {
   200: 'Version and deployment id',
+  403: 'As many deployments run as may',
   404: 'No such group',
   409: 'Locked by a deployment',
   422: 'Against a rule',
