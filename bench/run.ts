@@ -92,7 +92,7 @@ async function runBench({ bench, part }: Wanted): Promise<Result> {
   }
 }
 
-/** `before`: the document as it was; what the simulator has written into it stays. */
+/** `before`: the document as it was; what the simulator, and people below the preamble, have written into it stays. */
 function document(results: readonly Result[], before: string): string {
   const machine = `${cpus().length} CPUs (${cpus()[0]?.model ?? ''}), ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('-')[0]}, Node ${process.versions.node}`;
   const today = new Date().toISOString().slice(0, 10);
@@ -105,10 +105,18 @@ function document(results: readonly Result[], before: string): string {
   const former = sectionsOf(before);
   const sections = benches.flatMap(({ name }) => fresh.get(name) ?? former.get(name) ?? []);
   const simulated = former.get(SIMULATED) ?? '';
-  return `# Benchmarks\n\nMade by \`npm run bench -- --write\`, one bench or all of them: ${machine}.\nOurs and the peer ran in the same run on the same machine; figures of a shared virtual machine vary by 20 %, ratios by 10 %.\n\n${[...sections, simulated].join('\n')}`;
+  const notes = notesOf(before);
+  return `# Benchmarks\n\nMade by \`npm run bench -- --write\`, one bench or all of them: ${machine}.\nOurs and the peer ran in the same run on the same machine; figures of a shared virtual machine vary by 20 %, ratios by 10 %.\n\n${notes}${[...sections, simulated].join('\n')}`;
 }
 
 const SIMULATED = 'Simulated';
+
+/** The paragraphs between the preamble, which is written anew, and the first section. */
+function notesOf(text: string): string {
+  const [head = ''] = text.split(/^(?=## )/m);
+  const notes = head.trimEnd().split('\n\n').slice(2);
+  return notes.map((paragraph) => `${paragraph}\n\n`).join('');
+}
 
 /** By title; each ends with a newline. */
 function sectionsOf(text: string): Map<string, string> {

@@ -55,7 +55,7 @@ function secondsOfCpu(target: Group): number {
   const state = { root: root(), deployments: [], instances: [], reservations: [], wipes: [], drained: [] };
   const core = new AppsCore(
     { random: seededRandom(1) },
-    { agentLostMs: 75_000, drainGraceMs: 1_000 },
+    { agentLostMs: 75_000, drainGraceMs: 1_000, maxDeployments: 100 },
     { ...state, failures: new Map() },
   );
   const now = { ms: 0, iso: VERSION };
