@@ -83,7 +83,7 @@ async function start(upstreamPorts: readonly number[], zones: Record<string, num
     { udp: openUdp(), clock: realClock, random: realRandom, log: silentLog, metrics },
     {
       listen: { addresses: [ip('127.0.0.1'), ip('::1')], port: 0 },
-      answerer: new Answerer({ table, zones: () => new Zones({ reverse: [] }) }),
+      answerer: new Answerer({ names: table, zones: () => new Zones({ reverse: [] }) }),
       rules: {
         upstreams: upstreamPorts.map(at),
         zones: new Map(Object.entries(zones).map(([zone, port]) => [zone, [at(port)]])),

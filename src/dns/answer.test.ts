@@ -24,7 +24,7 @@ const zones = new Zones({
   reverse: [prefix('9.0.0.0/8'), prefix('fd01:c::/64')],
   custom: Array.from(custom.keys()),
 });
-const answerer = new Answerer({ table, zones: () => zones });
+const answerer = new Answerer({ names: table, zones: () => zones });
 const address = (name: string, text: string, preferred = true): DnsRecord => ({
   name,
   ttl: 5,

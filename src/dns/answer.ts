@@ -10,7 +10,7 @@
 import { rcodes, types, UDP_BYTES_MAX } from './constants.ts';
 import type { Query } from './query.ts';
 import { recordTypeOf, type DnsRecord } from './record.ts';
-import type { NamedSets, NameTable, RecordSet } from './table.ts';
+import type { RecordSet, RecordSets } from './record-sets.ts';
 import { optBytes, RecordWriter, writeAbsence, writeHead, writeOpt } from './writer.ts';
 import { keyText, nameKey, ROOT_KEY } from './name.ts';
 import type { Zone, Zones } from './zones.ts';
@@ -24,8 +24,14 @@ const ADDITIONAL_MAX = 64;
 /** Names that lead to names: more of them are a circle. */
 const ALIASES_MAX = 8;
 
+/** What is told of names. */
+export interface NameSource {
+  /** Empty for a name that only has names below it, `undefined` for one that is not there. */
+  find(key: string): RecordSets | undefined;
+}
+
 export interface AnswererInit {
-  readonly table: NameTable;
+  readonly names: NameSource;
   zones(): Zones;
 }
 
@@ -47,23 +53,23 @@ interface Asked {
   readonly packet: Buffer;
   /** Absent for a name that an owner has outside of all zones. */
   readonly zone: Zone | undefined;
-  /** Under which the table has the name. */
+  /** Under which the name is known. */
   readonly key: string;
 }
 
 export class Answerer {
-  readonly #table: NameTable;
+  readonly #names: NameSource;
   readonly #zones: () => Zones;
 
   constructor(init: AnswererInit) {
-    this.#table = init.table;
+    this.#names = init.names;
     this.#zones = init.zones;
   }
 
   /** Writes the answer into `out`, `limit` bytes at most; answers its length, or NOT_OURS. */
   answer(query: Query, packet: Buffer, out: Buffer, limit: number): number {
     const type = recordTypeOf(query.type);
-    const sets = this.#table.find(query.key)?.sets();
+    const sets = this.#names.find(query.key);
     const set = type === undefined ? undefined : sets?.get(type);
     if (set?.packed !== undefined) return copySet(query, packet, out, limit, set);
     const zones = this.#zones();
@@ -111,11 +117,11 @@ export class Answerer {
     const zones = this.#zones();
     let [key, owner] = [first, asked];
     for (let step = 0; step < ALIASES_MAX; step++) {
-      const entry = this.#table.find(key);
-      const isOurs = step === 0 || entry !== undefined || zones.find(key) !== undefined;
-      if (entry === undefined) return { rcode: isOurs ? rcodes.NXDOMAIN : rcodes.NOERROR, records: chain };
-      const records = told(entry, qtype, turn);
-      const alias = records.length > 0 ? undefined : aliasOf(entry);
+      const sets = this.#names.find(key);
+      const isOurs = step === 0 || sets !== undefined || zones.find(key) !== undefined;
+      if (sets === undefined) return { rcode: isOurs ? rcodes.NXDOMAIN : rcodes.NOERROR, records: chain };
+      const records = told(sets, qtype, turn);
+      const alias = records.length > 0 ? undefined : aliasOf(sets);
       if (alias === undefined)
         return {
           rcode: rcodes.NOERROR,
@@ -150,7 +156,7 @@ export class Answerer {
     );
     let added = 0;
     for (const target of targets) {
-      const sets = this.#table.find(nameKey(target) ?? ROOT_KEY)?.sets();
+      const sets = this.#names.find(nameKey(target) ?? ROOT_KEY);
       const addresses = [...(sets?.get('A')?.records ?? []), ...(sets?.get('AAAA')?.records ?? [])];
       for (const record of addresses)
         if (++added > ADDITIONAL_MAX || !writer.add('additional', record)) return;
@@ -158,8 +164,8 @@ export class Answerer {
   }
 }
 
-function aliasOf(entry: NamedSets): { readonly record: DnsRecord; readonly target: string } | undefined {
-  const record = entry.sets().get('CNAME')?.records[0];
+function aliasOf(sets: RecordSets): { readonly record: DnsRecord; readonly target: string } | undefined {
+  const record = sets.get('CNAME')?.records[0];
   return record?.data.type === 'CNAME' ? { record, target: record.data.target } : undefined;
 }
 
@@ -183,8 +189,7 @@ function markTruncated(out: Buffer): void {
   out[2] = (out[2] ?? 0) | 0x02;
 }
 
-function told(entry: NamedSets, qtype: number, turn: number): readonly DnsRecord[] {
-  const sets = entry.sets();
+function told(sets: RecordSets, qtype: number, turn: number): readonly DnsRecord[] {
   if (qtype === types.ANY) return [...sets.values()].flatMap((set) => set.records).slice(0, ANY_RECORDS_MAX);
   const type = recordTypeOf(qtype);
   const records = (type === undefined ? undefined : sets.get(type)?.records) ?? [];

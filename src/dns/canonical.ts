@@ -1,7 +1,7 @@
 /**
  * The label that means one task only, as Mesos-DNS makes it (reference "VIPs and DNS", section 5).
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { label } from '../model/dns-name.ts';
 import { LABEL_BYTES_MAX } from './constants.ts';
 
@@ -11,9 +11,10 @@ const HASH_CHARS = 5;
 
 /** Mesos-DNS tells the tasks of an app apart by the first five characters of zbase32(SHA-1(task id)). */
 export function taskHash(taskId: string): string {
-  const digest = createHash('sha1').update(taskId).digest();
+  const digest = hash('sha1', taskId);
   let text = '';
-  for (let at = 0, bits = digest.readUInt32BE(0) >>> (32 - HASH_CHARS * 5); at < HASH_CHARS; at++) {
+  let bits = Number.parseInt(digest.slice(0, 8), 16) >>> (32 - HASH_CHARS * 5);
+  for (let at = 0; at < HASH_CHARS; at++) {
     text = (ALPHABET[bits & 31] ?? '') + text;
     bits >>>= 5;
   }
@@ -25,12 +26,17 @@ export function agentTail(agentId: string): string {
   return label(agentId.slice(agentId.lastIndexOf('-') + 1));
 }
 
-/** The label that means one task only. The task's name gives way where it would not fit. */
+/** The label that means one task only, of its name's label, which gives way where they would not fit. */
 export function canonicalLabel(task: {
-  readonly name: string;
+  readonly label: string;
   readonly id: string;
   readonly agent: string;
 }): string {
   const tail = `-${taskHash(task.id)}-${agentTail(task.agent)}`;
-  return label(label(task.name).slice(0, LABEL_BYTES_MAX - tail.length) + tail);
+  return label(task.label.slice(0, LABEL_BYTES_MAX - tail.length) + tail);
+}
+
+/** The hash in what may be a canonical label. */
+export function canonicalHash(text: string): string | undefined {
+  return /-([a-z0-9]{5})(?:-[a-z0-9]*)?$/.exec(text)?.[1];
 }

@@ -1,29 +1,17 @@
 /**
- * All names we answer for, and what changes when one thing changes.
+ * Names whose records are told, and what changes when one thing changes.
  *
- * Purpose: each owner (a task, a VIP, a node, ourselves) says which records it has; the table knows them by name.
+ * Purpose: each owner (a VIP, a node, ourselves) says which records it has; the table knows them by name. Names of tasks
+ * are not here, see names.ts.
  * Invariants: `set` costs what the owner's own records cost, whatever else is in the table; a name is there as long as
  * an owner has records of it, or of names below it (RFC 8020: what has something below it exists).
  * Review notes: what a query reads (`sets`) is made when it is first asked for and dropped when the name changes.
  */
 import { assert } from '../base/assert.ts';
-import { types } from './constants.ts';
 import { nameKey, parentKey } from './name.ts';
-import { dataText, type DnsRecord, type RecordType } from './record.ts';
+import { dataText, type DnsRecord } from './record.ts';
+import { makeSets, type RecordSets } from './record-sets.ts';
 import { zoneNames } from './zones.ts';
-
-/** The records of one type of one name that are told. */
-export interface RecordSet {
-  readonly records: readonly DnsRecord[];
-  /**
-   * Of addresses: the records one after the other as they go over the wire, each naming the question's name by a
-   * pointer: one copy answers a query.
-   */
-  readonly packed: Buffer | undefined;
-}
-
-/** Every question begins at the same place, so this names what was asked (RFC 1035, 4.1.4). */
-const POINTER_TO_QUESTION = 0xc00c;
 
 /** The most specific first. */
 const ZONES = zoneNames.toSorted((a, b) => b.length - a.length).map((name) => ({ name, suffix: `.${name}` }));
@@ -31,35 +19,31 @@ const ZONES = zoneNames.toSorted((a, b) => b.length - a.length).map((name) => ({
 class Entry {
   readonly byOwner = new Map<string, readonly DnsRecord[]>();
   children = 0;
-  #sets: Map<RecordType, RecordSet> | undefined;
+  #sets: RecordSets | undefined;
 
   changed(): void {
     this.#sets = undefined;
   }
 
-  sets(): ReadonlyMap<RecordType, RecordSet> {
-    return (this.#sets ??= this.#make());
+  records(): readonly DnsRecord[] {
+    return [...this.byOwner.values()].flat();
   }
 
-  /** The same, not kept: a listing of all names is no reason to have all answers lie ready. */
-  listed(): ReadonlyMap<RecordType, RecordSet> {
-    return this.#sets ?? this.#make();
+  sets(): RecordSets {
+    return (this.#sets ??= makeSets(this.records()));
   }
-
-  #make(): Map<RecordType, RecordSet> {
-    return makeSets([...this.byOwner.values()].flat());
-  }
-}
-
-export interface NamedSets {
-  /** Empty for a name that only has names below it. */
-  sets(): ReadonlyMap<RecordType, RecordSet>;
 }
 
 export class NameTable {
   readonly #names = new Map<string, Entry>();
   readonly #owners = new Map<string, readonly DnsRecord[]>();
   readonly #zoneCounts = new Map(zoneNames.map((name) => [name, 0]));
+  readonly #onName: (key: string) => void;
+
+  /** `onName` is called for each name of which something else is said than before. */
+  constructor(init: { readonly onName?: (key: string) => void } = {}) {
+    this.#onName = init.onName ?? (() => undefined);
+  }
 
   /** How many records owners have in each zone; what several say counts for each. */
   get zoneCounts(): ReadonlyMap<string, number> {
@@ -85,23 +69,19 @@ export class NameTable {
     return this.#owners.keys();
   }
 
-  /** By owner: for listings. */
-  ownerRecords(owner: string): readonly DnsRecord[] {
-    return this.#owners.get(owner) ?? [];
+  /** Empty for a name that only has names below it. */
+  find(key: string): RecordSets | undefined {
+    return this.#names.get(key)?.sets();
   }
 
-  find(key: string): NamedSets | undefined {
-    return this.#names.get(key);
+  /** What owners say of a name. */
+  recordsAt(key: string): readonly DnsRecord[] {
+    return this.#names.get(key)?.records() ?? [];
   }
 
-  /** Every record that is told, name by name. */
-  *told(): Iterable<DnsRecord> {
-    for (const entry of this.#names.values()) for (const set of entry.listed().values()) yield* set.records;
-  }
-
-  /** Those of one type, name by name; empty for names that have none. */
-  *ofType(type: RecordType): Iterable<readonly DnsRecord[]> {
-    for (const entry of this.#names.values()) yield entry.listed().get(type)?.records ?? [];
+  /** What all owners say. */
+  *records(): Iterable<DnsRecord> {
+    for (const records of this.#owners.values()) yield* records;
   }
 
   #count(records: readonly DnsRecord[], step: number): void {
@@ -117,6 +97,7 @@ export class NameTable {
     const entry = this.#entry(key);
     entry.byOwner.set(owner, records);
     entry.changed();
+    this.#onName(key);
   }
 
   #entry(key: string): Entry {
@@ -135,6 +116,7 @@ export class NameTable {
     assert(entry !== undefined, 'a name that was told is in the table');
     entry.byOwner.delete(owner);
     entry.changed();
+    this.#onName(key);
     this.#dropEmpty(key, entry);
   }
 
@@ -172,41 +154,4 @@ function sameRecord(a: DnsRecord, b: DnsRecord | undefined): boolean {
     a.data.type === b.data.type &&
     dataText(a.data) === dataText(b.data)
   );
-}
-
-/** Failure hides, it never erases: what cannot be reached, or is not healthy, is told when there is nothing else. */
-function makeSets(all: readonly DnsRecord[]): Map<RecordType, RecordSet> {
-  const sets = new Map<RecordType, RecordSet>();
-  for (const type of new Set(all.map((record) => record.data.type))) {
-    const distinct = new Map<string, DnsRecord>();
-    for (const record of all) {
-      if (record.data.type !== type) continue;
-      const word = dataText(record.data);
-      if (distinct.get(word)?.preferred !== true) distinct.set(word, record);
-    }
-    const sorted = [...distinct].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, record]) => record);
-    const preferred = sorted.filter((record) => record.preferred);
-    const records = preferred.length > 0 ? preferred : sorted;
-    sets.set(type, { records, packed: pack(records) });
-  }
-  return sets;
-}
-
-function pack(records: readonly DnsRecord[]): Buffer | undefined {
-  const parts = records.map(({ data, ttl }) =>
-    data.type === 'A' || data.type === 'AAAA'
-      ? packAddress(types[data.type], ttl, data.address.bytes())
-      : undefined,
-  );
-  return parts.every((part) => part !== undefined) ? Buffer.concat(parts) : undefined;
-}
-
-function packAddress(type: number, ttl: number, address: Uint8Array): Buffer {
-  const head = Buffer.alloc(12);
-  head.writeUInt16BE(POINTER_TO_QUESTION, 0);
-  head.writeUInt16BE(type, 2);
-  head.writeUInt16BE(1, 4);
-  head.writeUInt32BE(ttl, 6);
-  head.writeUInt16BE(address.length, 10);
-  return Buffer.concat([head, address]);
 }

@@ -9,6 +9,7 @@ const MAX_LABEL = 63;
 
 /** A VIP's host or a framework as labels: each part between dots is cleaned, empty parts vanish. May be empty. */
 export function fragment(text: string): string {
+  if (PLAIN.test(text)) return cut(text);
   return text
     .split('.')
     .map((part) => clean(part))
@@ -21,12 +22,21 @@ export function label(text: string): string {
   return clean(text.replaceAll('.', '-'));
 }
 
+/** Most text is like this, and there are thousands of names: nothing has to be replaced in it. */
+const PLAIN = /^[a-z0-9][a-z0-9-]*$/;
+
 function clean(text: string): string {
-  return text
-    .toLowerCase()
-    .replaceAll('_', '-')
-    .replaceAll(/[^a-z0-9-]/g, '')
-    .replace(/^-+/, '')
-    .slice(0, MAX_LABEL)
-    .replace(/-+$/, '');
+  if (PLAIN.test(text)) return cut(text);
+  return cut(
+    text
+      .toLowerCase()
+      .replaceAll('_', '-')
+      .replaceAll(/[^a-z0-9-]/g, '')
+      .replace(/^-+/, ''),
+  );
+}
+
+function cut(text: string): string {
+  const part = text.length > MAX_LABEL ? text.slice(0, MAX_LABEL) : text;
+  return part.endsWith('-') ? part.replace(/-+$/, '') : part;
 }

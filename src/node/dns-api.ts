@@ -133,7 +133,7 @@ function* enumerate({ names, records }: DnsApiInit): Generator<string> {
 function* enumerated(names: DnsNames, tasks: readonly ViewedTask[]): Generator<string> {
   for (const { id, task } of tasks) {
     const rows = names.table
-      .ownerRecords(`task/${id}`)
+      .recordsOf(id)
       .filter((record) => isListed(record) && record.name.endsWith(`.${MESOS}`));
     if (rows.length > 0) yield JSON.stringify({ name: task.name, id: task.id, records: rows.map(row) });
   }
@@ -150,16 +150,20 @@ function* axfr(names: DnsNames): Generator<string> {
     Domain: MESOS,
   };
   yield `${JSON.stringify(head).slice(0, -1)},"Records":{`;
+  const listing = yield* gathered(names);
   for (const [i, type] of (['A', 'AAAA', 'SRV'] as const).entries()) {
     yield `${i === 0 ? '' : ','}"${type}s":{`;
-    yield* joined(valuesByName(names, type), RECORDS_PER_CHUNK);
+    yield* joined(valuesByName(listing, type), RECORDS_PER_CHUNK);
     yield '}';
   }
   yield '}}';
 }
 
-function* valuesByName(names: DnsNames, type: RecordType): Generator<string | undefined> {
-  for (const records of names.table.ofType(type)) {
+type Listing = readonly ReadonlyMap<RecordType, readonly DnsRecord[]>[];
+
+function* valuesByName(listing: Listing, type: RecordType): Generator<string | undefined> {
+  for (const sets of listing) {
+    const records = sets.get(type) ?? [];
     const name = records[0]?.name ?? '';
     yield name.endsWith(`.${MESOS}`)
       ? `${JSON.stringify(`${name}.`)}:${JSON.stringify(records.map(({ data }) => dataText(data)))}`
@@ -169,12 +173,24 @@ function* valuesByName(names: DnsNames, type: RecordType): Generator<string | un
 
 function* listed(names: DnsNames): Generator<string> {
   yield '[';
-  yield* joined(rowsOf(names), RECORDS_PER_CHUNK);
+  yield* joined(rowsOf(yield* gathered(names)), RECORDS_PER_CHUNK);
   yield ']';
 }
 
-function* rowsOf(names: DnsNames): Generator<string | undefined> {
-  for (const record of names.table.told()) yield isListed(record) ? JSON.stringify(row(record)) : undefined;
+function* rowsOf(listing: Listing): Generator<string | undefined> {
+  for (const sets of listing)
+    for (const record of Array.from(sets.values()).flat())
+      yield isListed(record) ? JSON.stringify(row(record)) : undefined;
+}
+
+/** All names, made with turns of the event loop between, in which nothing is written. */
+function* gathered(names: DnsNames): Generator<string, Listing> {
+  const making = names.table.listing();
+  for (let step = 1; ; step++) {
+    const { done, value } = making.next();
+    if (done === true) return value;
+    if (step % TASKS_PER_CHUNK === 0) yield '';
+  }
 }
 
 /** With commas between, `count` of them at a time; what is not listed takes its time, too. */

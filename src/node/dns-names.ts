@@ -1,9 +1,9 @@
 /**
  * The names of the cluster, from the records that this node holds.
  *
- * Purpose: keeps the table of names in step with tasks, nodes, masters and VIPs; agents answer queries from it, masters
+ * Purpose: keeps the names in step with tasks, nodes, masters and VIPs; agents answer queries from it, masters
  * show it.
- * Invariants: a change of one task changes that task's names only; nothing is taken out because it cannot be reached;
+ * Invariants: a change of one task concerns that task's names only; nothing is taken out because it cannot be reached;
  * whatever changes at once, a turn of the event loop is kept short by it.
  * Review notes: `settled` is waited for before anybody is answered: a name that was not read yet is not "no such name".
  */
@@ -21,13 +21,12 @@ import {
   type ClusterNode,
   type CustomZones,
 } from '../dns/cluster-names.ts';
-import type { DnsRecord } from '../dns/record.ts';
-import { NameTable } from '../dns/table.ts';
-import { taskRecords } from '../dns/task-names.ts';
+import { Names } from '../dns/names.ts';
 import { Zones, type TimesToLive } from '../dns/zones.ts';
 import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
+import type { ViewedTask } from '../model/task-view.ts';
 import type { RecordExchange } from './record-exchange.ts';
 import type { RecordView } from './record-view.ts';
 import type { VipView } from './vip-view.ts';
@@ -42,7 +41,6 @@ const FRAMEWORK = 'marathon';
 const TURN_MS = 2;
 /** Of more owners than this, none is taken in the turn that told of them, which has had its own work. */
 const AT_ONCE_MAX = 100;
-const [TASK, VIP] = ['task/', 'vip/'];
 
 export interface DnsNamesComponents {
   readonly records: RecordView;
@@ -62,13 +60,15 @@ export interface DnsNamesInit {
 }
 
 export class DnsNames {
-  readonly table = new NameTable();
+  readonly table: Names;
   readonly answerer: Answerer;
   readonly #components: DnsNamesComponents;
   readonly #init: DnsNamesInit;
   readonly #unsubscribe: (() => void)[];
-  /** Owners whose records have to be made anew. */
-  readonly #changed = new Set<string>();
+  /** Tasks and VIPs whose names have to be taken anew. */
+  readonly #changed = { tasks: new Set<string>(), vips: new Set<string>() };
+  /** Tasks that were known at the start and have not had their turn yet. */
+  #known: Iterator<ViewedTask> | undefined;
   readonly #waiting: (() => void)[] = [];
   #zones: Zones;
   /** The overlays' spaces of the zones, as text. */
@@ -81,15 +81,19 @@ export class DnsNames {
     this.#components = components;
     this.#init = init;
     this.#zones = this.#makeZones();
-    this.answerer = new Answerer({ table: this.table, zones: () => this.#zones });
+    this.table = new Names({ task: (id) => components.records.task(id), ttls: init.ttls });
+    this.answerer = new Answerer({ names: this.table, zones: () => this.#zones });
     this.table.set('own', ownRecords(init.listen, init.ttls));
     this.table.set('custom', customRecords(init.custom ?? new Map<string, never>(), init.ttls));
     const { records, exchange } = components;
-    this.#take(records.tasks().map(({ id }) => TASK + id));
+    const tasks = records.tasks();
+    this.#known = tasks.values();
+    if (tasks.length > AT_ONCE_MAX) this.#takeNextTurn();
+    else this.#takeSome();
     this.#refresh();
     const soon = (): void => this.#refreshSoon();
     this.#unsubscribe = [
-      records.subscribeTasks(({ tasks }) => this.#take(Array.from(tasks, (id) => TASK + id))),
+      records.subscribeTasks(({ tasks }) => this.#take(this.#changed.tasks, tasks)),
       exchange.subscribe('', (changes) => {
         if (changes.some(({ key }) => NAMED.test(key)) || this.#haveSpacesChanged(changes)) soon();
       }),
@@ -112,20 +116,20 @@ export class DnsNames {
   /** Names of VIPs as well, from now on. */
   follow(vips: VipView): void {
     this.#vips = vips;
-    this.#take(vips.vips().map(({ id }) => VIP + id));
-    this.#unsubscribe.push(vips.subscribe((changed) => this.#take(Array.from(changed, (id) => VIP + id))));
+    this.#take(this.#changed.vips, vips.table.ids());
+    this.#unsubscribe.push(vips.subscribe((changed) => this.#take(this.#changed.vips, changed)));
   }
 
   /** Resolves when the names of all that was told until now are there. */
   async settled(): Promise<void> {
-    if (this.#changed.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#isWaiting()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   /** At once where it is little, as nearly always; the rest in further turns. */
-  #take(owners: readonly string[]): void {
-    for (const owner of owners) this.#changed.add(owner);
+  #take(changed: Set<string>, ids: Iterable<string>): void {
+    for (const id of ids) changed.add(id);
     if (this.#nextTurn !== undefined) return;
-    if (this.#changed.size > AT_ONCE_MAX) this.#takeNextTurn();
+    if (this.#changed.tasks.size + this.#changed.vips.size > AT_ONCE_MAX) this.#takeNextTurn();
     else this.#takeSome();
   }
 
@@ -133,12 +137,8 @@ export class DnsNames {
     const { clock } = this.#components;
     this.#nextTurn = undefined;
     const endMs = clock.nowMs() + TURN_MS;
-    for (const owner of this.#changed) {
-      this.#changed.delete(owner);
-      this.table.set(owner, this.#recordsOf(owner));
-      if (clock.nowMs() >= endMs) break;
-    }
-    if (this.#changed.size > 0) this.#takeNextTurn();
+    while (this.#takeOne()) if (clock.nowMs() >= endMs) break;
+    if (this.#isWaiting()) this.#takeNextTurn();
     else for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
@@ -146,16 +146,33 @@ export class DnsNames {
     this.#nextTurn = this.#components.clock.after(0, () => this.#takeSome());
   }
 
-  /** As they are now: records may have come between two turns. */
-  #recordsOf(owner: string): readonly DnsRecord[] {
-    const { ttls } = this.#init;
-    if (owner.startsWith(TASK)) {
-      const viewed = this.#components.records.task(owner.slice(TASK.length));
-      return viewed === undefined ? [] : taskRecords(viewed, ttls);
+  #isWaiting(): boolean {
+    return this.#known !== undefined || this.#changed.tasks.size + this.#changed.vips.size > 0;
+  }
+
+  /** Answers whether there was one to take: as it is now, for records may have come between two turns. */
+  #takeOne(): boolean {
+    const task = this.#nextTask();
+    if (task !== undefined) {
+      this.table.put(task, this.#components.records.task(task));
+      return true;
     }
+    const [vip] = this.#changed.vips;
+    if (vip === undefined) return false;
+    this.#changed.vips.delete(vip);
     // VIPs of one name have one address, so it counts once however many say so.
-    const vip = this.#vips?.table.get(owner.slice(VIP.length));
-    return vip?.name === undefined ? [] : vipRecords({ name: vip.name, addresses: vip.addresses }, ttls);
+    const { name, addresses = [] } = this.#vips?.table.get(vip) ?? {};
+    this.table.set(`vip/${vip}`, name === undefined ? [] : vipRecords({ name, addresses }, this.#init.ttls));
+    return true;
+  }
+
+  #nextTask(): string | undefined {
+    const known = this.#known?.next();
+    if (known?.done === false) return known.value.id;
+    this.#known = undefined;
+    const [changed] = this.#changed.tasks;
+    if (changed !== undefined) this.#changed.tasks.delete(changed);
+    return changed;
   }
 
   #refreshSoon(): void {
