@@ -9,10 +9,10 @@ import type { Clock } from '../base/clock.ts';
 import type { Prefix } from '../base/ip.ts';
 import type { NodeId } from '../model/names.ts';
 import type { AgentNetworkConfig } from '../model/overlay.ts';
+import { CompileMemory } from '../overlay/compile-memory.ts';
 import { compileSliced } from '../overlay/compile.ts';
 import type { Attachment, CompileInput, DesiredState, Grant, NodeOverlayRecord } from '../overlay/desired.ts';
 import type { DnsListen } from '../overlay/dns-interface.ts';
-import { RecordParser } from '../overlay/record-parser.ts';
 import { inSlices } from './slices.ts';
 import type { Underlay } from './underlay.ts';
 
@@ -33,7 +33,7 @@ export interface DesiredStateInit {
 export class DesiredStateCache {
   readonly #clock: Clock;
   readonly #init: DesiredStateInit;
-  readonly #parser = new RecordParser();
+  readonly #memory = new CompileMemory();
   #compiled: DesiredState | undefined;
   #changes = 0;
 
@@ -53,7 +53,7 @@ export class DesiredStateCache {
     if (underlay === undefined) return undefined;
     if (this.#compiled !== undefined) return this.#compiled;
     const changes = this.#changes;
-    const state = await inSlices({ clock: this.#clock }, compileSliced(this.#input(underlay), this.#parser));
+    const state = await inSlices({ clock: this.#clock }, compileSliced(this.#input(underlay), this.#memory));
     if (changes === this.#changes) this.#compiled = state;
     return state;
   }

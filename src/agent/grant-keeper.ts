@@ -14,6 +14,7 @@ const GRANT_KEY = 'grant';
 export class GrantKeeper {
   readonly #journal: Journal;
   #update: UpdateAgentOverlays | undefined;
+  #grant: Grant | undefined;
 
   /** Throws `corrupt` when the stored grant does not fit its schema. */
   constructor(components: { readonly journal: Journal }) {
@@ -30,10 +31,10 @@ export class GrantKeeper {
     return this.#update?.contacts ?? [];
   }
 
+  /** The same object until it changes. */
   current(): Grant | undefined {
-    return this.#update === undefined
-      ? undefined
-      : { overlays: this.#update.overlays, epoch: this.#update.grant_epoch };
+    if (this.#update === undefined) return undefined;
+    return (this.#grant ??= { overlays: this.#update.overlays, epoch: this.#update.grant_epoch });
   }
 
   /** Resolves when it is on disk. */
@@ -51,6 +52,7 @@ export class GrantKeeper {
       );
     await this.#journal.write({ [GRANT_KEY]: update });
     this.#update = update;
+    this.#grant = undefined;
   }
 
   /** The cluster has removed this node: its block is no longer its own. */

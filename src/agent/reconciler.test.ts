@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { realClock } from '../base/clock.ts';
+import { realClock, sleep } from '../base/clock.ts';
 import { ip, prefix } from '../base/ip.ts';
 import { memoryLog } from '../base/log.ts';
 import { createMetrics } from '../base/metrics.ts';
@@ -7,10 +7,12 @@ import { FakeKernel } from '../kernel/fake.ts';
 import { PROTOCOL_PORTOLAN } from '../kernel/types.ts';
 import type { KernelOperation, Route } from '../kernel/types.ts';
 import { attachmentOf, inputWith, nodeId } from '../overlay/arbitrary.ts';
-import { compile } from '../overlay/compile.ts';
-import type { DesiredState } from '../overlay/desired.ts';
+import { CompileMemory } from '../overlay/compile-memory.ts';
+import { compile, compileSliced } from '../overlay/compile.ts';
+import type { CompileInput, DesiredState } from '../overlay/desired.ts';
 import { attachmentAlias } from '../overlay/marks.ts';
 import { TABLE_REF } from '../overlay/ruleset.ts';
+import { drain } from '../overlay/slice.ts';
 import type { Change } from '../overlay/step.ts';
 import { createReconciler } from './reconciler.ts';
 import type { Reconciler, RoundReport } from './reconciler.ts';
@@ -24,12 +26,18 @@ interface Bed {
 }
 
 /** A host in memory; the kernel makes the settings of devices by itself, so they are put in beforehand. */
-async function makeBed(first: DesiredState | undefined): Promise<Bed> {
+async function makeBed(
+  first: DesiredState | undefined,
+  init: { readonly sweepMs?: number } = {},
+): Promise<Bed> {
   const kernel = new FakeKernel();
   const log = memoryLog();
   const metrics = createMetrics();
   let desired = first;
-  const reconciler = createReconciler({ kernel, clock: realClock, log, metrics }, { desired: () => desired });
+  const reconciler = createReconciler(
+    { kernel, clock: realClock, log, metrics },
+    { desired: () => desired, ...init },
+  );
   const want = (state: DesiredState | undefined): void => {
     desired = state;
     for (const { key } of state?.sysctls ?? []) if (!kernel.sysctls.has(key)) kernel.sysctls.set(key, '1');
@@ -256,6 +264,63 @@ describe('reconciler in memory', () => {
     expect(await ours(bed)).toEqual([]);
     expect(await bed.kernel.rules()).toEqual(rules);
     expect(bed.kernel.nft.table(TABLE_REF)).toBeUndefined();
+  });
+
+  describe('while nobody else has touched the kernel', () => {
+    const memory = new CompileMemory();
+    const of = (others: readonly number[]): DesiredState => drain(compileSliced(input(others), memory));
+    const input = (others: readonly number[]): CompileInput => ({
+      ...base,
+      records: inputWith(others).records,
+    });
+    const base = inputWith([]);
+    const cannotLook = ({ kernel }: Bed): void => kernel.failNext('read', 'ENOBUFS');
+
+    it('brings about what remote nodes change without a look at it', async () => {
+      const bed = await settled(await makeBed(of([2, 3])));
+      const before = writes(bed).length;
+      bed.want(of([2, 3, 4]));
+      cannotLook(bed);
+      expect(await bed.reconciler.confirm()).toMatchObject({
+        done: true,
+        steps: 6,
+        repairs: {},
+        failures: [],
+      });
+      expect(await bed.reconciler.confirm()).toMatchObject({ done: true, steps: 0 });
+      expect(writes(bed).slice(before)).toHaveLength(6);
+      // Whoever asks for a look gets one.
+      expect(await bed.reconciler.settle()).toMatchObject({ done: false });
+      expect(await bed.reconciler.settle()).toMatchObject({ done: true, steps: 0 });
+    });
+
+    it('looks when somebody else was heard, be it in that very moment', async () => {
+      const bed = await settled(await makeBed(of([2, 3])));
+      const [route] = await ours(bed);
+      bed.kernel.interfere([{ do: 'route-delete', route: route! }]);
+      bed.want(of([2, 3, 4]));
+      expect(await bed.reconciler.confirm()).toMatchObject({ done: true, steps: 7, repairs: { route: 1 } });
+      expect((await ours(bed)).length).toBe(of([2, 3, 4]).routes.length);
+    });
+
+    it('looks when what it does is refused, and when the host itself changes', async () => {
+      const bed = await settled(await makeBed(of([2, 3])));
+      bed.kernel.failNext('fdb-replace', 'ENOSPC');
+      bed.want(of([2, 3, 4]));
+      expect(await bed.reconciler.confirm()).toMatchObject({ done: true, steps: 1, failures: [] });
+      expect(await bed.kernel.fdb({ link: 'vtep1024' })).toHaveLength(3);
+      bed.want(drain(compileSliced({ ...input([2, 3, 4]), attachments: [attachmentOf(1)] }, memory)));
+      cannotLook(bed);
+      expect(await bed.reconciler.confirm()).toMatchObject({ done: false });
+      expect(await bed.reconciler.confirm()).toMatchObject({ done: true, failures: [] });
+    });
+
+    it('looks all the same once in a while', async () => {
+      const bed = await settled(await makeBed(of([2, 3]), { sweepMs: 1 }));
+      await sleep(5);
+      bed.kernel.nft.disturb(TABLE_REF);
+      expect(changesOf(await bed.reconciler.confirm()).map(({ was }) => was)).toEqual(['other rules']);
+    });
   });
 
   it('adds a joining node among a thousand by four messages', async () => {

@@ -2,9 +2,11 @@
  * Brings the kernel to the desired state, and back to it whenever somebody else changes what is ours.
  *
  * Purpose: the only writer of the overlay's kernel state. One `ensure` serves first set-up, restart, reboot, change
- * and repair: look, plan, perform.
+ * and repair: look, plan, perform. What changes of remote nodes alone is performed without a look while the kernel is
+ * known: since the last round left it as desired, nobody else has been heard to touch it.
  * Invariants: no kernel write before the first desired state; one round at a time; a failed object is reported and
- * retried while the round goes on; what is not ours is never touched (docs/OWNERSHIP.md).
+ * retried while the round goes on; what is not ours is never touched (docs/OWNERSHIP.md); the kernel is looked at once
+ * in `sweepMs` at least, and after every doubt.
  * Review notes: what is seen and not desired is removed, so the desired state must be asked for after the look, and
  * whoever makes an object must have it desired before.
  */
@@ -18,14 +20,16 @@ import type { DesiredState, Fault } from '../overlay/desired.ts';
 import { takeInventory } from '../overlay/inventory.ts';
 import type { Inventory } from '../overlay/inventory.ts';
 import { ConcatenatedSteps } from '../overlay/object-steps.ts';
+import { planChange } from '../overlay/plan-change.ts';
 import { planSliced } from '../overlay/plan.ts';
 import type { ObjectKind, Observed, Steps } from '../overlay/step.ts';
 import { blame } from './blame.ts';
 import type { OverlayHealth } from './blame.ts';
 import { concerns } from './concerns.ts';
 import { observe, sameScope } from './observe.ts';
+import { KnownKernel } from './known-kernel.ts';
 import { perform } from './perform.ts';
-import type { Failure } from './perform.ts';
+import type { Failure, Performed } from './perform.ts';
 import { findRepairs, tellRepairs } from './repairs.ts';
 import { Rounds } from './rounds.ts';
 import { inSlices } from './slices.ts';
@@ -95,8 +99,10 @@ export interface Reconciler {
   start(): Promise<void>;
   /** The desired state has changed. */
   trigger(reason: string): void;
-  /** Resolves with the report of a round that began after this call. */
+  /** Resolves with the report of a round that began after this call and has looked at the kernel. */
   settle(): Promise<RoundReport>;
+  /** The same, content with what is known of the kernel: enough to know that what is desired now is in it. */
+  confirm(): Promise<RoundReport>;
   status(): ReconcilerStatus;
   /** Removes everything that is ours, and nothing else; no round follows. */
   removeAll(): Promise<RoundReport>;
@@ -118,6 +124,7 @@ class KernelReconciler implements Reconciler {
   readonly #events: string[] = [];
   #monitor: Monitor | undefined;
   #inventory: Inventory | undefined;
+  readonly #known: KnownKernel;
   /** What the last finished round wanted: the measure of what is a repair. */
   #settled: Inventory | undefined;
   /** Reasons by object, of the last finished round. */
@@ -131,10 +138,9 @@ class KernelReconciler implements Reconciler {
     this.#desired = () => init.desired();
     this.#onForeignEvent = (event) => init.onForeignEvent?.(event);
     this.#table = new TableMemory({ nft: kernel.nft });
-    this.#rounds = new Rounds(
-      { clock },
-      { sweepMs: init.sweepMs ?? SWEEP_MS, run: (reason) => this.#round(reason) },
-    );
+    const { sweepMs = SWEEP_MS } = init;
+    this.#known = new KnownKernel({ sweepMs });
+    this.#rounds = new Rounds({ clock }, { sweepMs, run: (reason) => this.#round(reason) });
     this.#metrics = {
       repairs: metrics.counter(
         'portolan_repairs_total',
@@ -156,6 +162,11 @@ class KernelReconciler implements Reconciler {
   }
 
   settle(): Promise<RoundReport> {
+    this.#known.wantLook();
+    return this.#rounds.settle();
+  }
+
+  confirm(): Promise<RoundReport> {
     return this.#rounds.settle();
   }
 
@@ -181,6 +192,7 @@ class KernelReconciler implements Reconciler {
       performed: new ConcatenatedSteps([...first.performed.runs, ...rest.performed.runs]),
     };
     this.#settled = undefined;
+    this.#known.doubt();
     const restored = (await this.#components.sysctls?.restore()) ?? [];
     this.#components.log.info('removed everything of ours', { steps: passes.steps, restored });
     return this.#report('remove', begun, passes, {});
@@ -189,6 +201,7 @@ class KernelReconciler implements Reconciler {
   #onEvent(event: KernelEvent): void {
     this.#onForeignEvent(event);
     if (!concerns(event, this.#settled)) return;
+    this.#known.doubt();
     if (this.#events.length < EVENTS_MAX) this.#events.push(event.text);
     this.#rounds.soon(`${event.object} ${event.change}`, this.#isPort(event) ? PORT_GATHER_MS : undefined);
   }
@@ -203,6 +216,8 @@ class KernelReconciler implements Reconciler {
   async #round(reason: string): Promise<{ report: RoundReport; failed: boolean }> {
     const begun = this.#components.clock.nowMs();
     try {
+      const followed = await this.#follow();
+      if (followed !== undefined) return { report: this.#done(reason, begun, followed, {}), failed: false };
       const events = this.#events.splice(0);
       const passes = await this.#passes(this.#desired);
       if (passes.inventory === undefined)
@@ -210,22 +225,40 @@ class KernelReconciler implements Reconciler {
       const report = await this.#conclude(reason, begun, { ...passes, inventory: passes.inventory }, events);
       return { report, failed: report.failures.length > 0 };
     } catch (error) {
+      this.#known.doubt();
       this.#components.log.error('cannot read the kernel, will try again', { reason, error });
       return { report: this.#report(reason, begun, nothingDone, {}), failed: true };
     }
   }
 
+  /** Performs what has changed since the last round; `undefined` when the kernel has to be looked at. */
+  async #follow(): Promise<FinishedPasses | undefined> {
+    const { clock } = this.#components;
+    // What somebody else has done until now is heard here, and leaves nothing known.
+    if (this.#known.holds(clock.nowMs()) === undefined || this.#monitor?.read() !== true) return undefined;
+    const { doubts } = this.#known;
+    const state = await this.#desired();
+    const before = this.#known.holds(clock.nowMs());
+    if (before === undefined || state === undefined) return undefined;
+    const inventory = this.#inventoryOf(state);
+    const planned = await inSlices(this.#components, planChange(before, inventory));
+    if (planned === undefined || doubts !== this.#known.doubts) return undefined;
+    const { steps, failures } = await this.#perform(state, planned);
+    if (failures.length > 0) return undefined;
+    this.#known.is(inventory, doubts);
+    return { inventory, steps, performed: planned, failures, faults: [] };
+  }
+
   /** Looks, plans and performs until the kernel drops nothing more in answer. */
   async #passes(desired: Desired): Promise<Passes> {
     let passes = nothingDone;
+    const doubts = this.#known.look(this.#components.clock.nowMs());
     for (let count = 0; count < PASSES_MAX; count++) {
       const seen = await this.#look(desired);
       if (seen === undefined) return passes;
       const { inventory, observed } = seen;
       const plan = await inSlices(this.#components, planSliced(inventory, observed));
-      const { kernel, sysctls } = this.#components;
-      const performer = { kernel, sysctls, table: this.#table };
-      const { steps, failures } = await perform(performer, inventory.state, plan.steps);
+      const { steps, failures } = await this.#perform(inventory.state, plan.steps);
       passes = {
         inventory,
         steps: passes.steps + steps,
@@ -236,9 +269,17 @@ class KernelReconciler implements Reconciler {
       const unconfirmed = [...plan.strays].some((index) => !this.#strays.has(index));
       this.#strays = plan.strays;
       if (unconfirmed) this.#rounds.later('stray devices', STRAY_MS);
-      if (!plan.lookAgain && !failures.some(({ contended }) => contended)) break;
+      const isLast = !plan.lookAgain && !failures.some(({ contended }) => contended);
+      if (isLast && failures.length + plan.faults.length + plan.strays.size === 0)
+        this.#known.is(inventory, doubts);
+      if (isLast) break;
     }
     return passes;
+  }
+
+  #perform(desired: DesiredState, steps: Steps): Promise<Performed> {
+    const { kernel, sysctls } = this.#components;
+    return perform({ kernel, sysctls, table: this.#table }, desired, steps);
   }
 
   /**
@@ -267,13 +308,17 @@ class KernelReconciler implements Reconciler {
   async #conclude(
     reason: string,
     begun: number,
-    passes: Passes & { readonly inventory: Inventory },
+    passes: FinishedPasses,
     events: readonly string[],
   ): Promise<RoundReport> {
     const { log } = this.#components;
     const finding = findRepairs(passes.performed, this.#settled, passes.inventory, this.#failed);
     const repaired = await inSlices(this.#components, finding);
     const repairs = tellRepairs({ log, counter: this.#metrics.repairs }, repaired, events);
+    return this.#done(reason, begun, passes, repairs);
+  }
+
+  #done(reason: string, begun: number, passes: FinishedPasses, repairs: RoundReport['repairs']): RoundReport {
     const report = this.#report(reason, begun, passes, repairs);
     this.#tellFailures(report);
     this.#settled = passes.inventory;
@@ -282,7 +327,7 @@ class KernelReconciler implements Reconciler {
     this.#metrics.seconds.observe(report.durationMs / 1000);
     this.#status = {
       rounds: this.#status.rounds + 1,
-      repairs: this.#status.repairs + repaired.length,
+      repairs: this.#status.repairs + Object.values(repairs).reduce((sum, count) => sum + count, 0),
       last: report,
     };
     return report;
@@ -332,6 +377,8 @@ interface Passes {
   readonly failures: readonly Failure[];
   readonly faults: readonly Fault[];
 }
+
+type FinishedPasses = Passes & { readonly inventory: Inventory };
 
 const nothingDone: Passes = {
   inventory: undefined,

@@ -30,7 +30,7 @@ export function agentView(parts: Parts, components: { readonly clock: Clock }): 
 /** Whoever drains a task must know that no VIP leads to it any more. */
 async function settleAll({ vips, reconciler }: Parts): Promise<RoundReport> {
   await vips.written();
-  const round = await reconciler.settle();
+  const round = await reconciler.confirm();
   const { enabled, applied } = vips.status();
   return { ...round, done: round.done && (applied || !enabled) };
 }

@@ -22,7 +22,6 @@ import { LOCAL_BRIDGE, type AgentOverlay } from '../model/overlay.ts';
 import type { NodeRecord } from '../model/record.ts';
 import type { UpdateAgentOverlays } from '../model/registration.ts';
 import { openDocker } from '../runtime/docker.ts';
-import { hostAddresses, overlaySpaces } from '../node/vip-reserved.ts';
 import type { Journal } from '../store/types.ts';
 import { Announcer } from './announcer.ts';
 import { AppliedKeeper } from './applied.ts';
@@ -38,7 +37,8 @@ import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
 import type { Tasks } from './tasks/tasks.ts';
 import type { NodeTrust } from './trust.ts';
-import { Vips, type VipSurroundings } from './vips.ts';
+import { vipSurroundings } from './vip-surroundings.ts';
+import { Vips } from './vips.ts';
 
 const LEAVE_TIMEOUT_MS = 10_000;
 
@@ -221,22 +221,12 @@ function tellOthers(components: SessionComponents, parts: Parts, onClose: OnClos
   const { exchange, node, records, reconciler } = parts;
   const keeper = new AppliedKeeper(
     { ...components, exchange },
-    { node, settle: () => reconciler.settle(), nodes: () => records.nodeCount() },
+    { node, settle: () => reconciler.confirm(), nodes: () => records.nodeCount() },
   );
   keeper.start();
   onClose(() => keeper.close());
   const teller = new ReachTeller({ ...components, exchange }, { node });
   onClose(() => teller.close());
-}
-
-function vipSurroundings({ grants, records }: Membership): VipSurroundings {
-  const granted = grants.current()?.overlays ?? [];
-  const own = granted.map(({ info }) => ({ name: info.name, spaces: [info.subnet, info.subnet6] }));
-  const spaces = granted.length === 0 ? [] : overlaySpaces(records, own);
-  return {
-    overlays: spaces.map((space) => space.prefix),
-    reserved: [...spaces, ...hostAddresses(records)],
-  };
 }
 
 function openAnnouncer(
@@ -279,7 +269,7 @@ function openVips(
     {
       node: membership.node,
       config: config.vips,
-      surroundings: () => vipSurroundings(membership),
+      surroundings: vipSurroundings(membership),
       onRoutes: () => dataplane.refresh('virtual addresses changed'),
     },
   );

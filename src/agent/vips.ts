@@ -58,6 +58,7 @@ export interface VipsComponents {
 export interface VipsInit {
   readonly node: NodeId;
   readonly config: VipsConfig;
+  /** The same object until it changes. */
   surroundings(): VipSurroundings;
   /** The addresses that must be routed to this host's own rules are others. */
   onRoutes(): void;
@@ -87,6 +88,8 @@ export class Vips {
   readonly #udp = new UdpConnections();
   readonly #events: string[] = [];
   #surroundings: VipSurroundings = { overlays: [], reserved: [] };
+  /** What they were made of. */
+  #given: VipSurroundings | undefined;
   #networksChanged = false;
   #networksTimer: Timer | undefined;
   #loading: Promise<void> | undefined;
@@ -139,9 +142,9 @@ export class Vips {
     this.#rounds.start();
   }
 
-  /** The grant, the records' overlays or this host's addresses have changed. */
+  /** The grant, the records' overlays or this host's addresses may have changed. */
   refresh(): void {
-    if (!this.#loaded) return;
+    if (!this.#loaded || this.#init.surroundings() === this.#given) return;
     const before = this.#wanted();
     this.#takeSurroundings();
     // A host more in the cluster is no reason to compare a hundred thousand elements.
@@ -372,7 +375,8 @@ export class Vips {
   }
 
   #takeSurroundings(): void {
-    const { overlays, reserved } = this.#init.surroundings();
+    this.#given = this.#init.surroundings();
+    const { overlays, reserved } = this.#given;
     const before = reservedText(this.#surroundings);
     this.#surroundings = { overlays, reserved: [...reserved, ...this.#networks.reserved()] };
     if (before === reservedText(this.#surroundings)) return;

@@ -45,7 +45,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
     this.#machine = machine;
     this.#machine.namespaces.set(HOME, this);
     this.nft = new FakeNft({
-      onForeignChange: (text) => this.#announce({ object: 'nft', change: 'new', link: undefined, text }),
+      onForeignChange: (text) => this.announce({ object: 'nft', change: 'new', link: undefined, text }),
     });
   }
 
@@ -70,7 +70,7 @@ export class FakeKernel extends FakeNamespace implements Kernel {
   /** The monitors' queue ran over. */
   overrun(): void {
     const text = 'notifications were lost (ENOBUFS)';
-    this.#announce({ object: 'overrun', change: 'new', link: undefined, text });
+    this.announce({ object: 'overrun', change: 'new', link: undefined, text });
   }
 
   async openNamespace(path: string): Promise<NetworkNamespace> {
@@ -87,7 +87,11 @@ export class FakeKernel extends FakeNamespace implements Kernel {
 
   async monitor(onEvent: (event: KernelEvent) => void): Promise<Monitor> {
     this.listeners.add(onEvent);
-    return { close: () => this.listeners.delete(onEvent) };
+    const read = (): boolean => {
+      this.tell();
+      return true;
+    };
+    return { read, close: () => this.listeners.delete(onEvent) };
   }
 
   portPerhapsInUse(protocol: 'tcp' | 'udp', port: number): boolean {
@@ -98,12 +102,6 @@ export class FakeKernel extends FakeNamespace implements Kernel {
     const before = this.connections.length;
     this.connections = this.connections.filter((each) => !filters.some((filter) => isMeant(filter, each)));
     return before - this.connections.length;
-  }
-
-  #announce(event: KernelEvent): void {
-    queueMicrotask(() => {
-      for (const listener of this.listeners) listener(event);
-    });
   }
 }
 

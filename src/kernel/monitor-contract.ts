@@ -137,6 +137,16 @@ export function monitorCases(given: () => Case): void {
       monitor.close();
     });
 
+    it('tells at once, when it is asked to, what has happened until then', async () => {
+      const events: KernelEvent[] = [];
+      const monitor = await given().kernel.monitor((event) => events.push(event));
+      await given().opened.interfere(everything);
+      while (!monitor.read());
+      expect(objects.filter((object) => !events.some((event) => event.object === object))).toEqual([]);
+      monitor.close();
+      expect(monitor.read()).toBe(true);
+    });
+
     /** All that is told of what `change` did, and not of what the kernel does by itself in answer. */
     async function told(
       change: () => Promise<void>,

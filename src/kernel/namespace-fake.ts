@@ -53,6 +53,7 @@ export class FakeNamespace implements NetworkNamespace {
   /** Every operation that was asked for, in order: for tests that look at what was done rather than what is. */
   readonly performed: KernelOperation[] = [];
   readonly listeners = new Set<(event: KernelEvent) => void>();
+  readonly #untold: KernelEvent[] = [];
   readonly #links: FakeLinks;
   /** Of links whose receive offload was set. */
   readonly #offloads = new WeakMap<FakeLink, string>();
@@ -187,7 +188,7 @@ export class FakeNamespace implements NetworkNamespace {
     const before = this.sysctls.get(key);
     this.sysctls.set(key, value);
     if (before === value || !/\/(ip_forward|forwarding|rp_filter)$/.test(key)) return;
-    this.#announce({
+    this.announce({
       object: 'sysctl',
       change: 'new',
       link: undefined,
@@ -276,7 +277,7 @@ export class FakeNamespace implements NetworkNamespace {
     const shown = toLink(link);
     const { name, alias } = shown;
     const text = change === 'delete' ? `Deleted ${describeLink(shown)}` : describeLink(shown);
-    this.#announce({ object: 'link', change, link: name, ...(alias === undefined ? {} : { alias }), text });
+    this.announce({ object: 'link', change, link: name, ...(alias === undefined ? {} : { alias }), text });
   }
 
   /** Like the kernel's: later, and not from within the operation. */
@@ -289,13 +290,18 @@ export class FakeNamespace implements NetworkNamespace {
   ): void {
     if (own) return;
     const text = change === 'delete' ? `Deleted ${line}` : line;
-    this.#announce({ object, change, link, text });
+    this.announce({ object, change, link, text });
   }
 
-  #announce(event: KernelEvent): void {
+  /** To the monitors, when they come to read it. */
+  protected announce(event: KernelEvent): void {
     if (this.listeners.size === 0) return;
-    queueMicrotask(() => {
-      for (const listener of this.listeners) listener(event);
-    });
+    this.#untold.push(event);
+    queueMicrotask(() => this.tell());
+  }
+
+  /** All that was announced, now. */
+  protected tell(): void {
+    for (const event of this.#untold.splice(0)) for (const listener of this.listeners) listener(event);
   }
 }

@@ -214,6 +214,8 @@ export interface KernelEvent {
 }
 
 export interface Monitor {
+  /** Tells now what has happened until now; false when there is more of it than one turn has time for. */
+  read(): boolean;
   close(): void;
 }
 

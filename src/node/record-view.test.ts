@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { silentLog } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
+import type { RecordValue } from '../model/record.ts';
 import { FakeExchange } from './exchange-fake.ts';
 import { RecordView, type TaskChanges } from './record-view.ts';
 
@@ -106,5 +107,30 @@ describe('nodes of a RecordView', () => {
     expect(seen()).toEqual([{ id: A, dcos: '9.0.2.0/24' }, { id: B }]);
     exchange.put(`cluster/removed/${A}`, { node: A, grant_epoch: 1 }, 5);
     expect(seen()).toEqual([{ id: B }]);
+  });
+});
+
+describe('places of a RecordView', () => {
+  it('have another version when a space, a name or an address is another, and not when a block moves', () => {
+    const { exchange, view } = world();
+    const versions: number[] = [];
+    const overlay = (subnet: string, space = '9.0.0.0/8') => ({
+      ...{ overlay: 'dcos', space, subnet, vtep_ip: '44.128.0.1/20', vtep_mac: '70:b3:d5:80:00:01' },
+      ...{ agent_ip: '10.0.0.11', grant_epoch: 1 },
+    });
+    const put = (key: string, value: RecordValue): void => {
+      exchange.put(`node/${A}/${key}`, value);
+      versions.push(view.placesVersion);
+    };
+    put('node', node('10.0.0.11'));
+    put('node', node('10.0.0.11'));
+    put('node', node('10.0.0.12'));
+    put('overlay/dcos', overlay('9.0.1.0/24'));
+    put('overlay/dcos', overlay('9.0.2.0/24'));
+    put('overlay/dcos', overlay('10.0.2.0/24', '10.0.0.0/8'));
+    put('overlay/dcos', null);
+    expect(versions.map((each, at) => each > (versions[at - 1] ?? 0))).toEqual([
+      ...[true, false, true, true, false, true, true],
+    ]);
   });
 });

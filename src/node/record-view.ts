@@ -55,6 +55,7 @@ export class RecordView {
   readonly #tasks: TaskTable;
   readonly #resources = new Map<NodeId, ResourcesRecord>();
   readonly #changedResources = new Set<NodeId>();
+  #placesVersion = 0;
   readonly #taskListeners = new Set<(changes: TaskChanges) => void>();
   #masters: readonly string[] = [];
   /** As last asked for; `undefined` since nodes or overlays have changed. */
@@ -106,6 +107,11 @@ export class RecordView {
 
   masters(): readonly string[] {
     return this.#masters;
+  }
+
+  /** Rises when an overlay may have another space, or a node another name or address. */
+  get placesVersion(): number {
+    return this.#placesVersion;
   }
 
   /** Nodes that were not removed. */
@@ -175,7 +181,10 @@ export class RecordView {
     if (node === undefined) return false;
     if (kind === 'node' || kind === 'overlay') this.#listed = undefined;
     if (kind === 'node') {
+      const before = this.#nodes.get(node);
       store(this.#nodes, node, this.#parse(nodeRecord, record));
+      const now = this.#nodes.get(node);
+      if (before?.name !== now?.name || before?.address !== now?.address) this.#placesVersion++;
       this.#tasks.touchNode(node);
     }
     if (kind === 'endpoint') {
@@ -191,7 +200,9 @@ export class RecordView {
     }
     if (kind !== 'overlay') return false;
     const parsed = this.#parse<OverlayRecord>(overlayRecord, record);
+    const before = this.#overlays.get(record.key)?.record;
     store(this.#overlays, record.key, parsed === undefined ? undefined : { node, record: parsed });
+    if (spaceText(before) !== spaceText(parsed)) this.#placesVersion++;
     return true;
   }
 
@@ -201,6 +212,7 @@ export class RecordView {
     const node = removed.node as NodeId;
     this.#listed = undefined;
     this.#removed.add(node);
+    this.#placesVersion++;
     this.#nodes.delete(node);
     for (const [key, each] of this.#overlays) if (each.node === node) this.#overlays.delete(key);
     for (const [key, each] of this.#endpoints) if (each.node === node) this.#endpoints.delete(key);
@@ -221,6 +233,9 @@ export class RecordView {
     return undefined;
   }
 }
+
+const spaceText = (record: OverlayRecord | undefined): string =>
+  record === undefined ? '' : `${record.overlay} ${record.space ?? ''} ${record.space6 ?? ''}`;
 
 function store<K, V>(map: Map<K, V>, key: K, value: V | undefined): void {
   if (value === undefined) map.delete(key);

@@ -20,7 +20,7 @@ import type { CompileInput, DesiredLink, DesiredPort, DesiredState, Fault, Grant
 import { parseGrant, prefixes } from './grant.ts';
 import type { Bridge, Local } from './grant.ts';
 import { attachmentAlias, bridgeAlias, bridgeMac, VTEP_ALIAS } from './marks.ts';
-import { RecordParser } from './record-parser.ts';
+import { CompileMemory, type HostObjects } from './compile-memory.ts';
 import { remoteObjects } from './remotes.ts';
 import { drain } from './slice.ts';
 import { sysctls } from './sysctls.ts';
@@ -32,32 +32,43 @@ export const RULE_PRIORITY = 4242;
 const VIP_METRIC = 0x100_0001;
 
 export function compile(input: CompileInput): DesiredState {
-  return drain(compileSliced(input, new RecordParser()));
+  return drain(compileSliced(input, new CompileMemory()));
 }
 
-/** As `compile`, in slices; `parser` remembers records between compilations. */
+/** As `compile`, in slices; what has not changed since the last compilation with `memory` is the same objects. */
 export function* compileSliced(
   input: CompileInput,
-  parser: RecordParser,
+  memory: CompileMemory,
 ): Generator<undefined, DesiredState> {
   const { grant } = input;
   if (grant === undefined || grant.overlays.length === 0)
     return { ...nothingDesired, ports: ports(input, []) };
-  const local = parseGrant(input, grant);
-  const claims = yield* resolveClaims(ownClaim(input, grant, local), input.records, input.removed, parser);
-  const remote = yield* remoteObjects(local, claims);
+  const { local, ...host } = yield* memory.host(input, () => hostObjects(input, grant));
+  const own = ownClaim(input, grant, local);
+  const claims = yield* resolveClaims(own, input.records, input.removed, memory.parser);
+  const remote = yield* remoteObjects(local, claims, memory.remotes);
   return {
+    ...host,
+    ...remote,
+    routes: [...host.routes, ...remote.routes],
+    faults: [...host.faults, ...ownLosses(claims)],
+    voided: claims.voided,
+  };
+}
+
+function hostObjects(input: CompileInput, grant: Grant): HostObjects {
+  const local = parseGrant(input, grant);
+  return {
+    local,
     sysctls: [...sysctls(input, local), ...dnsSysctls(input.dns)],
     links: [...links(input, local), ...dnsLinks(input.dns)],
     ports: ports(input, local.bridges),
     addresses: [...addresses(local), ...dnsAddresses(input.dns)],
-    ...remote,
-    routes: [...vipRoutes(input, local), ...remote.routes],
+    routes: vipRoutes(input, local),
     rules: overlaySpaces4(input, local).map(hostsRule),
     table: compileTable(input, local),
     overlays: local.overlays,
-    faults: [...local.faults, ...ownLosses(claims)],
-    voided: claims.voided,
+    faults: local.faults,
   };
 }
 

@@ -33,30 +33,20 @@ export function plan(desired: DesiredState, observed: Observed): ListedPlan {
 export function* planSliced(inventory: Inventory, observed: Observed): Generator<undefined, Plan> {
   const links = planLinks(inventory, observed);
   const addresses = yield* planAddresses(inventory, observed, links);
-  const neighbours = yield* diff(
-    neighbourDiffer(inventory, links),
-    inventory.neighbours,
-    observed.neighbours,
-  );
-  const fdb = yield* planFdb(inventory, observed, links);
-  const routes = yield* diff(routeDiffer(links), inventory.routes, observed.routes);
+  const remotes = yield* planRemotes(inventory, observed, links);
   const rules = yield* diff(ruleDiffer, inventory.rules, observed.rules);
-  const remotes = [neighbours, fdb, routes];
   const groups: readonly StepRun[] = [
     planSysctls(inventory, observed, links, false),
     links.steps,
     planSysctls(inventory, observed, links, true),
     ...addresses.runs,
-    ...mingled(remotes.map(({ corrections }) => corrections)),
-    ...mingled(remotes.map(({ additions }) => additions)),
+    ...remotes.makings,
     rules.corrections,
     rules.additions,
     planTable(inventory, observed.table),
     links.ports,
     rules.removals,
-    routes.removals,
-    fdb.removals,
-    neighbours.removals,
+    ...remotes.removals,
     links.removals,
   ];
   return {
@@ -66,6 +56,39 @@ export function* planSliced(inventory: Inventory, observed: Observed): Generator
     strays: links.strays,
   };
 }
+
+/** What remote nodes are in the kernel: made before whatever needs them, removed after it. */
+export interface RemotesPlan {
+  readonly makings: readonly StepRun[];
+  readonly removals: readonly StepRun[];
+}
+
+/** `links`: what is done about the devices that they are on. */
+export function* planRemotes(
+  inventory: Pick<Inventory, 'links' | 'neighbours' | 'fdb' | 'routes'>,
+  observed: Pick<Observed, 'neighbours' | 'fdb' | 'routes'>,
+  links: LinkFates,
+): Generator<undefined, RemotesPlan> {
+  const neighbours = yield* diff(
+    neighbourDiffer(inventory, links),
+    inventory.neighbours,
+    observed.neighbours,
+  );
+  const fdb = yield* planFdb(inventory, observed, links);
+  const routes = yield* diff(routeDiffer(links), inventory.routes, observed.routes);
+  const remotes = [neighbours, fdb, routes];
+  return {
+    makings: [
+      ...mingled(remotes.map(({ corrections }) => corrections)),
+      ...mingled(remotes.map(({ additions }) => additions)),
+    ],
+    removals: [routes.removals, fdb.removals, neighbours.removals],
+  };
+}
+
+/** Which devices are not there, lose what is on them, or go. */
+export type LinkFates = Pick<LinkPlan, 'blocked' | 'emptied' | 'flushed' | 'removed'>;
+type OurLinks = Pick<Inventory, 'links'>;
 
 interface Differ<T> extends StepKind<T> {
   /** True when no device is made, removed, flushed or blocked: then an object's turn depends on itself alone. */
@@ -170,7 +193,7 @@ function isPossible<T>({ kind, blocked }: Differ<T>, value: T): boolean {
   return blocked.size === 0 || !blocked.has(kind.link(value) ?? '');
 }
 
-function neighbourDiffer(inventory: Inventory, links: LinkPlan): Differ<Observed['neighbours'][number]> {
+function neighbourDiffer(inventory: OurLinks, links: LinkFates): Differ<Observed['neighbours'][number]> {
   return {
     object: 'neighbour',
     kind: neighbourKind,
@@ -184,7 +207,7 @@ function neighbourDiffer(inventory: Inventory, links: LinkPlan): Differ<Observed
   };
 }
 
-function routeDiffer(links: LinkPlan): Differ<Observed['routes'][number]> {
+function routeDiffer(links: LinkFates): Differ<Observed['routes'][number]> {
   return {
     object: 'route',
     kind: routeKind,
@@ -208,19 +231,19 @@ const ruleDiffer: Differ<Observed['rules'][number]> = {
   ours: ({ protocol }) => protocol === PROTOCOL_PORTOLAN,
 };
 
-function isCalm({ blocked, emptied, flushed, removed }: LinkPlan): boolean {
+function isCalm({ blocked, emptied, flushed, removed }: LinkFates): boolean {
   return blocked.size + emptied.size + flushed.size + removed.size === 0;
 }
 
 /** Ours and staying: what is on a device that goes away goes with it. */
-function isOurs(inventory: Inventory, links: LinkPlan, link: string): boolean {
+function isOurs(inventory: OurLinks, links: LinkFates, link: string): boolean {
   return inventory.links.has(link) && !links.blocked.has(link);
 }
 
 function* planFdb(
-  inventory: Inventory,
-  observed: Observed,
-  links: LinkPlan,
+  inventory: OurLinks & Pick<Inventory, 'fdb'>,
+  observed: Pick<Observed, 'fdb'>,
+  links: LinkFates,
 ): Generator<undefined, Pick<Difference<FdbEntry>, 'corrections' | 'additions' | 'removals'>> {
   const differ: Differ<FdbEntry> = {
     object: 'fdb',

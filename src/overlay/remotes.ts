@@ -7,6 +7,7 @@ import type { IpAddress } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
 import { PROTOCOL_PORTOLAN, TABLE_HOSTS, TABLE_MAIN } from '../kernel/types.ts';
 import type { FdbEntry, Neighbour, Route } from '../kernel/types.ts';
+import type { NodeId } from '../model/names.ts';
 import type { Claims, RemoteNode } from './claims.ts';
 import type { Local } from './grant.ts';
 import { SLICE } from './slice.ts';
@@ -17,24 +18,77 @@ export interface RemoteObjects {
   readonly routes: readonly Route[];
 }
 
+/** The objects of each node, as long as the node is the same. */
+export class RemoteMemory {
+  #objects = new Map<NodeId, KnownRemote>();
+
+  /** Of all nodes, in slices; those of earlier ones are forgotten. */
+  *objectsOf(local: TunnelEnd, remotes: readonly RemoteNode[]): Generator<undefined, RemoteObjects> {
+    const known = this.#objects;
+    const now = new Map<NodeId, KnownRemote>();
+    const all = { neighbours: [] as Neighbour[], fdb: [] as FdbEntry[], routes: [] as Route[] };
+    let count = 0;
+    for (const remote of remotes) {
+      if (count++ % SLICE === 0) yield;
+      const before = known.get(remote.node);
+      const each = before !== undefined && isSame(before, local, remote) ? before : make(local, remote);
+      now.set(remote.node, each);
+      all.neighbours.push(...each.neighbours);
+      all.fdb.push(each.fdb);
+      all.routes.push(...each.routes);
+    }
+    this.#objects = now;
+    return all;
+  }
+}
+
+interface KnownRemote {
+  readonly local: TunnelEnd;
+  readonly remote: RemoteNode;
+  readonly neighbours: readonly Neighbour[];
+  readonly fdb: FdbEntry;
+  readonly routes: readonly Route[];
+}
+
+/** What the objects of remote nodes depend on here. */
+interface TunnelEnd {
+  readonly link: string;
+  readonly ipv6: boolean;
+}
+
 /** In slices. */
-export function* remoteObjects(
+export function remoteObjects(
   { vtep, ipv6 }: Local,
   { remotes }: Claims,
+  memory: RemoteMemory,
 ): Generator<undefined, RemoteObjects> {
-  const neighbours: Neighbour[] = [];
-  const fdb: FdbEntry[] = [];
+  return memory.objectsOf({ link: vtep.name, ipv6 }, remotes);
+}
+
+/** Values of one record are the same objects in every compilation (record-parser.ts). */
+function isSame({ local, remote: before }: KnownRemote, { link, ipv6 }: TunnelEnd, now: RemoteNode): boolean {
+  return (
+    local.link === link &&
+    local.ipv6 === ipv6 &&
+    before.vtep === now.vtep &&
+    before.vtep6 === now.vtep6 &&
+    before.mac === now.mac &&
+    before.agent === now.agent &&
+    before.ownsAgentAddress === now.ownsAgentAddress &&
+    before.subnets.length === now.subnets.length &&
+    before.subnets.every((subnet, at) => subnet === now.subnets[at])
+  );
+}
+
+function make(local: TunnelEnd, remote: RemoteNode): KnownRemote {
+  const { link, ipv6 } = local;
+  const neighbours = [neighbour(link, remote.vtep, remote.mac)];
+  if (ipv6 && remote.vtep6 !== undefined) neighbours.push(neighbour(link, remote.vtep6, remote.mac));
   const routes: Route[] = [];
-  let count = 0;
-  for (const remote of remotes) {
-    if (count++ % SLICE === 0) yield;
-    neighbours.push(neighbour(vtep.name, remote.vtep, remote.mac));
-    if (ipv6 && remote.vtep6 !== undefined) neighbours.push(neighbour(vtep.name, remote.vtep6, remote.mac));
-    // One entry serves both families: the inner MAC is the same.
-    fdb.push({ link: vtep.name, mac: remote.mac, destination: remote.agent, permanent: true });
-    addRoutes(routes, vtep.name, ipv6, remote);
-  }
-  return { neighbours, fdb, routes };
+  addRoutes(routes, link, ipv6, remote);
+  // One entry serves both families: the inner MAC is the same.
+  const fdb = { link, mac: remote.mac, destination: remote.agent, permanent: true };
+  return { local, remote, neighbours, fdb, routes };
 }
 
 function neighbour(link: string, address: IpAddress, mac: Mac): Neighbour {

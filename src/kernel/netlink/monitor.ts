@@ -117,6 +117,12 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     if (isLink) latest.set(index, apart);
   }
 
+  read(): boolean {
+    if (this.#closed) return true;
+    this.#timer?.cancel();
+    return !this.#look();
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -128,10 +134,11 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   #schedule(delayMs: number): void {
-    this.#timer = this.#components.clock.after(delayMs, () => this.#look());
+    this.#timer = this.#components.clock.after(delayMs, () => void this.#look());
   }
 
-  #look(): void {
+  /** True when there may be more. */
+  #look(): boolean {
     for (const { bytes, links } of this.#apart.splice(0))
       forEachMessage(bytes, bytes.length, (message) => {
         this.#told(bytes, message, links);
@@ -147,9 +154,10 @@ export class NetlinkMonitor implements Monitor, EchoListener {
       if (event !== undefined) this.#call(event);
     });
     if (this.#overrun) this.#tellOverrun();
-    if (this.#closed) return;
-    const more = (moreRoutes || moreNft) && !this.#components.echoes.programming;
-    this.#schedule(more ? 0 : this.#isQuiet() ? QUIET_POLL_MS : POLL_MS);
+    const more = moreRoutes || moreNft;
+    const isHurried = more && !this.#components.echoes.programming;
+    if (!this.#closed) this.#schedule(isHurried ? 0 : this.#isQuiet() ? QUIET_POLL_MS : POLL_MS);
+    return more;
   }
 
   #isQuiet(): boolean {
