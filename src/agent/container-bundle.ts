@@ -19,7 +19,7 @@ export interface BundleInit {
 /** Once its addresses are known: they are in its `/etc/hosts`. */
 export async function writeBundle(record: ContainerRecord, init: BundleInit): Promise<void> {
   const { directory, hidden, nameservers } = init;
-  const { argv, env, cwd, user, limits, mounts, tty, lower } = record.program;
+  const { argv, env, cwd, user, limits, mounts, tty, lower, devices = [] } = record.program;
   const paths = rootfsPaths(directory);
   const hostNames = record.netns === undefined;
   await mountRootfs(paths, {
@@ -35,6 +35,7 @@ export async function writeBundle(record: ContainerRecord, init: BundleInit): Pr
     cwd,
     user,
     mounts,
+    devices,
     hidden,
     terminal: tty,
     ...(limits === undefined ? {} : { limits }),

@@ -33,6 +33,8 @@ export const containerProgram = z.strictObject({
   limits: z.strictObject({ cpus: z.number(), mem_mib: z.number() }).optional(),
   mounts: z.array(z.strictObject({ source: z.string(), destination: z.string(), read_only: z.boolean() })),
   tty: z.boolean(),
+  /** Of the host, besides those that every container has. */
+  devices: z.array(z.strictObject({ path: z.string(), major: z.int(), minor: z.int() })).optional(),
 });
 export type ContainerProgram = z.infer<typeof containerProgram>;
 

@@ -83,7 +83,7 @@ export const agentConfig = z.strictObject({
       cpus: z.number().nonnegative().optional(),
       mem_mib: z.number().nonnegative().optional(),
       disk_mib: z.number().nonnegative().optional(),
-      gpus: z.int().nonnegative().default(0),
+      gpus: z.int().nonnegative().optional(),
       /** Host ports, both ends included. */
       ports: z.array(z.tuple([port, port])).default([[31_000, 32_000]]),
     })

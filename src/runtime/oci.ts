@@ -1,4 +1,5 @@
 /** The OCI runtime configuration (runtime-spec 1.0.2) of a native container: pure. */
+import type { Device } from './gpus.ts';
 
 export interface OciMount {
   readonly source: string;
@@ -23,6 +24,8 @@ export interface OciInit {
   /** Absent = as much as there is. */
   readonly limits?: { readonly cpus: number; readonly mem_mib: number };
   readonly mounts?: readonly OciMount[];
+  /** Of the host, besides those that every container has. */
+  readonly devices?: readonly Device[];
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -75,7 +78,11 @@ export function ociConfig(init: OciInit): Readonly<Record<string, unknown>> {
     linux: {
       cgroupsPath: init.cgroup,
       namespaces: namespaces(init),
-      resources: { devices: [{ allow: false, access: 'rwm' }, ...devices], ...limits(init.limits) },
+      devices: (init.devices ?? []).map((each) => ({ ...each, type: 'c', fileMode: 0o666, uid: 0, gid: 0 })),
+      resources: {
+        devices: [{ allow: false, access: 'rwm' }, ...devices, ...(init.devices ?? []).map(allowed)],
+        ...limits(init.limits),
+      },
       maskedPaths: [...maskedPaths, ...init.hidden],
       readonlyPaths,
     },
@@ -146,6 +153,10 @@ const devices = [
   })),
   { allow: true, type: 'c', major: 136, access: 'rwm' },
 ];
+
+function allowed({ major, minor }: Device): object {
+  return { allow: true, type: 'c', major, minor, access: 'rw' };
+}
 
 /** `/run` and `/tmp` are the container's own: the host's hold sockets and state of others. */
 function mounts(): readonly Readonly<Record<string, unknown>>[] {

@@ -172,6 +172,29 @@ describe('an app', () => {
     await changed('DELETE', '/v2/apps/u');
   });
 
+  it('moves from the network of its hosts to addresses of its own, and back, by upgrades', async () => {
+    const placed = z.object({
+      app: z.object({
+        tasks: z.array(
+          z.object({ host: z.string(), ipAddresses: z.array(z.object({ ipAddress: z.string() })) }),
+        ),
+      }),
+    });
+    const own = async (): Promise<readonly boolean[]> =>
+      placed
+        .parse((await call('GET', '/v2/apps/moves')).answer)
+        .app.tasks.map(({ host, ipAddresses }) => ipAddresses[0]?.ipAddress !== host);
+    const ports = [{ port: 0, name: 'http' }];
+    await changed('PUT', '/v2/apps/moves', { ...sleeper, instances: 2, portDefinitions: ports });
+    expect(await own()).toEqual([false, false]);
+    const networks = [{ mode: 'container', name: 'dcos' }];
+    await changed('PUT', '/v2/apps/moves', { networks, container: { type: 'MESOS' } });
+    expect(await own()).toEqual([true, true]);
+    await changed('PUT', '/v2/apps/moves', { networks: [{ mode: 'host' }] });
+    expect(await own()).toEqual([false, false]);
+    await changed('DELETE', '/v2/apps/moves');
+  });
+
   it('that falls sick is told of at every turn, until another task has taken its place', async () => {
     const check = {
       ...{ protocol: 'COMMAND', command: { value: 'test -e /mnt/mesos/sandbox/well' }, delaySeconds: 0 },

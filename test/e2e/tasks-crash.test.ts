@@ -8,12 +8,15 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { build } from 'rolldown';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { removeCgroupParent } from '../../src/runtime/cgroup.ts';
 import { launchOf } from '../../src/model/task-fake.ts';
 import type { TaskLaunch, TaskRecord } from '../../src/model/task.ts';
 
 const WAIT = { timeout: 60_000, interval: 50 };
+/** Among the built files, where the modules are found that it loads. */
+const PROGRAM = join(import.meta.dirname, '..', '..', 'dist', 'test', 'task-agent.js');
 const wrapped = ['unshare', 'mount', 'conmon', 'runc'];
 let directory = '';
 let agent: ChildProcess | undefined;
@@ -55,6 +58,16 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"9.0.1.2/25"}]}'
 exit 0
 `;
 
+beforeAll(async () => {
+  await build({
+    input: join(import.meta.dirname, '..', 'support', 'task-agent.mjs'),
+    platform: 'node',
+    external: ['koffi', 'lmdb'],
+    output: { file: PROGRAM, format: 'esm' },
+    logLevel: 'warn',
+  });
+});
+
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'plb-crash-'));
   told = new Map();
@@ -75,9 +88,8 @@ afterEach(async () => {
 /** Starts an agent with this list. */
 async function start(launches: readonly TaskLaunch[]): Promise<ChildProcess> {
   await writeFile(join(directory, 'launches.json'), JSON.stringify(launches));
-  const program = join(import.meta.dirname, '..', 'support', 'task-agent.mjs');
   const env = { ...process.env, PATH: `${directory}/bin:${process.env['PATH'] ?? ''}` };
-  const child = spawn(process.execPath, [program, directory], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [PROGRAM, directory], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   let rest = '';
   child.stdout.on('data', (chunk: Buffer) => {
     const lines = (rest + chunk.toString()).split('\n');
@@ -101,7 +113,7 @@ async function stop(signal: NodeJS.Signals): Promise<void> {
 
 async function remains(): Promise<readonly string[]> {
   const lines = (text: string): readonly string[] =>
-    text.split('\n').filter((line) => line.includes(directory) && !line.includes('task-agent.mjs'));
+    text.split('\n').filter((line) => line.includes(directory) && !line.includes('task-agent.js'));
   const below = (...path: string[]): Promise<string[]> => readdir(join(directory, ...path)).catch(() => []);
   return [
     ...lines(await readFile('/proc/self/mountinfo', 'utf8')),

@@ -1,26 +1,27 @@
 /**
  * The part of an agent that runs tasks, alone in a process that can be killed at any point: no master, no gossip.
  *
- * `node task-agent.mjs DIRECTORY`: DIRECTORY holds `launches.json`, the list; what is told of tasks goes to standard
- * output, one JSON object a line. Needs the built program.
+ * `node task-agent.js DIRECTORY`, of this file bundled with what it imports: DIRECTORY holds `launches.json`, the list; what
+ * is told of tasks goes to standard output, one JSON object a line.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { realClock } from '../../dist/base/clock.js';
-import { silentLog as log } from '../../dist/base/log.js';
-import { realRandom as random } from '../../dist/base/random.js';
-import { openContainers } from '../../dist/agent/containers.js';
-import { NativeContainerizer } from '../../dist/agent/tasks/native-containerizer.js';
-import { PersistentVolumes } from '../../dist/agent/tasks/persistent-volumes.js';
-import { TaskPublisher } from '../../dist/agent/tasks/task-publisher.js';
-import { TaskStore } from '../../dist/agent/tasks/task-store.js';
-import { EndedTasks } from '../../dist/agent/tasks/ended-tasks.js';
-import { TaskHost } from '../../dist/agent/tasks/task-host.js';
-import { Tasks } from '../../dist/agent/tasks/tasks.js';
-import { tcpSocketIn } from '../../dist/kernel/netns-socket.js';
-import { FetchCache } from '../../dist/runtime/fetch-cache.js';
-import { ImageStore } from '../../dist/runtime/images.js';
-import { openJournal } from '../../dist/store/journal.js';
+import { realClock } from '../../src/base/clock.ts';
+import { silentLog as log } from '../../src/base/log.ts';
+import { realRandom as random } from '../../src/base/random.ts';
+import { openContainers } from '../../src/agent/containers.ts';
+import { GpuShares } from '../../src/agent/tasks/gpu-shares.ts';
+import { NativeContainerizer } from '../../src/agent/tasks/native-containerizer.ts';
+import { PersistentVolumes } from '../../src/agent/tasks/persistent-volumes.ts';
+import { TaskPublisher } from '../../src/agent/tasks/task-publisher.ts';
+import { TaskStore } from '../../src/agent/tasks/task-store.ts';
+import { EndedTasks } from '../../src/agent/tasks/ended-tasks.ts';
+import { TaskHost } from '../../src/agent/tasks/task-host.ts';
+import { Tasks } from '../../src/agent/tasks/tasks.ts';
+import { tcpSocketIn } from '../../src/kernel/netns-socket.ts';
+import { FetchCache } from '../../src/runtime/fetch-cache.ts';
+import { ImageStore } from '../../src/runtime/images.ts';
+import { openJournal } from '../../src/store/journal.ts';
 
 const directory = process.argv[2];
 process.env.AGENT_PID = String(process.pid);
@@ -57,7 +58,7 @@ await fetchCache.open();
 const store = new TaskStore({ journal, log });
 const root = join(state, 'tasks');
 const volumes = new PersistentVolumes({ root: join(state, 'volumes') });
-const native = new NativeContainerizer({ containers, images, volumes });
+const native = new NativeContainerizer({ containers, images, volumes, gpus: new GpuShares() });
 const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
 const host = new TaskHost(
   { log, containerizers: [native], ended, fetchCache },

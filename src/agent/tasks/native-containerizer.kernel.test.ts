@@ -13,6 +13,7 @@ import { readLog } from '../../runtime/container-log.ts';
 import { containerizerContract } from '../../runtime/containerizer-contract.ts';
 import { ImageStore } from '../../runtime/images.ts';
 import type { Containers } from '../container-types.ts';
+import { GpuShares } from './gpu-shares.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 
@@ -34,7 +35,12 @@ async function open(): Promise<NativeContainerizer> {
   const images = new ImageStore({ clock: realClock }, { root: join(directory, 'state', 'images') });
   await images.open();
   const volumes = new PersistentVolumes({ root: join(directory, 'volumes') });
-  containerizer = new NativeContainerizer({ containers, images, volumes });
+  containerizer = new NativeContainerizer({
+    containers,
+    images,
+    volumes,
+    gpus: new GpuShares({ directory: join(directory, 'dev') }),
+  });
   return containerizer;
 }
 
@@ -91,6 +97,50 @@ async function makeLayout(): Promise<string> {
   await mustRun(['sh', '-c', script], { timeoutMs: 60_000 });
   return layout;
 }
+
+describe('GPUs', () => {
+  const dev = (): string => join(directory, 'dev');
+  const gpus = { cpus: 0.1, mem_mib: 32, disk_mib: 0, gpus: 1 };
+  const started: string[] = [];
+  const start = async (shell: string): Promise<string> => {
+    const id = Buffer.from(realRandom.bytes(16)).toString('hex');
+    const launch = launchOf(`task.${id}`, { networks: [{ mode: 'host' }], resources: gpus, shell });
+    const sandbox = await mkdtemp(join(directory, 'sandbox-'));
+    const options = { signal: new AbortController().signal, starting: () => undefined };
+    await current().launch({ id, launch, sandbox }, options);
+    started.push(id);
+    return id;
+  };
+  const said = async (id: string): Promise<string> =>
+    (await readLog(await current().logPath(id), 0)).entries.map(({ text }) => text).join('');
+
+  afterAll(async () => {
+    for (const id of started) await current().remove(id);
+    await rm(dev(), { recursive: true, force: true });
+  });
+
+  it('are given to one task each, also by the next agent, and are free when it has ended', async () => {
+    await mkdir(dev());
+    // Devices that are everywhere stand for them: null, zero and full.
+    for (const [name, minor] of [
+      ['nvidia0', '3'],
+      ['nvidia1', '5'],
+      ['nvidiactl', '7'],
+    ] as const)
+      execFileSync('mknod', [join(dev(), name), 'c', '1', minor]);
+    const shell =
+      'ls /dev | grep nvidia | tr "\\n" " "; echo into > /dev/nvidia*[0-9] && echo; exec sleep 1000';
+    const first = await start(shell);
+    const second = await start(shell);
+    await expect.poll(() => said(first), { timeout: 30_000 }).toBe('nvidia0 nvidiactl \n');
+    await expect.poll(() => said(second), { timeout: 30_000 }).toBe('nvidia1 nvidiactl \n');
+    await open();
+    await expect(start(shell)).rejects.toThrow('Cannot give the task 1 GPUs: 0 are free');
+    await current().remove(first);
+    const third = await start(shell);
+    await expect.poll(() => said(third), { timeout: 30_000 }).toBe('nvidia0 nvidiactl \n');
+  });
+});
 
 describe('images of native containers', () => {
   const say = async (change: Readonly<Record<string, unknown>>): Promise<string> => {

@@ -25,6 +25,8 @@ import { signalProcess } from '../../runtime/process.ts';
 import { credentialsIn } from '../../runtime/registry-credentials.ts';
 import { runc } from '../../runtime/runc.ts';
 import { findUser, ROOT, type User } from '../../runtime/users.ts';
+import type { Device } from '../../runtime/gpus.ts';
+import type { GpuShares } from './gpu-shares.ts';
 import type { PersistentVolumes } from './persistent-volumes.ts';
 
 /** A static init of this host; a program of its own does not get signals that it has no handler for. */
@@ -36,6 +38,7 @@ export interface NativeContainerizerComponents {
   readonly containers: Containers;
   readonly images: ImageStore;
   readonly volumes: PersistentVolumes;
+  readonly gpus: GpuShares;
 }
 
 export class NativeContainerizer implements Containerizer {
@@ -43,11 +46,13 @@ export class NativeContainerizer implements Containerizer {
   readonly #containers: Containers;
   readonly #images: ImageStore;
   readonly #volumes: PersistentVolumes;
+  readonly #gpus: GpuShares;
 
-  constructor({ containers, images, volumes }: NativeContainerizerComponents) {
+  constructor({ containers, images, volumes, gpus }: NativeContainerizerComponents) {
     this.#containers = containers;
     this.#images = images;
     this.#volumes = volumes;
+    this.#gpus = gpus;
   }
 
   problem(): Promise<string | undefined> {
@@ -71,8 +76,27 @@ export class NativeContainerizer implements Containerizer {
     image: Image | undefined,
     options: LaunchOptions,
   ): Promise<TaskContainer> {
+    const devices = await this.#gpus.take(order.id, order.launch.resources.gpus, () => this.#devicesInUse());
+    try {
+      return await this.#startWith(devices, order, image, options);
+    } finally {
+      this.#gpus.launched(order.id);
+    }
+  }
+
+  async #devicesInUse(): Promise<readonly string[]> {
+    const running = (await this.#containers.ofTasks()).filter(({ state }) => state === 'running');
+    return running.flatMap(({ record }) => (record.program.devices ?? []).map(({ path }) => path));
+  }
+
+  async #startWith(
+    devices: readonly Device[],
+    order: ContainerOrder,
+    image: Image | undefined,
+    options: LaunchOptions,
+  ): Promise<TaskContainer> {
     const { launch } = order;
-    const program = await this.#program(order, image);
+    const program = { ...(await this.#program(order, image)), devices: [...devices] };
     options.starting(order.id);
     const draft: ContainerDraft = {
       id: order.id,

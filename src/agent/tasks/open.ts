@@ -15,6 +15,7 @@ import type { Containers } from '../container-types.ts';
 import type { OnClose, Parts, SessionComponents } from '../session.ts';
 import { Assignments } from './assignments.ts';
 import { EndedTasks } from './ended-tasks.ts';
+import { GpuShares } from './gpu-shares.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 import { Resources } from './resources.ts';
@@ -98,7 +99,7 @@ async function openContainerizers(
     { root: join(config.state_dir, 'images'), maxUnusedKib: config.cache.images_mib * 1024 },
   );
   await images.open();
-  const native = new NativeContainerizer({ containers, images, volumes });
+  const native = new NativeContainerizer({ containers, images, volumes, gpus: new GpuShares() });
   if (!config.docker.enabled) return [native];
   const docker = new DockerContainerizer(
     { clock },

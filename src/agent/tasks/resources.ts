@@ -11,6 +11,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { AgentConfig } from '../../model/config.ts';
 import type { ResourcesRecord } from '../../model/task.ts';
+import { hostGpus } from '../../runtime/gpus.ts';
 import type { Containerizer } from '../../runtime/containerizer.ts';
 import type { TaskPublisher } from './task-publisher.ts';
 
@@ -88,7 +89,7 @@ export class Resources {
       cpus: resources.cpus ?? cpus().length,
       mem_mib: resources.mem_mib ?? leaving(totalmem() / MIB, HOST_MEMORY_MIB),
       disk_mib: resources.disk_mib ?? leaving(await diskMib(config.state_dir), HOST_DISK_MIB),
-      gpus: resources.gpus,
+      gpus: resources.gpus ?? (await hostGpus()).gpus.length,
       ports: resources.ports,
       attributes,
       ...(region === undefined ? {} : { region }),

@@ -21,6 +21,7 @@ import { openJournal } from '../../store/journal.ts';
 import type { Journal } from '../../store/types.ts';
 import { refuseOccupiedPorts } from '../attachments-ports.ts';
 import type { Containers } from '../container-types.ts';
+import { GpuShares } from './gpu-shares.ts';
 import { NativeContainerizer } from './native-containerizer.ts';
 import { PersistentVolumes } from './persistent-volumes.ts';
 import { TaskPublisher } from './task-publisher.ts';
@@ -52,7 +53,7 @@ async function open(): Promise<Tasks> {
   const root = join(state, 'tasks');
   const ended = new EndedTasks({ clock, log }, { root, keepMs: 0, diskHeadroom: 0.1, max: 10 });
   const volumes = new PersistentVolumes({ root: join(state, 'volumes') });
-  const native = new NativeContainerizer({ containers, images, volumes });
+  const native = new NativeContainerizer({ containers, images, volumes, gpus: new GpuShares() });
   const fetchCache = new FetchCache({ root: join(state, 'fetch'), maxBytes: 1024 });
   await fetchCache.open();
   const host = new TaskHost(
