@@ -129,6 +129,17 @@ describe('names', () => {
     );
   });
 
+  it('have something above them in the zones only that they are in', () => {
+    // A name as its task wrote it, of several labels, is one of Mesos-DNS' alone.
+    const task = viewed('t1', { name: 'a.b' });
+    const names = new Names({ task: () => task });
+    names.put('t1', task);
+    const exists = (text: string): boolean => names.find(nameKey(text) ?? '') !== undefined;
+    expect(exists('b.marathon.mesos')).toBe(true);
+    expect(exists(`marathon.agentip.${DCOS}`)).toBe(true);
+    expect(exists(`b.marathon.agentip.${DCOS}`)).toBe(false);
+  });
+
   it('lead to a word of the task that has them, and are counted without being made', () => {
     fc.assert(
       fc.property(view('t1'), (each) => {

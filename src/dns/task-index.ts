@@ -8,13 +8,12 @@ import type { ViewedTask } from '../model/task-view.ts';
 import { ROOT_KEY } from './name.ts';
 import { countRecords, type TaskCounts } from './task-counts.ts';
 import { taskTitle } from './task-names.ts';
-import { familyOf, keysAbove, serviceKeysAbove, taskWords, type Place } from './task-words.ts';
+import { familyOf, namesAbove, taskWords, type NamesAbove, type Place } from './task-words.ts';
 import { DCOS, MESOS } from './zones.ts';
 
 interface Filed {
   readonly words: readonly string[];
-  readonly above: readonly string[];
-  readonly services: readonly string[];
+  readonly above: NamesAbove;
   readonly counts: TaskCounts;
 }
 
@@ -22,8 +21,7 @@ export class TaskIndex {
   readonly #tasks = new Map<string, Filed>();
   /** Most words have one task. */
   readonly #words = new Map<string, string | Set<string>>();
-  readonly #above = new Counts();
-  readonly #services = new Counts();
+  readonly #above = { everywhere: new Counts(), inMesos: new Counts() };
   readonly #addresses = { 4: 0, 6: 0 };
   readonly #zones = { [DCOS]: 0, [MESOS]: 0 };
 
@@ -60,8 +58,8 @@ export class TaskIndex {
   hasBelow(key: string, { inZones, network }: Place): boolean {
     if (network !== undefined) return this.#addresses[network] > 0;
     return (
-      inZones.some((each) => (each === ROOT_KEY ? this.#tasks.size > 0 : this.#above.has(each))) ||
-      this.#services.has(key)
+      inZones.some((each) => (each === ROOT_KEY ? this.#tasks.size > 0 : this.#above.everywhere.has(each))) ||
+      this.#above.inMesos.has(key)
     );
   }
 
@@ -85,13 +83,13 @@ export class TaskIndex {
     this.#count(before, -1);
   }
 
-  #count({ words, above, services, counts }: Filed, step: 1 | -1): void {
-    for (const key of above) this.#above.add(key, step);
+  #count({ words, above, counts }: Filed, step: 1 | -1): void {
+    for (const key of above.everywhere) this.#above.everywhere.add(key, step);
+    for (const key of above.inMesos) this.#above.inMesos.add(key, step);
     for (const word of words) {
       const family = familyOf(word);
       if (family !== undefined) this.#addresses[family] += step;
     }
-    for (const key of services) this.#services.add(key, step);
     this.#zones[DCOS] += step * counts[DCOS];
     this.#zones[MESOS] += step * counts[MESOS];
   }
@@ -100,11 +98,9 @@ export class TaskIndex {
 function filedOf(viewed: ViewedTask): Filed | undefined {
   const title = taskTitle(viewed);
   if (title === undefined) return undefined;
-  const words = taskWords(viewed, title);
   return {
-    words,
-    above: keysAbove(words),
-    services: viewed.task.ports.length === 0 ? [] : serviceKeysAbove(viewed, title),
+    words: taskWords(viewed, title),
+    above: namesAbove(viewed, title),
     counts: countRecords(viewed, title),
   };
 }

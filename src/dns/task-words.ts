@@ -19,7 +19,8 @@ const keyOf = (name: string): string => nameKey(name) ?? ROOT_KEY;
 const DCOS_KEY = keyOf(DCOS);
 const ADDRESS_ZONES = ['agentip', 'containerip', 'autoip'].map((zone) => keyOf(`${zone}.${DCOS}`));
 const MESOS_KEY = keyOf(MESOS);
-const SLAVE_KEY = keyOf(`slave.${MESOS}`);
+const SLAVE = `slave.${MESOS}`;
+const SLAVE_KEY = keyOf(SLAVE);
 const ARPA_KEY = keyOf('arpa');
 
 /**
@@ -47,39 +48,40 @@ function joined(name: string, end: string): string | undefined {
   return key === undefined || key.length > NAME_BYTES_MAX ? undefined : key;
 }
 
-const isKey = (word: string): boolean => word.endsWith(ROOT_KEY);
-
 /** Of a word that is an address. */
 export function familyOf(word: string): Family | undefined {
-  if (isKey(word)) return undefined;
+  if (word.endsWith(ROOT_KEY)) return undefined;
   return word.includes('.') ? 4 : word.includes(':') ? 6 : undefined;
 }
 
-/** Keys above a task's words, of which there are no records, but which exist in every zone (RFC 8020); without the root. */
-export function keysAbove(words: readonly string[]): readonly string[] {
-  const above = words.flatMap((word) => (isKey(word) ? keysBetween(word, ROOT_KEY) : []));
-  return above.filter((each, at) => above.indexOf(each) === at);
+/** What a task's names have above them, of which there are no records, but which exists (RFC 8020). */
+export interface NamesAbove {
+  /** In every zone: the framework, and what is above it but the root. */
+  readonly everywhere: readonly string[];
+  /** Whole keys: what is between a service, or a name of several labels, and the framework. */
+  readonly inMesos: readonly string[];
 }
 
-/** Whole keys above those of a task's services, up to its framework's. */
-export function serviceKeysAbove(
-  { task }: ViewedTask,
-  { name, framework, raw }: TaskTitle,
-): readonly string[] {
-  const above = new Set<string>();
-  for (const port of task.ports) {
-    const zones = [
-      ...(servicePort(task, port) === undefined ? [] : [MESOS]),
-      ...(port.host_port === undefined ? [] : [`slave.${MESOS}`]),
-    ];
-    for (const zone of zones)
-      for (const each of raw === undefined ? [name] : [name, raw]) {
-        const key = nameKey(`_${each}._${port.protocol}.${framework}.${zone}`);
-        if (key === undefined) continue;
-        for (const one of keysBetween(key, keyOf(`${framework}.${zone}`))) above.add(one);
-      }
-  }
-  return Array.from(above);
+export function namesAbove({ task }: ViewedTask, { name, framework, raw }: TaskTitle): NamesAbove {
+  const everywhere = nameKey(`${name}.${framework}`);
+  const inMesos = new Set<string>();
+  const add = (start: string, zone: string): void => {
+    const key = nameKey(`${start}.${framework}.${zone}`);
+    if (key === undefined) return;
+    for (const above of keysBetween(key, keyOf(`${framework}.${zone}`))) inMesos.add(above);
+  };
+  const names = raw === undefined ? [name] : [name, raw];
+  if (raw !== undefined) for (const zone of [MESOS, SLAVE]) add(raw, zone);
+  for (const port of task.ports)
+    for (const each of names) {
+      const service = `_${each}._${port.protocol}`;
+      if (servicePort(task, port) !== undefined) add(service, MESOS);
+      if (port.host_port !== undefined) add(service, SLAVE);
+    }
+  return {
+    everywhere: everywhere === undefined ? [] : keysBetween(everywhere, ROOT_KEY),
+    inMesos: Array.from(inMesos),
+  };
 }
 
 function keysBetween(key: string, end: string): readonly string[] {
