@@ -8,6 +8,7 @@
  */
 import { InterfaceAddress, type IpAddress } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
+import type { NftChain } from '../kernel/nft/types.ts';
 import type { Address } from '../kernel/types.ts';
 import type { DesiredLink, DesiredSysctl } from './desired.ts';
 import { DNS_ALIAS } from './marks.ts';
@@ -40,22 +41,28 @@ export function dnsSysctls({ addresses }: DnsListen): readonly DesiredSysctl[] {
 }
 
 /**
- * The ports are compared first: nearly every packet fails there, at the price of one comparison. A query and its answer
- * pass both chains when the client is this host itself.
+ * The ports are compared first, each once for both families: nearly every packet fails there, and every packet of every
+ * connection comes here. A query and its answer pass both base chains when the client is this host itself.
  */
 export function dnsRules({ addresses, port }: DnsListen): readonly string[] {
-  const of = (family: 4 | 6): string =>
-    addresses
-      .filter((address) => address.family === family)
-      .map(String)
-      .join(', ');
-  return ([4, 6] as const).flatMap((family) => {
-    const list = of(family);
-    const ip = family === 4 ? 'ip' : 'ip6';
-    if (list === '') return [];
-    return [
-      `th dport ${port} ${ip} daddr { ${list} } notrack`,
-      `th sport ${port} ${ip} saddr { ${list} } notrack`,
-    ];
-  });
+  if (addresses.length === 0) return [];
+  return [`th dport ${port} jump ${QUERIES}`, `th sport ${port} jump ${ANSWERS}`];
+}
+
+const [QUERIES, ANSWERS] = ['dns-queries', 'dns-answers'];
+
+/** What the rules lead to. */
+export function dnsChains({ addresses }: DnsListen): readonly NftChain[] {
+  if (addresses.length === 0) return [];
+  const rules = (end: 'saddr' | 'daddr'): readonly string[] =>
+    ([4, 6] as const).flatMap((family) => {
+      const list = addresses.filter((address) => address.family === family).map(String);
+      return list.length === 0
+        ? []
+        : [`${family === 4 ? 'ip' : 'ip6'} ${end} { ${list.join(', ')} } notrack`];
+    });
+  return [
+    { name: QUERIES, rules: rules('daddr') },
+    { name: ANSWERS, rules: rules('saddr') },
+  ];
 }

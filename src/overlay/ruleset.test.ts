@@ -17,6 +17,7 @@ const input = (change: Partial<RulesetInput> = {}): RulesetInput => ({
   vtep: 'vtep1024',
   vxlanPort: 64_000,
   underlay: ip('10.0.0.11'),
+  mtu: 1450,
   portMappings: [],
   dns: { addresses: [], port: 53 },
   ...change,
@@ -88,6 +89,16 @@ describe('ruleset', () => {
       'udp dport 64000 ip6 daddr fd00::11 notrack',
       'udp dport 64000 ip6 saddr fd00::11 notrack',
     ]);
+  });
+
+  it('looks no route up for the segments of containers that fit their own devices', () => {
+    const clamp = ruleset(input({ mtu: 1400 })).chains.find(({ name }) => name === 'clamp');
+    expect(clamp?.rules[0]).toBe(
+      'ip saddr @overlays4 ip daddr @overlays4 tcp option maxseg size <= 1360 accept',
+    );
+    expect(clamp?.rules[3]).toBe(
+      'ip6 saddr @overlays6 ip6 daddr @overlays6 tcp option maxseg size <= 1340 accept',
+    );
   });
 
   it('refuses a mapping that cannot be, naming the field', () => {

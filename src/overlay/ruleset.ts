@@ -14,7 +14,7 @@
 import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
-import { dnsRules, type DnsListen } from './dns-interface.ts';
+import { dnsChains, dnsRules, type DnsListen } from './dns-interface.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
 
 export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
@@ -47,6 +47,8 @@ export interface RulesetInput {
   readonly vxlanPort: number;
   /** This host's end of every tunnel. */
   readonly underlay: IpAddress;
+  /** Of the overlays' bridges, which is no more than the tunnel's. */
+  readonly mtu: number;
   readonly portMappings: readonly PortMapping[];
   /** What is sent to and from there needs no connection tracking. */
   readonly dns: DnsListen;
@@ -129,8 +131,9 @@ function chains(input: RulesetInput): readonly NftChain[] {
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },
     { name: 'mangle-forward', base: filter('forward', MANGLE), rules: [TO_CLAMP] },
-    { name: 'clamp', rules: CLAMP_RULES },
+    { name: 'clamp', rules: clampRules(input) },
     { name: 'host-ports', rules: hostPortRules() },
+    ...dnsChains(input.dns),
   ];
 }
 
@@ -207,12 +210,24 @@ function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
   ];
 }
 
-/** Only ever lowers the size; found by addresses, so that Docker's bridges of an overlay are covered as well. */
-const CLAMP_RULES: readonly string[] = [
-  'ip saddr @overlays4 tcp option maxseg size set rt mtu',
-  'ip daddr @overlays4 tcp option maxseg size set rt mtu',
-  'ip6 saddr @overlays6 tcp option maxseg size set rt mtu',
-  'ip6 daddr @overlays6 tcp option maxseg size set rt mtu',
-];
+/**
+ * Only ever lowers the size; found by addresses, so that Docker's bridges of an overlay are covered as well. `rt mtu` looks
+ * up two routes, which costs more than all other rules that a connection meets: between containers, where the way is
+ * known, only a size that is too large comes so far, and nothing is set twice.
+ */
+function clampRules({ mtu }: RulesetInput): readonly string[] {
+  const families = [
+    ['ip', '@overlays4', mtu - IPV4_TCP_BYTES],
+    ['ip6', '@overlays6', mtu - IPV6_TCP_BYTES],
+  ] as const;
+  return families.flatMap(([word, set, fits]) => [
+    `${word} saddr ${set} ${word} daddr ${set} tcp option maxseg size <= ${fits} accept`,
+    `${word} saddr ${set} tcp option maxseg size set rt mtu accept`,
+    `${word} daddr ${set} tcp option maxseg size set rt mtu accept`,
+  ]);
+}
+
+/** Headers without options, as the size counts them (RFC 9293, 3.7.1). */
+const [IPV4_TCP_BYTES, IPV6_TCP_BYTES] = [40, 60];
 
 const TO_CLAMP = 'tcp flags & (syn | rst) == syn jump clamp';

@@ -45,6 +45,7 @@ function inputOf(host: 1 | 2): RulesetInput {
     vtep: 'vtep1024',
     vxlanPort: 64_000,
     underlay: ip(`10.0.0.1${host}`),
+    mtu: 1450,
     portMappings: host === 1 ? portMappings : [],
     dns: { addresses: [ip('198.51.100.1')], port: 53 },
   };
