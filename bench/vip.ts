@@ -1,13 +1,13 @@
 /**
- * Virtual IPs: what connections through them cost, beside direct ones, HAProxy in TCP mode and iptables' statistic
- * chains; all in one run. What it takes to put them into the kernel is in vip-load.ts.
+ * Virtual IPs: what connections through them cost, beside direct ones, the least that nft can do, HAProxy in TCP mode and
+ * iptables' statistic chains; all in one run. What it takes to put them into the kernel is in vip-load.ts.
  *
  * All sides are there at once, each on a host of its own, and take turns. HAProxy has one thread, as one CPU is left.
  */
 import { sleep } from '../src/base/clock.ts';
 import { alternate, compare } from './support/alternate.ts';
 import { addressOfVip, haproxyConfig, iptablesRules } from './support/vip-peers.ts';
-import { backend, topology, vipsOn, type Topology } from './support/vip-topology.ts';
+import { BACKENDS, backend, topology, vipsOn, type Topology } from './support/vip-topology.ts';
 import type { Bench, Row } from './support/report.ts';
 
 const FEW = 10;
@@ -30,6 +30,7 @@ export const vip: Bench = {
         many: () => many.host.connect(many.called, PORT),
         haproxy: await throughHaproxy(),
         iptables: await throughIptables(),
+        rule: await throughOneRule(),
       },
       REPETITIONS,
     );
@@ -60,6 +61,7 @@ export const vip: Bench = {
       path('directMany', loaded),
       promise(row(loaded, 'directMany', 'directFew', `direct, ${FEW} VIPs loaded`), 0.9),
       row(loaded, 'directMany', 'none', 'direct, no VIPs loaded'),
+      path('rule', 'one nft rule for one VIP, ten backends'),
       promise(path('haproxy', `HAProxy in TCP mode, ${MANY} VIPs`), 1.5),
       promise(path('iptables', `iptables' statistic chains, ${MANY} VIPs`), 1.2),
       promise(
@@ -103,6 +105,24 @@ async function throughHaproxy(): Promise<() => Promise<number>> {
   peer.startOnHost(['haproxy', '-db', '-f', haproxyConfig(MANY, PORT)]);
   await answers(peer, addressOfVip(MANY), 80);
   return () => peer.connect(addressOfVip(MANY), 80);
+}
+
+/** The least that nft can do: what more ours costs is for all it does more. */
+async function throughOneRule(): Promise<() => Promise<number>> {
+  const peer = await ready('bvr');
+  const backends = Array.from({ length: BACKENDS }, (_, i) => `${i} : ${backend(i)}`).join(', ');
+  const to = `numgen random mod ${BACKENDS} map { ${backends} }`;
+  await peer.onHost(
+    'nft',
+    ['-f', '-'],
+    `table ip one {
+      chain nat {
+        type nat hook prerouting priority dstnat
+        ip daddr ${addressOfVip(1)} tcp dport ${PORT} dnat to ${to}
+      }
+    }`,
+  );
+  return () => peer.connect(addressOfVip(1), PORT);
 }
 
 async function throughIptables(): Promise<() => Promise<number>> {

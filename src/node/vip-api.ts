@@ -4,6 +4,7 @@
  * An agent adds what its kernel has counted, a master what the agents say of theirs.
  */
 import type { Hono } from 'hono';
+import { matchesEtag } from '../http/etag.ts';
 import { PortolanError } from '../base/errors.ts';
 import type { Vip } from '../vip/table.ts';
 import { vipDetail, type VipView } from './vip-view.ts';
@@ -35,7 +36,8 @@ export function addVipRoutes(app: Hono, { view, more, status }: VipApiComponents
   app.get(VIPS_PATH, (context) => {
     const { vips, etag } = view.listed();
     context.header('ETag', etag);
-    return context.req.header('if-none-match') === etag ? context.body(null, 304) : context.json(vips);
+    const isKnown = matchesEtag(context.req.header('if-none-match'), etag);
+    return isKnown ? context.body(null, 304) : context.json(vips);
   });
   const detailed = async (vips: readonly Vip[], details: 'list' | 'inspect'): Promise<object[]> => {
     const known = await more(vips, details);

@@ -47,9 +47,10 @@ describe('VipView', () => {
       },
     ]);
     const etag = first.headers.get('etag') ?? '';
-    const again = (): Promise<Response> =>
-      Promise.resolve(app.request('/v1/vips', { headers: { 'if-none-match': etag } }));
-    expect((await again()).status).toBe(304);
+    const again = (tags = etag): Promise<Response> =>
+      Promise.resolve(app.request('/v1/vips', { headers: { 'if-none-match': tags } }));
+    for (const tags of [etag, `W/${etag}`, `"older", ${etag}`, '*'])
+      expect((await again(tags)).status, tags).toBe(304);
     run('c2', '9.0.1.3', { VIP_0: 'web:80' });
     expect((await again()).status).toBe(200);
   });
