@@ -26,9 +26,10 @@ const RELAY_DELAY_MS = 3;
 const RELAY_JITTER_MS = 5;
 /**
  * Reports of all nodes come after each change of the masters': gathered this long, a few frames hold those of a hundred
- * nodes. One each would cost every node more than the change itself.
+ * nodes. One each would cost every node more than the change itself; and those of the first nodes would keep the change
+ * from the last ones, where many share a processor.
  */
-const REPORT_DELAY_MS = 40;
+const REPORT_DELAY_MS = 100;
 /** Between two pushes: a single change finds the way free, of many that come at once each push takes several. */
 const SPACING_MS = 20;
 /** Neighbours come and go in groups. */
