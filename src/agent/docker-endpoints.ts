@@ -32,20 +32,22 @@ const isLoopback = ({ hostIp }: DockerPort): boolean =>
   hostIp !== undefined && (String(hostIp) === '::1' || String(hostIp).startsWith('127.'));
 
 /**
- * Containers on bridges of Docker's own that are labelled with a VIP: backends by their published ports, which is all
- * that other hosts have of them. Docker gives the same addresses on every host.
+ * Containers outside of our networks that are labelled with a VIP. On bridges of Docker's own they are backends by their
+ * published ports, which is all that other hosts have of them, as Docker gives the same addresses on every host; in the
+ * host's network (`--network host`) by any port, as there Docker publishes none.
  */
-export function bridgedEndpoints(
+export function labelledEndpoints(
   running: readonly DockerRunning[],
   ours: ReadonlySet<string>,
 ): readonly Endpoint[] {
   return running.flatMap(({ id, name, labels, ports, networks }): readonly Endpoint[] => {
     const [network] = networks;
-    if (network === undefined || network === 'host' || network === 'none') return [];
+    if (network === undefined || network === 'none') return [];
     if (networks.some((each) => ours.has(each)) || !Object.keys(labels).some(isVipKey)) return [];
-    const own = { container: id, ifname: network, network, name, labels };
+    const own = { container: id, ifname: network, network, name, labels, addresses: [] };
+    if (network === 'host') return [{ ...own, mode: 'host', source: 'docker', ports: [] }];
     const published = ports.filter((port) => !isLoopback(port)).map(portMapping);
-    return [{ ...own, mode: 'bridge', source: 'docker', addresses: [], ports: published }];
+    return [{ ...own, mode: 'bridge', source: 'docker', ports: published }];
   });
 }
 

@@ -192,10 +192,11 @@ describe('with Docker there', () => {
     expect(rounds).toBeLessThanOrEqual(2);
   });
 
-  test("containers of Docker's own networks are told of if they are labelled with a VIP", async () => {
+  test("containers of Docker's own networks, and of the host's, are told of if they are labelled with a VIP", async () => {
     const docker = new FakeDocker();
     docker.put({ name: 'bridge', subnets: [prefix('172.17.0.0/16')] });
     docker.put({ name: 'host', driver: 'host' });
+    docker.put({ name: 'none', driver: 'null' });
     const port = { hostPort: 8080, containerPort: 80, protocol: 'tcp', hostIp: undefined } as const;
     const labels = { VIP_0: '/web:80' };
     const id = docker.run('web', 'bridge', labels, [
@@ -203,7 +204,9 @@ describe('with Docker there', () => {
       { ...port, hostPort: 8081, hostIp: ip('127.0.0.1') },
     ]);
     docker.run('db', 'bridge', {}, [port]);
-    docker.run('own', 'host', labels);
+    const own = docker.run('own', 'host', labels);
+    docker.run('other', 'host', {});
+    docker.run('alone', 'none', labels);
     const { told } = fixture(docker);
     await settle();
     expect(told.at(-1)).toEqual([
@@ -218,8 +221,13 @@ describe('with Docker there', () => {
         },
         ...{ addresses: [], ports: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }], labels },
       },
+      {
+        ...{ container: own, name: 'own', ifname: 'host', network: 'host', mode: 'host', source: 'docker' },
+        ...{ addresses: [], ports: [], labels },
+      },
     ]);
     docker.kill(id);
+    docker.kill(own);
     await settle();
     expect(told.at(-1)).toEqual([]);
   });

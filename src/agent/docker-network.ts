@@ -27,7 +27,7 @@ import type {
   DockerNetwork,
   DockerVersion,
 } from '../runtime/types.ts';
-import { bridgedEndpoints, dockerEndpoint } from './docker-endpoints.ts';
+import { labelledEndpoints, dockerEndpoint } from './docker-endpoints.ts';
 import { createDockerIsolation, type DockerIsolation, type IsolationReport } from './docker-isolation.ts';
 import { dockerNetworkPlan, type DockerNetworkWish } from './docker-network-plan.ts';
 import { createWaker, type Waker } from './docker-waker.ts';
@@ -332,7 +332,7 @@ class Networks implements DockerNetworks {
         if (container !== undefined) endpoints.push(dockerEndpoint(network.name, attachment, container));
       }
     const ours = new Set(this.#init.networks().map(({ name }) => name));
-    endpoints.push(...bridgedEndpoints(await docker.containers(), ours));
+    endpoints.push(...labelledEndpoints(await docker.containers(), ours));
     const text = JSON.stringify(endpoints);
     if (text === this.#published) return;
     this.#published = text;

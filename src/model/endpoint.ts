@@ -15,8 +15,11 @@ export const endpoint = z.strictObject({
   container: z.string(),
   ifname: z.string(),
   network: z.string(),
-  /** On a bridge of its host that is no overlay's: others reach it by its host ports alone, and its addresses are not told. */
-  mode: z.literal('bridge').optional(),
+  /**
+   * On no overlay: on a bridge of its host's own, or in its host's own network. Others reach it by its host's address, and
+   * its own are not told.
+   */
+  mode: z.enum(['bridge', 'host']).optional(),
   /** What made it: `cni` (any runtime through our plug-in), `docker`. */
   source: z.enum(['cni', 'docker']),
   /** Human name where the runtime gives one. */

@@ -95,6 +95,19 @@ describe('plainTask', () => {
     ]);
   });
 
+  it("leads a VIP to the host's port in the host's own network", () => {
+    const labels = { VIP_0: 'a:90', VIP_0_PORT: '8090/udp', VIP_1: 'b:91', VIP_2: 'c:none' };
+    const task = plainTask([
+      endpoint({ network: 'host', mode: 'host', source: 'docker', addresses: [], labels, ports: [] }),
+    ]);
+    expect(task.networks).toEqual([{ mode: 'host', name: 'host', addresses: [] }]);
+    expect(task.ports).toEqual([
+      { protocol: 'udp', host_port: 8090, labels: { VIP_0: 'a:90', VIP_0_PORT: '8090/udp' } },
+      { protocol: 'tcp', host_port: 91, labels: { VIP_1: 'b:91' } },
+      { protocol: 'tcp', labels: { VIP_2: 'c:none' } },
+    ]);
+  });
+
   describe("on a bridge of Docker's own", () => {
     const bridged = (labels: Record<string, string>, ports: Endpoint['ports']) =>
       plainTask([

@@ -67,6 +67,7 @@ export function plainTask(endpoints: readonly [Endpoint, ...Endpoint[]]): TaskRe
 function plainPorts(endpoints: readonly Endpoint[], labels: Readonly<Record<string, string>>): TaskPort[] {
   const published = publishedPorts(endpoints);
   if (endpoints.every(({ mode }) => mode === 'bridge')) return bridgedPorts(published, labels);
+  if (endpoints.every(({ mode }) => mode === 'host')) return hostPorts(labels);
   const ports = new Map<string, TaskPort>();
   for (const key of Object.keys(labels).filter(isVipKey)) {
     const { protocol, port } = vipTarget(key, labels, published);
@@ -105,6 +106,20 @@ function bridgedPorts(
     else ports[at] = { ...found, labels: { ...found.labels, ...labelsOf(key, labels) } };
   }
   return ports;
+}
+
+/** In its host's network a container listens on the host's own ports. */
+function hostPorts(labels: Readonly<Record<string, string>>): TaskPort[] {
+  return Object.keys(labels)
+    .filter(isVipKey)
+    .map((key) => {
+      const { protocol, port } = vipTarget(key, labels, []);
+      return {
+        protocol,
+        ...(port === undefined ? {} : { host_port: port }),
+        labels: labelsOf(key, labels),
+      };
+    });
 }
 
 interface PublishedPort {

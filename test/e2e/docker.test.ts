@@ -59,6 +59,27 @@ describe('a lab of two hosts with Docker', () => {
     return heard;
   }
 
+  /** The address of a VIP, once it has these backends and every host has it. */
+  async function vipWith(vip: string, backends: readonly string[]): Promise<string> {
+    return eventually(`${vip} has all backends`, WAIT_MS, async () => {
+      const { vips } = (await lab.tools.api('GET', `/v1/vips/inspect?vip=${vip}`).catch(() => ({
+        vips: [],
+      }))) as {
+        vips: {
+          addresses: string[];
+          backends: { ip: string; port: number }[];
+          applied_on: number;
+          hosts_total: number;
+        }[];
+      };
+      const [found] = vips;
+      if (found?.backends.length !== backends.length || found.applied_on !== found.hosts_total)
+        return undefined;
+      expect(found.backends.map((each) => `${each.ip}:${each.port}`).sort()).toEqual(backends);
+      return found.addresses[0];
+    });
+  }
+
   /** Every container asks every other one. */
   async function allReachAll(): Promise<void> {
     const others = (from: PlacedContainer): PlacedContainer[] =>
@@ -144,25 +165,7 @@ describe('a lab of two hosts with Docker', () => {
           `--label VIP_0=/plain:90 ${BUSYBOX_IMAGE} ${webServer(`plain-${host}`).map(quoted).join(' ')}`,
       );
     const names = ['plain-agent1', 'plain-agent2'];
-    const address = await eventually('the VIP has both backends', WAIT_MS, async () => {
-      const { vips } = (await lab.tools.api('GET', '/v1/vips/inspect?vip=plain:90').catch(() => ({
-        vips: [],
-      }))) as {
-        vips: {
-          addresses: string[];
-          backends: { ip: string; port: number }[];
-          applied_on: number;
-          hosts_total: number;
-        }[];
-      };
-      const [found] = vips;
-      if (found?.backends.length !== 2 || found.applied_on !== found.hosts_total) return undefined;
-      expect(found.backends.map((each) => `${each.ip}:${each.port}`).sort()).toEqual([
-        '10.0.0.11:8090',
-        '10.0.0.12:8090',
-      ]);
-      return found.addresses[0];
-    });
+    const address = await vipWith('plain:90', ['10.0.0.11:8090', '10.0.0.12:8090']);
     const plain = ['agent1', 'agent2'].map((host) => ({ host, name: `plain-${host}`, id: '', address: '' }));
     const heard = await heardAt(`${address}:90`, names, plain);
     expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, names])));
@@ -175,6 +178,24 @@ describe('a lab of two hosts with Docker', () => {
       );
       return gone ? true : undefined;
     });
+  });
+
+  it("leads to containers in their host's network by the host's address, from hosts and from containers", async () => {
+    const names = ['hosted-agent1', 'hosted-agent2'];
+    for (const [i, name] of names.entries()) {
+      const argv = webServer(name).map((word) =>
+        word.replaceAll('-p 80 ', '-p 8091 ').replaceAll('/tmp/www', `/tmp/${name}`),
+      );
+      await lab.sh(
+        `agent${i + 1}`,
+        `docker run -d --name ${name} --network host --label VIP_0=/hosted:91 --label VIP_0_PORT=8091 ` +
+          `${BUSYBOX_IMAGE} ${argv.map(quoted).join(' ')}`,
+      );
+    }
+    const address = await vipWith('hosted:91', ['10.0.0.11:8091', '10.0.0.12:8091']);
+    const heard = await heardAt(`${address}:91`, names);
+    expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, names])));
+    for (const [i, name] of names.entries()) await lab.sh(`agent${i + 1}`, `docker rm --force ${name}`);
   });
 
   it('keeps them together when somebody flushes the tables that Docker uses', async () => {
