@@ -1,6 +1,7 @@
 /** The last steps: through the bridge into a container, or up to a process of the host. */
 import type { TraceLeg } from '../model/trace.ts';
 import { crossBridge, missingAddress } from './depart.ts';
+import { passInside } from './inside.ts';
 import { listen } from './listen.ts';
 import type { HostState, LocalContainer } from './state.ts';
 import type { Way } from './way.ts';
@@ -25,6 +26,12 @@ export function deliver(state: HostState, way: Way, { container, isAnswer }: Del
   const missing = missingAddress(way, inside, who, String(way.destination));
   if (missing !== undefined) return missing;
   way.pass('container', who);
+  const iif = inside.addresses.find(({ address }) => address.address.equals(way.destination))?.link ?? '';
+  const filtered = passInside(state, way, container, [
+    { hook: 'prerouting', iif, oif: '' },
+    { hook: 'input', iif, oif: '' },
+  ]);
+  if (filtered !== undefined) return filtered;
   return isAnswer ? way.end({ kind: 'delivered', to: name }) : listen(way, inside.listeners, name);
 }
 

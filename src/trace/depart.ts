@@ -1,6 +1,7 @@
 /** From a process to its host's routing: what a container's own namespace and the bridge decide. */
 import { describeRoute } from '../kernel/describe.ts';
 import type { TraceLeg } from '../model/trace.ts';
+import { passInside } from './inside.ts';
 import { listen } from './listen.ts';
 import { lookUp } from './lookup.ts';
 import type { HostState, Inside, LocalContainer } from './state.ts';
@@ -16,7 +17,9 @@ export function startInContainer(state: HostState, way: Way): TraceLeg | undefin
       bridge === container.bridge && addresses.some(({ address }) => address.equals(way.destination)),
   );
   return (
-    leaveContainer(way, container) ?? crossBridge(state, way, container) ?? mayForward(state, way, container)
+    leaveContainer(state, way, container) ??
+    crossBridge(state, way, container) ??
+    mayForward(state, way, container)
   );
 }
 
@@ -26,7 +29,8 @@ function containerWith(state: HostState, way: Way): LocalContainer | undefined {
   );
 }
 
-function leaveContainer(way: Way, { name, inside }: LocalContainer): TraceLeg | undefined {
+function leaveContainer(state: HostState, way: Way, container: LocalContainer): TraceLeg | undefined {
+  const { name, inside } = container;
   const who = `${name} ${String(way.source)}`;
   if (inside === undefined) {
     way.pass('container', `${who} (its own routes are not looked at)`);
@@ -47,7 +51,11 @@ function leaveContainer(way: Way, { name, inside }: LocalContainer): TraceLeg | 
     return way.isAnswer ? way.end({ kind: 'delivered', to: name }) : listen(way, inside.listeners, name);
   }
   way.pass('container', `${who}, ${describeRoute(found.route)}`);
-  return undefined;
+  const oif = found.route.link ?? '';
+  return passInside(state, way, container, [
+    { hook: 'output', iif: '', oif },
+    { hook: 'postrouting', iif: '', oif },
+  ]);
 }
 
 /** The address must be on an interface of the container that is up. */

@@ -9,6 +9,10 @@ export interface Inside {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
+  /** Absent = the kernel's own. */
+  readonly rules?: readonly Rule[];
+  /** Absent = not looked at. */
+  readonly filters?: Filters;
   /** What processes in it listen on. */
   readonly listeners: readonly Listener[];
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { interfaceAddress, ip } from '../base/ip.ts';
+import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import type { Link } from '../kernel/types.ts';
 import type { TraceLeg, TraceLegRequest } from '../model/trace.ts';
 import { ask, host, link, route, stop, VTEP_MAC } from './fake.ts';
@@ -68,6 +68,25 @@ describe('a packet to a container on another host', () => {
     const leg = walk(damage(host(1)), ask('9.0.2.2'));
     expect(stop(leg)).toContain(reason);
     expect(leg.hops.at(-1)).toMatchObject({ at, host: 'agent1', remedy: expect.any(String) as string });
+  });
+
+  it('goes by the policy rules of the container', () => {
+    const rule = {
+      family: 4,
+      priority: 10,
+      from: undefined,
+      to: prefix('9.0.2.2/32'),
+      table: 99,
+      protocol: 3,
+    } as const;
+    const ruled = changeInside(host(1), (each) => ({
+      ...each,
+      rules: [rule],
+      routes: [...each.routes, route('0.0.0.0/0', { gateway: ip('9.0.1.9'), link: 'eth0', table: 99 })],
+    }));
+    const leg = walk(ruled, ask('9.0.2.2'));
+    expect(leg.hops.find(({ at }) => at === 'container')?.what).toContain('9.0.1.9');
+    expect(stop(walk(ruled, ask('9.0.9.9')))).toContain('the container has no route to 9.0.9.9');
   });
 
   it('ends inside the container where its address or interface is lost', () => {

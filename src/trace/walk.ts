@@ -6,8 +6,7 @@
  * hop at which it ends says why and what helps.
  * Invariants: pure; nothing is asked of other hosts.
  * Review notes: other people's tables of the families ip, ip6 and inet are asked at each hook (filter/hooks.ts). What it
- * does not look at is tables of bridge and netdev, rules inside containers, and routes that refuse (blackhole,
- * prohibit).
+ * does not look at is tables of bridge and netdev, and routes that refuse (blackhole, prohibit).
  */
 import { describeRoute, describeRule } from '../kernel/describe.ts';
 import type { Route, Rule } from '../kernel/types.ts';

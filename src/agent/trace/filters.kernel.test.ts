@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '../../../test/kernel/network.ts';
 import { silentLog } from '../../base/log.ts';
 import * as libc from '../../kernel/libc.ts';
+import { openNamespaceHandle } from '../../kernel/netns.ts';
 import { openKernel } from '../../kernel/real.ts';
 import type { Kernel } from '../../kernel/types.ts';
 import type { TraceHop, TraceLeg } from '../../model/trace.ts';
@@ -12,7 +13,7 @@ import type { KnownEndpoint } from '../../node/record-view.ts';
 import { mustRun, runCommand } from '../../runtime/command.ts';
 import { walk } from '../../trace/walk.ts';
 import { observeHost } from './observe.ts';
-import { readFilters } from './observe-filters.ts';
+import { readFilters, readFiltersInside } from './observe-filters.ts';
 
 const ROUTER = `portolan-trace-${process.pid}`;
 const CLIENT = `${ROUTER}-c`;
@@ -275,6 +276,29 @@ describe("other people's rules", () => {
     expect((await said()).doubts).toEqual([
       expect.stringContaining('may be rejected by table ip filter chain FORWARD') as string,
     ]);
+  });
+
+  it('reads what is inside another namespace', async () => {
+    const path = `/run/netns/${SERVER}`;
+    const inside = async (): Promise<Awaited<ReturnType<typeof readFilters>>> => {
+      const handle = openNamespaceHandle(path);
+      try {
+        return await readFiltersInside(path, handle);
+      } finally {
+        handle.close();
+      }
+    };
+    expect((await inside()).tables.filter(({ family }) => family === 'inet')).toEqual([]);
+    const script =
+      'table inet own {\nchain in {\ntype filter hook input priority filter\ntcp dport 443 drop\n}\n}';
+    await mustRun(within(SERVER, 'nft', '-f', '-'), { ...options, input: script });
+    await mustRun(within(SERVER, 'iptables-legacy', '-A', 'INPUT', '-p', 'udp', '-j', 'DROP'), options);
+    const { tables, unreadable } = await inside();
+    expect(unreadable).toEqual([]);
+    expect(tables.map(({ name }) => name)).toEqual(expect.arrayContaining(['own', 'filter']));
+    expect(await connects(443)).toBe(false);
+    await mustRun(within(SERVER, 'nft', 'delete', 'table', 'inet', 'own'), options);
+    await mustRun(within(SERVER, 'iptables-legacy', '-F'), options);
   });
 
   it('reads the legacy xtables, and says so where it cannot', async () => {

@@ -3,8 +3,10 @@
  *
  * Each table is listed by itself, as ours have many elements that nobody here asks for.
  */
-import { isPortolanError } from '../../base/errors.ts';
+import { readFileSync } from 'node:fs';
+import { isPortolanError, PortolanError } from '../../base/errors.ts';
 import { z } from 'zod';
+import type { NamespaceHandle } from '../../kernel/netns.ts';
 import type { Nft, NftTableRef } from '../../kernel/nft/types.ts';
 import { isErrno } from '../../kernel/types.ts';
 import { TABLE_REF } from '../../overlay/ruleset.ts';
@@ -48,6 +50,37 @@ export async function readFilters(
     legacy: legacy.texts,
     unreadable: [...native.unreadable, ...legacy.unreadable],
   });
+}
+
+/** The same of another network namespace, by programs of the host that are run in it. */
+export async function readFiltersInside(path: string, handle: NamespaceHandle): Promise<Filters> {
+  const enter = ['nsenter', `--net=${path}`];
+  return readFilters(
+    { list: (args) => listInside(enter, args) },
+    {
+      save: (program) => save(...enter, program),
+      legacyTablesOf: (family) => Promise.resolve(handle.within(() => legacyNames(family))),
+    },
+  );
+}
+
+async function listInside(enter: readonly string[], args: readonly string[]): Promise<unknown> {
+  const text = await save(...enter, 'nft', '-j', ...args);
+  if (text === undefined)
+    throw new PortolanError('unavailable', 'nft could not be run in the container', {
+      remedy: 'see whether nsenter and nft are installed on its host',
+    });
+  return text.trim() === '' ? {} : (JSON.parse(text) as unknown);
+}
+
+/** /proc/net is that of the process; a thread in another namespace has its own. */
+function legacyNames(family: 'ip' | 'ip6'): readonly string[] {
+  try {
+    const text = readFileSync(`/proc/thread-self/net/${family}_tables_names`, 'latin1');
+    return text.split('\n').filter(Boolean);
+  } catch {
+    return []; // No such module is loaded.
+  }
 }
 
 interface NativeTables {
@@ -117,9 +150,9 @@ async function readSaved(
   return text === undefined ? undefined : { family, text };
 }
 
-async function save(program: string): Promise<string | undefined> {
+async function save(...argv: readonly string[]): Promise<string | undefined> {
   try {
-    const { status, stdout } = await runCommand([program], { timeoutMs: TIMEOUT_MS, env: { PATH } });
+    const { status, stdout } = await runCommand(argv, { timeoutMs: TIMEOUT_MS, env: { PATH } });
     return status === 0 ? stdout : undefined;
   } catch {
     return undefined; // Not installed, or it hangs.

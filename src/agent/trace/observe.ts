@@ -6,7 +6,7 @@ import type { Kernel } from '../../kernel/types.ts';
 import type { HostState, Inside, Listener, LocalContainer } from '../../trace/state.ts';
 import type { KnownEndpoint } from '../../node/record-view.ts';
 import { parseListeners } from '../attachments-listeners.ts';
-import { readFilters } from './observe-filters.ts';
+import { readFilters, readFiltersInside } from './observe-filters.ts';
 import { addressesOf, type AttachmentRecord } from '../attachments-record.ts';
 
 export interface ObserveInit {
@@ -90,12 +90,14 @@ async function lookInside(kernel: Kernel, path: string): Promise<Inside | undefi
   }
   const namespace = await kernel.openNamespace(path);
   try {
-    const [links, addresses, routes] = await Promise.all([
+    const [links, addresses, routes, rules, filters] = await Promise.all([
       namespace.links(),
       namespace.addresses(),
       namespace.routes(),
+      namespace.rules(),
+      readFiltersInside(path, handle),
     ]);
-    return { links, addresses, routes, listeners: listenersIn(handle) };
+    return { links, addresses, routes, rules, filters, listeners: listenersIn(handle) };
   } finally {
     namespace.close();
     handle.close();

@@ -56,6 +56,28 @@ describe("other people's rules", () => {
     expect(stop(leg)).toContain('chain OUTPUT');
   });
 
+  it('are asked inside the containers that can be looked into, and nothing of them goes out with the packet', () => {
+    const within = (state: HostState, filters: HostState['filters']): HostState => ({
+      ...state,
+      containers: state.containers.map((each) =>
+        each.inside === undefined ? each : { ...each, inside: { ...each.inside, filters } },
+      ),
+    });
+    const leaving = walk(within(host(1), dropping('OUTPUT', '-o eth0 -p tcp --dport 80')), ask('9.0.2.2'));
+    expect(leaving.hops.at(-1)).toMatchObject({
+      what: 'c1: output oif eth0',
+      reason: 'dropped by iptables-legacy table filter chain OUTPUT rule number 1',
+      remedy: expect.stringMatching(/^inside c1, let it pass: iptables-legacy -I OUTPUT /) as string,
+    });
+    const arriving = arrival(within(host(2), dropping('INPUT', '-i eth0')));
+    expect(arriving.hops.at(-1)).toMatchObject({ what: 'c2: input iif eth0', ok: false });
+    expect(arrival(within(host(2), dropping('FORWARD', '-p tcp'))).end.kind).toBe('delivered');
+    const text = '*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j MARK --set-mark 7\nCOMMIT\n';
+    const marks = parseFilters({ tables: [], saved: [], legacy: [{ family: 'ip', text }], unreadable: [] });
+    const state = { ...within(host(1), marks), filters: dropping('FORWARD', '-m mark --mark 7') };
+    expect(walk(state, ask('9.0.2.2')).end.kind).toBe('tunnel');
+  });
+
   it('see a VIP before it is translated where they come first, and its backend after that', () => {
     const raw = dropping('PREROUTING', '-d 11.1.1.1').tables.map((table) => ({
       ...table,

@@ -23,6 +23,8 @@ export interface Passage {
   readonly part?: 'early' | 'late';
   /** What passes, where it is not the way's own packet: a tunnel's. */
   readonly outer?: TracePacket;
+  /** The container in whose namespace it passes; absent = the host's own. */
+  readonly within?: string;
 }
 
 /** Where vip/ruleset.ts and Docker translate destinations: `dstnat - 10` and `dstnat`. */
@@ -43,7 +45,9 @@ interface Called {
 /** Answers where the way ends; `undefined` = it goes on, perhaps to another destination. */
 export function passHook(state: HostState, way: Way, passage: Passage): TraceLeg | undefined {
   const packet = passage.outer ?? way.packet;
-  const what = [passage.hook, ...named('iif', passage.iif), ...named('oif', passage.oif)].join(' ');
+  const { within, hook } = passage;
+  const devices = [...named('iif', passage.iif), ...named('oif', passage.oif)];
+  const what = [...(within === undefined ? [] : [`${within}:`]), hook, ...devices].join(' ');
   const doubts: string[] = [];
   const passed: string[] = [];
   for (const called of chainsAt(state.filters, passage, ip(packet.destination).family)) {
@@ -54,7 +58,8 @@ export function passHook(state: HostState, way: Way, passage: Passage): TraceLeg
     const told = outcome.doubts.flatMap((doubt) => doubtText(doubt) ?? []);
     if (outcome.kind === 'drop' || outcome.kind === 'reject') {
       const unless = outcome.doubts.find(({ kind }) => kind === 'accept');
-      const remedy = dropRemedy(outcome.by, table, passage, droppedOf(packet));
+      const command = dropRemedy(outcome.by, table, passage, droppedOf(packet));
+      const remedy = within === undefined ? command : `inside ${within}, ${command}`;
       if (unless === undefined)
         return way.stop('firewall', what, `${dropWords[outcome.kind]} by ${siteText(outcome.by)}`, remedy);
       doubts.push(...told, unlessText(outcome.kind, outcome, unless));
