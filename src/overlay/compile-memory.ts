@@ -59,10 +59,16 @@ function areSame<T>(a: readonly T[], b: readonly T[]): boolean {
 /** The overlays' spaces as other nodes tell them, in the order in which they are first told. */
 function* toldSpaces({ records, removed }: CompileInput): Generator<undefined, string> {
   const told = new Set<string>();
+  /** The record before it of the same overlay, which mostly says the same: no text is made to find that out. */
+  const last = new Map<string, CompileInput['records'][number]['record']>();
   let count = 0;
   for (const { node, record } of records) {
     if (++count % SLICE === 0) yield;
-    if (!removed.has(node)) told.add(`${record.overlay} ${record.space ?? ''} ${record.space6 ?? ''}`);
+    if (removed.has(node)) continue;
+    const before = last.get(record.overlay);
+    if (before !== undefined && before.space === record.space && before.space6 === record.space6) continue;
+    last.set(record.overlay, record);
+    told.add(`${record.overlay} ${record.space ?? ''} ${record.space6 ?? ''}`);
   }
   return Array.from(told).join('\n');
 }

@@ -33,9 +33,9 @@ export class RemoteMemory {
       const before = known.get(remote.node);
       const each = before !== undefined && isSame(before, local, remote) ? before : make(local, remote);
       now.set(remote.node, each);
-      all.neighbours.push(...each.neighbours);
+      for (const known of each.neighbours) all.neighbours.push(known);
       all.fdb.push(each.fdb);
-      all.routes.push(...each.routes);
+      for (const route of each.routes) all.routes.push(route);
     }
     this.#objects = now;
     return all;
