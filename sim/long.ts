@@ -20,6 +20,8 @@ const root = join(import.meta.dirname, '..', '..');
 const results = join(root, 'dist-sim', 'long.jsonl');
 const benchmarks = join(root, 'docs', 'benchmarks.md');
 const TITLE = '## Simulated';
+/** What the section says beside what is made here. */
+const BY_HAND = /<!-- by hand -->[^]*?<!-- made again -->/;
 
 function readDone(): readonly Done[] {
   if (!existsSync(results)) return [];
@@ -43,7 +45,7 @@ function runOne(args: string): boolean {
   return run.status === 0;
 }
 
-/** The section with this title is replaced, or put at the end. */
+/** The section with this title is replaced, but for what is marked in it as written by hand, or put at the end. */
 function write(done: readonly Done[]): void {
   const machine = `${cpus()[0]?.model ?? ''}, Node ${process.versions.node}`;
   const place = ({ args }: Done): number => plans.indexOf(args) >>> 0;
@@ -59,26 +61,26 @@ function write(done: readonly Done[]): void {
       : `\nNot run: ${joinedPlans(missing)
           .map((plan) => `\`${plan}\``)
           .join(', ')}.\n`;
+  const text = readFileSync(benchmarks, 'utf8');
+  const [before = '', old = ''] = text.split(`\n${TITLE}\n`);
+  const byHand = BY_HAND.exec(old)?.[0] ?? '';
   const section = `${TITLE}
 
 Made by \`npm run sim:long -- --write\` on ${new Date().toISOString().slice(0, 10)} (${machine}): the shipped record exchange under virtual time,
 packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five).
 
 ${promisesTable(done)}
-
+${byHand === '' ? '' : `\n${byHand}\n`}
 What each scenario does: \`npm run sim -- --help\`. 200 nodes and more are not started for real, but in \`join-storm\`: they are
 given each other's rows (\`sim/settled.ts\`). The first column repeats a row; where it names several seeds, each is a run
 of its own, and the row says the worst of times and rates, and the sum of all else. _Know_: time from a change until 99 % of the nodes
 knew, at the 99th percentile of changes, and until all did. _Death_: until nine tenths, 99 % and all of those alive knew.
-_False_: a node that ran was called unreachable by one that could reach it; in \`one-way\` a node that loses half of the
-packets it sends, when all of its neighbours wait for one at the same time. _Sent_: on the wire, headers included. _Heap_:
+_False_: a node that ran was called unreachable by one that could reach it. _Sent_: on the wire, headers included. _Heap_:
 a store with 50 records of each node. A dash: nothing of the kind took place. \`full-mesh\` is the plain alternative, every node talking to every other
 one, to show what the protocol buys; its cost grows with the square of the nodes.
 
 ${optionsTable(rows)}
 ${notRun}`;
-  const text = readFileSync(benchmarks, 'utf8');
-  const [before = '', old = ''] = text.split(`\n${TITLE}\n`);
   const next = old.indexOf('\n## ');
   const after = next < 0 ? '' : old.slice(next);
   writeFileSync(benchmarks, `${before.trimEnd()}\n\n${section}${after}`);
