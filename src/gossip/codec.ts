@@ -228,9 +228,13 @@ function isBeat(frame: Uint8Array): boolean {
   return true;
 }
 
+function asBuffer(frame: Uint8Array): Buffer {
+  return Buffer.isBuffer(frame) ? frame : Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
+}
+
 function parseJson(frame: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength).toString());
+    return JSON.parse(asBuffer(frame).toString());
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof RangeError) return undefined;
     throw error;

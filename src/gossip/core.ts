@@ -229,6 +229,7 @@ export class GossipCore {
     const purpose = isDialled ? this.#membership.takePurpose(address) : undefined;
     const heardAt = this.#awake.at(now);
     const link = this.links.add({ connection, address, isDialled, certified, purpose, since: now, heardAt });
+    if (isDialled) this.#reached(address, certified);
     if (this.#cluster === undefined) return this.#outbox.disconnect(link, 'this node has no cluster yet');
     if (this.links.idleCount() > MAX_IDLE_LINKS) return this.#outbox.disconnect(link, 'too many connections');
     const hello: Hello = {
@@ -242,6 +243,14 @@ export class GossipCore {
       address: this.addressOf(this.#init.node) ?? '',
     };
     this.#outbox.send(link, hello);
+  }
+
+  /** Packets pass both ways, whether or not its hello is delayed. */
+  #reached(address: AddressText, certified: NodeId | undefined): void {
+    const probed = this.#probes.get(address);
+    if (probed === undefined || (certified !== undefined && certified !== probed)) return;
+    this.#probes.delete(address);
+    this.liveness.doubts.answered(this.table.find(handleOf(probed)));
   }
 
   #connectFailed(address: AddressText, now: number): void {

@@ -3,8 +3,9 @@
  *
  * A path over others says that a node lives, not that packets from here get to it. So a neighbour that fell silent here
  * but not elsewhere is dialled anew, and so is, at a bounded rate, whom another node reports in its row as failing.
- * Several attempts in vain, more where many packets are lost, make it unreachable for this viewer, who reports it in turn. Having failed to reach one node, a
- * viewer tries all others too, since whatever cuts it off from one cuts it off from that one's neighbours in the rack.
+ * Several attempts in vain, more where packets are lost, make it unreachable for this viewer, who reports it in turn.
+ * Having failed to reach one node, a viewer tries all others too, since whatever cuts it off from one cuts it off from
+ * that one's neighbours in the rack.
  * Invariants: an answer, or any frame, ends the doubt; nothing is concluded about nodes without a path.
  */
 import { randomBelow, type Random } from '../base/random.ts';
@@ -15,10 +16,10 @@ import { MAX_NEIGHBOURS, type Handle, type NodeTable } from './nodes.ts';
 /** Silence of a neighbour that others hear, before it is dialled. */
 const SILENT_MS = 1_500;
 /** Packets are lost, and so are attempts: one in four with a peer that loses every other packet. */
-const ATTEMPTS = 4;
+const ATTEMPTS = 5;
 /** When most neighbours are this late, it is this node that loses packets. */
 const LOSSY_LATE_MS = 150;
-const LOSSY_ATTEMPTS = 6;
+const LOSSY_ATTEMPTS = 8;
 const STEP_MS = 500;
 /** A failing node is dialled again this often. */
 const AGAIN_MS = 5_000;
@@ -41,6 +42,8 @@ export class Doubts {
   /** When to dial a doubtful node next, and how often that was in vain. */
   readonly #doubtful = new Map<number, { at: number; failures: number }>();
   readonly #failed = new Set<number>();
+  /** Answered when they were doubted: these lose packets rather than all of them. */
+  readonly #fickle = new Set<number>();
   #sweep: number[] = [];
   #sweptAt = -Infinity;
   #nextAt = 0;
@@ -88,6 +91,11 @@ export class Doubts {
   }
 
   answered(index: number): void {
+    if (this.#doubtful.has(index)) this.#fickle.add(index);
+    this.#end(index);
+  }
+
+  #end(index: number): void {
     this.#doubtful.delete(index);
     if (this.#failed.delete(index)) this.#changed.add(index);
   }
@@ -96,9 +104,9 @@ export class Doubts {
     const doubt = this.#doubtful.get(index);
     if (doubt === undefined) return;
     doubt.failures++;
-    const attempts = this.#attempts();
+    const attempts = this.#attempts(index);
     doubt.at = now + (doubt.failures < attempts ? STEP_MS : AGAIN_MS);
-    if (!this.#isReached(index)) this.answered(index);
+    if (!this.#isReached(index)) this.#end(index);
     else if (doubt.failures >= attempts && !this.#failed.has(index)) {
       this.#failed.add(index);
       this.#changed.add(index);
@@ -121,17 +129,29 @@ export class Doubts {
 
   #dial(index: number): void {
     const node = this.#components.table.id(index);
-    if (node === undefined || !this.#isReached(index)) return this.answered(index);
+    if (node === undefined || !this.#isReached(index)) return this.#end(index);
     // A link that is heard is an answer.
     const link = this.#components.links.ofNode(node);
     if (link !== undefined && !link.isLost) return this.answered(index);
     this.#components.probe(node);
   }
 
-  #attempts(): number {
+  #attempts(index: number): number {
+    if (this.#losesPackets(index)) return LOSSY_ATTEMPTS;
     const neighbours = this.#components.links.neighbours();
     const late = neighbours.filter(({ lateMs }) => lateMs > LOSSY_LATE_MS).length;
     return late > neighbours.length / 2 ? LOSSY_ATTEMPTS : ATTEMPTS;
+  }
+
+  /** What it says does not always arrive elsewhere either. */
+  #losesPackets(index: number): boolean {
+    if (this.#fickle.has(index)) return true;
+    const { table } = this.#components;
+    for (let at = 0; at < table.count(index); at++) {
+      const other = table.neighbour(index, at);
+      if (other > 0 && table.hasRow(other) && !table.lists(other, index)) return true;
+    }
+    return false;
   }
 
   #hasSilent(): boolean {

@@ -9,7 +9,7 @@ export type AddressText = string;
 const ROUND_MS = 10_000;
 
 /** With fewer neighbours a node must not be declined by others. */
-export const FEW_LINKS = 2;
+const FEW_LINKS = 2;
 
 /** Why a connection was dialled. */
 export type Purpose = 'join' | 'neighbour' | 'probe';
@@ -34,6 +34,10 @@ export interface Link {
   /** Active, but not heard of for too long: no neighbour until it is heard again. */
   isLost: boolean;
   lostAt: number;
+  /** When it was heard again after that. */
+  regainedAt: number;
+  /** Its row has ceased to name this node: what is said to it does not arrive. */
+  isDeaf: boolean;
   /** Half of the links have their beats while the other half is between two. */
   isOdd: boolean;
   /** News goes over it at once; otherwise only the word that there is some. */
@@ -71,8 +75,10 @@ export class Links {
       listens: '',
       isActive: false,
       isLost: false,
+      isDeaf: false,
       isOdd: false,
       lostAt: 0,
+      regainedAt: -Infinity,
       isEager: true,
       lateMs: 0,
       askedAt: undefined,
@@ -106,8 +112,9 @@ export class Links {
     this.version++;
   }
 
-  regain(link: Link): void {
+  regain(link: Link, now: number): void {
     link.isLost = false;
+    link.regainedAt = now;
     this.version++;
   }
 
@@ -168,11 +175,21 @@ export class Links {
     return this.#neighbours;
   }
 
-  /** Neighbours that are heard and need not be asked whether they are there. */
+  /** There are hardly any neighbours, or may not be the next moment. */
+  get areFew(): boolean {
+    return this.certainCount() < FEW_LINKS;
+  }
+
+  /** Neighbours that are heard and hear, and need not be asked whether they are there. */
   certainCount(): number {
     let count = 0;
-    for (const link of this.neighbours()) if (link.askedAt === undefined) count++;
+    for (const link of this.neighbours()) if (link.askedAt === undefined && !link.isDeaf) count++;
     return count;
+  }
+
+  /** That of the neighbour with this handle. */
+  ofHandle(handle: Handle): Link | undefined {
+    return this.active().find((link) => link.handle === handle);
   }
 
   /** Connections that are not, or not yet, with neighbours. */

@@ -13,8 +13,8 @@ import type { NodeId } from '../model/names.ts';
 import type { AwakeTime } from './awake.ts';
 import { beatFrame, type RowHashes, type RowVersions, type VersionRow } from './codec.ts';
 import { Doubts } from './doubts.ts';
-import { FEW_LINKS, type AddressText, type Link, type Links } from './links.ts';
-import { handleOf, splitHandles, type NodeTable, type Row, type RowChange } from './nodes.ts';
+import type { AddressText, Link, Links } from './links.ts';
+import { handleOf, splitHandles, type Handle, type NodeTable, type Row, type RowChange } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { OwnRow } from './own-row.ts';
 import { rowFrames } from './paging.ts';
@@ -146,6 +146,7 @@ export class Liveness {
     link.heardAt = this.#components.awake.at(now);
     link.lateMs = this.#usualLateness(link);
     link.askedAt = undefined;
+    link.isDeaf = false;
   }
 
   /** Nothing is known yet of a new link but what the others are like: their median. */
@@ -162,7 +163,7 @@ export class Liveness {
     link.heardAt = at;
     link.askedAt = undefined;
     if (!link.isLost) return false;
-    this.#components.links.regain(link);
+    this.#components.links.regain(link, now);
     return true;
   }
 
@@ -170,7 +171,7 @@ export class Liveness {
     const isBeat = this.isBeatDue(now);
     if (isBeat) this.#beatAt = nextBeatAt(this.#beatAt, now, this.#components.random.next());
     if (isBeat || now >= this.#checkAt || now >= this.#lateAt) this.#check(now);
-    if (isBeat) this.#beat();
+    if (isBeat) this.#beat(now);
     this.doubts.tick(now);
   }
 
@@ -205,7 +206,17 @@ export class Liveness {
     if (rows.length > 0 && news.length === 0) this.#components.spread.duplicate(link);
     if (news.length === 0) return;
     this.#own.reconsider(now);
-    if (this.#isAnyAsked) this.#checkAt = now;
+    if (this.#isAnyAsked && news.some(([index]) => this.#concernsAsked(index))) this.#checkAt = now;
+  }
+
+  /** Its row may confirm that a neighbour that was asked is silent. */
+  #concernsAsked(index: number): boolean {
+    const { links, table } = this.#components;
+    return links.active().some((link) => {
+      if (link.askedAt === undefined || link.isLost) return false;
+      const peer = table.find(link.handle);
+      return peer === index || table.lists(peer, index);
+    });
   }
 
   /** Handles of rows among `versions` that are newer than what is held. `onHeld` hears of those that are held. */
@@ -274,10 +285,26 @@ export class Liveness {
       else if (handle === link.handle) outbox.frames(link, rowFrames(table, [index]));
       return undefined;
     }
+    const wasNamed = table.lists(index, SELF);
     this.#set(index, { epoch, sequence, neighbours: table.indices(index, neighbours), failed });
     table.said(index, now);
+    if (wasNamed !== table.lists(index, SELF)) this.#named(handle, !wasNamed, now);
     if (failed !== '') this.doubts.reported(splitHandles(failed) ?? [], now);
     return index;
+  }
+
+  /**
+   * A neighbour that is heard and ceases to name this node, which has been running all the while, does not hear it: others
+   * are looked for before all neighbours wait at the same time. After a stall, or when the way there was cut, they have
+   * given it up with good reason, and say late that they have it back.
+   */
+  #named(handle: Handle, isNamed: boolean, now: number): void {
+    const { links, awake, seek } = this.#components;
+    const link = links.ofHandle(handle);
+    if (link === undefined) return;
+    const isHeard = !link.isLost && now - link.regainedAt > UNHEARD_MS;
+    link.isDeaf = !isNamed && isHeard && awake.strain === 0;
+    if (link.isDeaf) seek(now);
   }
 
   #set(index: number, row: RowChange): void {
@@ -303,13 +330,13 @@ export class Liveness {
    * To half of the links: when this node dies, some of its neighbours notice early, and the others then sooner. Whoever
    * has something said to it anyhow needs no beat.
    */
-  #beat(): void {
+  #beat(now: number): void {
     const { links, outbox, spread } = this.#components;
     this.#isOddBeat = !this.#isOddBeat;
     for (const link of links.active())
       if (link.isOdd !== this.#isOddBeat) continue;
       else if (link.isLost) outbox.send(link, { type: 'ping' });
-      else if (!outbox.isTold(link) && !spread.mention(link)) outbox.frame(link, beatFrame);
+      else if (!outbox.isTold(link) && !spread.mention(link, now)) outbox.frame(link, beatFrame);
   }
 
   /**
@@ -331,7 +358,7 @@ export class Liveness {
       }
     }
     this.#isAnyAsked = next < Infinity;
-    if (this.#isAnyAsked && links.certainCount() < FEW_LINKS) this.#components.seek(now);
+    if (this.#isAnyAsked && links.areFew) this.#components.seek(now);
     this.#lateAt = awake.moment(unasked + ASK_AFTER_MS);
     const nextAt = Math.max(awake.moment(next), now + 1);
     this.#checkAt = nextAt < this.#beatAt ? nextAt : Infinity;

@@ -15,7 +15,7 @@ import { randomBelow, type Random } from '../base/random.ts';
 import { isNodeId, type NodeId } from '../model/names.ts';
 import { parsePeerAddress } from './addresses.ts';
 import type { Message, Neighbour, PeerRow, Shuffle, Shuffled, Walk } from './codec.ts';
-import { FEW_LINKS, type AddressText, type Link, type Links, type Purpose } from './links.ts';
+import type { AddressText, Link, Links, Purpose } from './links.ts';
 import { handleOf, type NodeTable } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { Attempts, JoinThrottle, PassiveView, shuffled } from './views.ts';
@@ -144,8 +144,8 @@ export class Membership {
     this.attempts.succeeded(link.address);
     if (link.purpose === 'probe')
       return this.#components.outbox.disconnect(link, 'it was only asked whether it is there');
-    const urgent = this.#components.links.certainCount() < FEW_LINKS;
-    this.#components.outbox.send(link, { type: 'neighbour', join: link.purpose === 'join', urgent });
+    const { links, outbox } = this.#components;
+    outbox.send(link, { type: 'neighbour', join: link.purpose === 'join', urgent: links.areFew });
   }
 
   gone(link: Link, now: number): void {
@@ -207,10 +207,10 @@ export class Membership {
   #fill(now: number, heard: number): void {
     const { links } = this.#components;
     const active = links.active();
-    const isSeeking = active.length > 0 && links.certainCount() < FEW_LINKS;
+    const isSeeking = active.length > 0 && links.areFew;
     const present = isSeeking
       ? links.certainCount()
-      : active.filter((link) => !link.isLost || now - link.lostAt < REPLACE_MS).length;
+      : active.filter((link) => !link.isDeaf && (!link.isLost || now - link.lostAt < REPLACE_MS)).length;
     const isNew = active.length === 0;
     const mixing = this.#mixing.shift();
     const address = mixing === undefined ? undefined : this.#components.addressOf(mixing);
@@ -302,11 +302,12 @@ export class Membership {
       outbox.send(other, walk);
   }
 
-  /** Parts from the neighbour that has most others, so that nobody is left alone. */
+  /** Parts from a neighbour that does not hear this node, or else from that with most others: nobody is left alone. */
   #makeRoom(keep: Link | undefined): void {
     const { random, links, outbox, table } = this.#components;
     const others = shuffled(random, links.neighbours()).filter((link) => link !== keep);
-    const degree = ({ handle }: Link): number => table.count(table.find(handle));
+    const degree = ({ handle, isDeaf }: Link): number =>
+      isDeaf ? Infinity : table.count(table.find(handle));
     const [first] = others;
     if (first === undefined) return;
     const spare = others.reduce((best, link) => (degree(link) > degree(best) ? link : best), first);

@@ -6,8 +6,8 @@
  * again. MIN_EAGER links stay eager: a second way costs one duplicate and saves the time of a lost packet.
  * Reports, which all nodes make after one change, wait longer and go together.
  * A short wait before relaying lets several changes share a frame, and lets the same news arrive from others first:
- * whoever sent it needs it no more. Rows do not wait longer when there are many: pushed 120 ms apart, healthy nodes were
- * accused within ten seconds of a thousand nodes of which some stalled.
+ * whoever sent it needs it no more. Of many that come all the time each push takes more; 120 ms apart, healthy nodes
+ * were accused within ten seconds of a thousand nodes of which some stalled.
  * Invariants: every queue is bounded; what exceeds it, or is lost here, comparison repairs.
  */
 import { randomBelow, type Random } from '../base/random.ts';
@@ -18,7 +18,9 @@ import type { NodeTable, Row } from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { recordFrames, rowTextFrames } from './paging.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
+import { Mentions } from './mentions.ts';
 import { MAX_LINKS, Waiting } from './waiting.ts';
+import { RowMentions, WaitingRows } from './waiting-rows.ts';
 
 /** Long enough to gather what one turn of the event loop writes. */
 const OWN_DELAY_MS = 1;
@@ -32,6 +34,11 @@ const RELAY_JITTER_MS = 5;
 const REPORT_DELAY_MS = 100;
 /** Between two pushes: a single change finds the way free, of many that come at once each push takes several. */
 const SPACING_MS = 20;
+/** The same while there are many all the time. */
+const BUSY_SPACING_MS = 40;
+/** Of late: more than a death makes, which is to be known soon. */
+const BUSY_PUSHES = 30;
+const BUSY_HALF_LIFE_MS = 2_000;
 /** Neighbours come and go in groups. */
 const OWN_ROW_DELAY_MS = 10;
 const MIN_EAGER = 2;
@@ -42,6 +49,8 @@ const MAX_MENTIONS = 1_000;
 const MENTION_DELAY_MS = 50;
 const MENTION_ROW_DELAY_MS = 250;
 const MENTION_REPORT_DELAY_MS = 250;
+/** While there are many pushes, what was told in a shorter time is not mentioned yet: it is on its way. */
+const RIPE_MS = 100;
 /** Repaired records gather this long before they are mentioned. */
 const REPAIRED_DELAY_MS = 10;
 
@@ -58,14 +67,17 @@ export class Spread {
   /** The place of each link's bit. */
   readonly #connections: (number | undefined)[] = [];
   readonly #keys = new Waiting<string>(MAX_PENDING);
-  readonly #rows = new Waiting<number>(MAX_PENDING);
+  readonly #rows = new WaitingRows(MAX_PENDING);
   /** Of those that wait to be pushed, as they came: to put one together again takes longer. */
   readonly #latest = new Map<number, Row>();
-  readonly #mentionedKeys = new Waiting<string>(MAX_MENTIONS);
-  readonly #mentionedRows = new Waiting<number>(MAX_MENTIONS);
+  readonly #mentionedKeys = new Mentions<string>(MAX_MENTIONS);
+  readonly #mentionedRows = new RowMentions(MAX_MENTIONS);
   #flushAt = Infinity;
   #flushedAt = -Infinity;
   #mentionAt = Infinity;
+  /** Of late. */
+  #pushes = 0;
+
   constructor(components: SpreadComponents) {
     this.#components = components;
   }
@@ -88,7 +100,7 @@ export class Spread {
     for (const key of keys) {
       if (from !== undefined) this.knows(from, key);
       this.#keys.add(key, eager);
-      this.#mentionedKeys.add(key, lazy);
+      this.#mentionedKeys.add(key, lazy, now);
     }
     if (lazy !== 0)
       this.#mentionAt = Math.min(
@@ -106,7 +118,7 @@ export class Spread {
   repaired(keys: readonly string[], from: Link, now: number): boolean {
     if (keys.length > MAX_MENTIONS) return false;
     const [eager, lazy] = this.#others(from);
-    for (const key of keys) this.#mentionedKeys.add(key, eager | lazy);
+    for (const key of keys) this.#mentionedKeys.add(key, eager | lazy, now);
     this.#mentionAt = Math.min(this.#mentionAt, now + REPAIRED_DELAY_MS);
     return true;
   }
@@ -118,7 +130,7 @@ export class Spread {
       if (from !== undefined) this.knowsRow(from, index);
       this.#rows.add(index, eager);
       this.#latest.set(index, row);
-      this.#mentionedRows.add(index, lazy);
+      this.#mentionedRows.add(index, lazy, now);
     }
     if (lazy !== 0) this.#mentionAt = Math.min(this.#mentionAt, now + MENTION_ROW_DELAY_MS);
     this.#wake(now + (from === undefined ? OWN_ROW_DELAY_MS : this.#relayDelayMs()));
@@ -174,64 +186,79 @@ export class Spread {
 
   /** Sends everything that is due. */
   flush(now: number): void {
-    if (now >= this.#mentionAt) {
-      this.#mentionAt = Infinity;
-      let told = 0;
-      for (const link of this.#components.links.neighbours()) {
-        this.mention(link);
-        told |= this.#bitOf(link.connection);
-      }
-      // Who is silent now compares when it is back.
-      this.#mentionedKeys.drop(~told);
-      this.#mentionedRows.drop(~told);
-    }
+    if (now >= this.#mentionAt) this.#mentionAll(now);
     if (now < this.#flushAt) return;
+    this.#pushes = this.#pushes * 2 ** ((this.#flushedAt - now) / BUSY_HALF_LIFE_MS) + 1;
     this.#flushedAt = now;
     this.#flush();
   }
 
+  #mentionAll(now: number): void {
+    let told = 0;
+    for (const link of this.#components.links.neighbours()) told |= this.#bitOf(link.connection);
+    // Who is silent now compares when it is back.
+    this.#mentionedKeys.drop(~told);
+    this.#mentionedRows.drop(~told);
+    this.#mention(told, now);
+    this.#mentionAt = Infinity;
+    if (this.#mentionedKeys.size > 0) this.#mentionAt = now + MENTION_DELAY_MS;
+    else if (this.#mentionedRows.size > 0) this.#mentionAt = now + MENTION_ROW_DELAY_MS;
+  }
+
   #flush(): void {
     this.#flushAt = Infinity;
-    const { links, outbox } = this.#components;
-    const all = this.#connections.reduce<number>(
-      (bits, each, i) => (each === undefined ? bits : bits | (1 << i)),
-      0,
-    );
     // Most neighbours get the same news: it is encoded once.
     const texts = new Map<number, string>();
-    for (const group of this.#rows.split(this.#keys.split([all]))) {
-      const frames = this.#encode(this.#keys.of(lowest(group)), this.#rows.of(lowest(group)), texts);
-      for (const [place, connection] of this.#connections.entries()) {
-        const link =
-          connection === undefined || (group & (1 << place)) === 0 ? undefined : links.get(connection);
-        if (link !== undefined) outbox.frames(link, frames);
-      }
-    }
+    for (const group of this.#rows.split(this.#keys.split([this.#allBits()])))
+      this.#send(group, this.#encode(this.#keys.of(lowest(group)), this.#rows.of(lowest(group)), texts));
     this.#keys.clear();
     this.#rows.clear();
     this.#latest.clear();
   }
 
-  /** Sends the mentions; false when there are none. */
-  mention(link: Link): boolean {
-    const bit = this.#bitOf(link.connection);
-    const { store, table, outbox } = this.#components;
-    const keys = this.#mentionedKeys.of(bit);
-    const indices = this.#mentionedRows.of(bit);
-    if (keys.length + indices.length === 0) return false;
+  /** Sends the mentions there are for it; false when there are none. */
+  mention(link: Link, now: number): boolean {
+    return this.#mention(this.#bitOf(link.connection), now);
+  }
+
+  #mention(links: number, now: number): boolean {
+    const until = this.#isBusy() ? now - RIPE_MS : now;
+    const keys = this.#mentionedKeys.takeRipe(links, until);
+    const rows = this.#mentionedRows.takeRipe(links, until);
+    if (keys.size + rows.size === 0) return false;
+    for (const group of rows.split(keys.split([links]))) {
+      const [those, indices] = [keys.of(lowest(group)), rows.of(lowest(group))];
+      if (those.length + indices.length > 0) this.#send(group, [this.#encodeMentions(those, indices)]);
+    }
+    return true;
+  }
+
+  #encodeMentions(keys: readonly string[], indices: readonly number[]): Uint8Array {
+    const { store, table } = this.#components;
     const records: VersionRow[] = [];
     for (const key of keys) {
       const record = store.get(key);
       if (record !== undefined) records.push([key, record.version.epoch, record.version.sequence]);
-      this.#mentionedKeys.remove(key, bit);
     }
     const rows: VersionRow[] = [];
-    for (const index of indices) {
+    for (const index of indices)
       if (table.hasRow(index)) rows.push([table.handle(index), table.epoch(index), table.sequence(index)]);
-      this.#mentionedRows.remove(index, bit);
+    return encodeMessage({ type: 'have', records, rows });
+  }
+
+  #send(links: number, frames: readonly Uint8Array[]): void {
+    for (const [place, connection] of this.#connections.entries()) {
+      if (connection === undefined || (links & (1 << place)) === 0) continue;
+      const link = this.#components.links.get(connection);
+      if (link !== undefined) this.#components.outbox.frames(link, frames);
     }
-    outbox.frame(link, encodeMessage({ type: 'have', records, rows }));
-    return true;
+  }
+
+  #allBits(): number {
+    let bits = 0;
+    for (const [place, connection] of this.#connections.entries())
+      if (connection !== undefined) bits |= 1 << place;
+    return bits;
   }
 
   /** Bits of the neighbours that news is pushed to, and of those it is mentioned to; `from` has it. */
@@ -284,12 +311,17 @@ export class Spread {
     return [...recordFrames(records, { repair: false }), ...rowTextFrames(rows)];
   }
 
+  #isBusy(): boolean {
+    return this.#pushes > BUSY_PUSHES;
+  }
+
   #relayDelayMs(): number {
     return RELAY_DELAY_MS + this.#components.random.next() * RELAY_JITTER_MS;
   }
 
   #wake(at: number): void {
-    this.#flushAt = Math.min(this.#flushAt, Math.max(at, this.#flushedAt + SPACING_MS));
+    const spacingMs = this.#isBusy() ? BUSY_SPACING_MS : SPACING_MS;
+    this.#flushAt = Math.min(this.#flushAt, Math.max(at, this.#flushedAt + spacingMs));
   }
 }
 

@@ -29,6 +29,18 @@ export class Waiting<Item> {
     return depth;
   }
 
+  has(item: Item): boolean {
+    return this.#links.has(item);
+  }
+
+  linksOf(item: Item): number {
+    return this.#links.get(item) ?? 0;
+  }
+
+  items(): IterableIterator<Item> {
+    return this.#links.keys();
+  }
+
   add(item: Item, links: number): void {
     if (links === 0) return;
     const before = this.#links.get(item);
@@ -64,14 +76,18 @@ export class Waiting<Item> {
   /** Splits `groups` of links until those of one group are told the same. */
   split(groups: readonly number[]): readonly number[] {
     let parts = groups;
-    for (const links of this.#links.values())
-      if (parts.some((part) => (part & links) !== 0 && (part & ~links) !== 0))
-        parts = parts.flatMap((part) => [part & links, part & ~links]).filter((part) => part !== 0);
+    for (const links of this.#links.values()) parts = splitBy(parts, links);
     return parts;
   }
 }
 
-function countOf(links: number): number {
+/** Parts of `groups` in `links`, and out of them. */
+export function splitBy(groups: readonly number[], links: number): readonly number[] {
+  if (!groups.some((group) => (group & links) !== 0 && (group & ~links) !== 0)) return groups;
+  return groups.flatMap((group) => [group & links, group & ~links]).filter((part) => part !== 0);
+}
+
+export function countOf(links: number): number {
   let count = 0;
   for (let rest = links; rest !== 0; rest &= rest - 1) count++;
   return count;
