@@ -160,3 +160,23 @@ describe.each(['ADD', 'DEL'] as const)('a crash at any step of %s', (command) =>
     expect(points).toBeLessThan(2 * MAX_POINTS);
   });
 });
+
+test('a crash between the pair and the disk leaves nothing', async () => {
+  const disk = new Map<string, string>();
+  const container = bed.container();
+  const slow: Journal = Object.assign(Object.create(memoryJournal(disk)) as Journal, {
+    write: () => new Promise<void>(() => undefined),
+    writeLazily: () => undefined,
+    get: () => undefined,
+    entries: () => [],
+  });
+  void callCni(bed.service(slow), 'ADD', { container, network: 'dual' });
+  await expect.poll(async () => (await bed.leftovers()).links).toHaveLength(1);
+
+  const heir = bed.service(memoryJournal(disk));
+  await heir.recover();
+  expect(await bed.leftovers()).toEqual(nothing);
+  expect((await callCni(heir, 'ADD', { container, network: 'dual' })).exitCode).toBe(0);
+  expect((await callCni(heir, 'DEL', { container, network: 'dual' })).exitCode).toBe(0);
+  bed.removeContainer(container);
+});

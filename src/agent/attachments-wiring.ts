@@ -157,9 +157,14 @@ export async function defaultMetric(inside: NetworkNamespace): Promise<number> {
 
 /** Removes the host's end, and the other with it. Nothing there is no failure. */
 export async function unwire(kernel: Kernel, record: AttachmentRecord): Promise<void> {
-  const failed = await firstFailure(kernel, [{ do: 'link-delete', name: record.hostLink }]);
-  if (failed !== undefined && !isErrno(failed, 'ENODEV'))
-    throw wiringError(record, `delete "${record.hostLink}"`, failed);
+  const failed = await removePair(kernel, record.hostLink);
+  if (failed !== undefined) throw wiringError(record, `delete "${record.hostLink}"`, failed);
+}
+
+/** By the name of the host's end. `undefined` = it is gone. */
+export async function removePair(kernel: Kernel, hostLink: string): Promise<KernelError | undefined> {
+  const failed = await firstFailure(kernel, [{ do: 'link-delete', name: hostLink }]);
+  return failed !== undefined && isErrno(failed, 'ENODEV') ? undefined : failed;
 }
 
 async function firstFailure(

@@ -2,9 +2,10 @@
  * Attachments: one interface of one container on one overlay, made and unmade for runtimes that speak CNI.
  *
  * Purpose: ADD, DEL, CHECK, STATUS and GC of the specification, without a helper process, on the agent's own journal.
- * Invariants: what is about to be made is on disk before the kernel is touched, and what is being unmade leaves the
- * disk after the kernel; so after a crash at any point the runtime's DEL, its next ADD, or our own sweep finds
- * everything. An address returns to its pool last of all. Every step may be repeated.
+ * Invariants: what is about to be made is on disk before an address of it is in any kernel, and what is being unmade
+ * leaves the disk after the kernel; so after a crash at any point the runtime's DEL, its next ADD, or our own sweep
+ * finds everything. The pair alone is made while the disk is still at work: it bears its mark, and an agent that starts
+ * removes pairs that it does not know. An address returns to its pool last of all. Every step may be repeated.
  * One operation at a time for each container; different containers do not wait for one another.
  * Review notes: a new kernel object of an attachment needs its place in `#make` and `#undo`, its row in
  * docs/OWNERSHIP.md, its check in `findFaults` and its point in the fault-injection test.
@@ -18,7 +19,7 @@ import type { Metrics } from '../base/metrics.ts';
 import { CniError, cniCodes } from '../cni/errors.ts';
 import type { CniRequest } from '../cni/request.ts';
 import { appendResult, emptyResult, type CniResult } from '../cni/result.ts';
-import type { Kernel, NetworkNamespace } from '../kernel/types.ts';
+import type { ApplyOptions, Kernel, NetworkNamespace } from '../kernel/types.ts';
 import type { Endpoint, PortMapping } from '../model/endpoint.ts';
 import type { Attachment } from '../overlay/desired.ts';
 import type { Journal } from '../store/types.ts';
@@ -29,6 +30,7 @@ import type { NetworkView } from './attachments-network.ts';
 import { addPorts, missingPorts, refuseOccupiedPorts, removePorts } from './attachments-ports.ts';
 import { disagreements, resultOf } from './attachments-plan.ts';
 import { addressesOf, attachmentId, toDesired, type AttachmentRecord } from './attachments-record.ts';
+import { outlives, removeUnknownPairs } from './attachments-recovery.ts';
 import {
   defaultMetric,
   findFaults,
@@ -186,11 +188,11 @@ export class Attachments {
     const rebooted = this.#journal.get(BOOT_KEY) !== this.#init.bootId;
     const doomed: AttachmentRecord[] = [];
     for (const record of this.#ledger.records()) {
-      const outcome = await this.#afterRestart(record, rebooted);
-      if (outcome === 'doomed') doomed.push(record);
+      if (!(await outlives(this.#kernel, record, rebooted))) doomed.push(record);
       else if (record.state !== 'ready') this.#ledger.keep({ ...record, state: 'ready' });
     }
     await this.#undoAll(doomed, rebooted ? 'gone with a reboot' : 'cut short by a crash');
+    await removeUnknownPairs(this.#kernel, this.#ledger.records(), this.#log);
     await this.#journal.write({ [BOOT_KEY]: this.#init.bootId });
   }
 
@@ -283,20 +285,29 @@ export class Attachments {
 
   async #make(planned: AttachmentRecord, inside: NetworkNamespace): Promise<AttachmentRecord> {
     const written = this.#ledger.intend(planned);
-    // The disk is at work from the end of this turn on; meanwhile the container's namespace is looked at.
-    const looking = nextTurn().then(() => defaultMetric(inside));
-    const [looked, saved] = await Promise.allSettled([looking, written]);
-    if (looked.status === 'rejected') throw looked.reason;
+    // The disk is at work from the end of this turn on; meanwhile the pair is made.
+    const paired = nextTurn().then(() => this.#makePair(planned, inside));
+    const [made, saved] = await Promise.allSettled([paired, written]);
+    if (made.status === 'rejected') throw made.reason;
     if (saved.status === 'rejected') throw saved.reason;
-    const record: AttachmentRecord = { ...planned, state: 'ready', metric: looked.value };
-    const how = { elsewhere: this.#lock.size > 1 };
-    await wireHost(this.#kernel, record, () => this.#init.settled(), how);
-    await wireContainer(inside, record, how);
+    const record: AttachmentRecord = { ...planned, state: 'ready', metric: made.value };
+    await wireContainer(inside, record, this.#how());
     // Not waited for: a complete attachment that is still called pending is recognised after a crash. Before the
     // ports: what a round of the reconciler finds in the kernel's maps must be desired by then.
     this.#ledger.keep(record);
     await addPorts(this.#kernel, toDesired(record), () => this.#init.settled());
     return record;
+  }
+
+  /** The metric of the container's default routes, too: as they were without this attachment. */
+  async #makePair(planned: AttachmentRecord, inside: NetworkNamespace): Promise<number> {
+    await wireHost(this.#kernel, planned, () => this.#init.settled(), this.#how());
+    return defaultMetric(inside);
+  }
+
+  /** Links of a crowd are made off the main thread. */
+  #how(): ApplyOptions {
+    return { elsewhere: this.#lock.size > 1 };
   }
 
   /** Unmakes in the reverse order; the address goes last, so that nobody gets it while anything of this is left. */
@@ -411,21 +422,6 @@ export class Attachments {
         ...(await missingRoutes(inside, record, routes)),
         ...ports.map((element) => `port mapping ${element} is missing`),
       ];
-    } finally {
-      inside.close();
-    }
-  }
-
-  async #afterRestart(record: AttachmentRecord, rebooted: boolean): Promise<'kept' | 'doomed'> {
-    if (record.state === 'doomed') return 'doomed';
-    if (record.state === 'ready' && !rebooted) return 'kept';
-    if ((await this.#kernel.namespaceInode(record.netns)) !== record.inode) return 'doomed';
-    const inside = await this.#kernel.openNamespace(record.netns).catch(() => undefined);
-    // It vanished just now.
-    if (inside === undefined) return 'doomed';
-    try {
-      const faults = await findFaults(this.#kernel, inside, record);
-      return faults.length === 0 ? 'kept' : 'doomed';
     } finally {
       inside.close();
     }

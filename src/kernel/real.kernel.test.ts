@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip, prefix } from '../base/ip.ts';
@@ -37,6 +38,17 @@ describe('the real kernel', () => {
         // The link is gone by its name a moment before its sysctls are.
         await expect.poll(() => kernel.readSysctl(key)).toBeUndefined();
       }
+    } finally {
+      await opened.close();
+    }
+  });
+
+  it('makes bridges whose ports cost no multicast timers', async () => {
+    const opened = await openInNamespace();
+    try {
+      expect(await opened.kernel.apply([add('b0', bridge)])).toEqual([]);
+      const shown = execFileSync('ip', ['-j', '-d', 'link', 'show', 'b0'], { encoding: 'utf8' });
+      expect(JSON.parse(shown)).toMatchObject([{ linkinfo: { info_data: { mcast_snooping: 0 } } }]);
     } finally {
       await opened.close();
     }

@@ -51,6 +51,7 @@ const IFLA_VXLAN_TTL = 5;
 const IFLA_VXLAN_LEARNING = 7;
 const IFLA_VXLAN_PORT = 15;
 const IFLA_VXLAN_LOCAL6 = 17;
+const IFLA_BR_MCAST_SNOOPING = 23;
 const IFLA_BRPORT_MODE = 4;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 /** enum in6_addr_gen_mode. */
@@ -132,9 +133,11 @@ function encodeOneQueue(writer: MessageWriter): void {
 }
 
 function encodeKind(writer: MessageWriter, link: NewLink, references: LinkReferences): void {
-  if (link.kind === 'bridge') return;
   const data = writer.beginNest(IFLA_INFO_DATA);
-  if (link.kind === 'vxlan') {
+  if (link.kind === 'bridge') {
+    // Where no port is a multicast querier, snooping has no effect but that every new port re-arms a timer of each other.
+    writer.attributeU8(IFLA_BR_MCAST_SNOOPING, 0);
+  } else if (link.kind === 'vxlan') {
     writer.attributeU32(IFLA_VXLAN_ID, link.vni);
     writer.attributeIp(link.local.family === 4 ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, link.local);
     writer.attributeU8(IFLA_VXLAN_TTL, 0);
