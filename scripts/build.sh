@@ -3,4 +3,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 rm -rf dist/chunks
-exec node_modules/.bin/rolldown --config rolldown.config.ts --log-level warn
+# What it says on standard output is a line for each file; warnings and errors are not among it.
+exec node_modules/.bin/rolldown --config rolldown.config.ts --log-level warn >/dev/null

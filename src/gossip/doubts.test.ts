@@ -43,11 +43,11 @@ beforeEach(() => {
   doubts = new Doubts({ random, links, table, probe }, { isReached: () => true });
 });
 
-it('a node that all others hear is unreachable from here after five attempts in vain', () => {
-  expect(attempts()).toBe(5);
+it('a node that all others hear is unreachable from here after four attempts in vain', () => {
+  expect(attempts()).toBe(4);
 });
 
-it('one that another does not hear either loses packets, and is given three more', () => {
+it('one that another does not hear either loses packets, and is given four more', () => {
   set(other, friend);
   expect(attempts()).toBe(8);
 });

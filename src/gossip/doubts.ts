@@ -16,7 +16,7 @@ import { MAX_NEIGHBOURS, type Handle, type NodeTable } from './nodes.ts';
 /** Silence of a neighbour that others hear, before it is dialled. */
 const SILENT_MS = 1_500;
 /** Packets are lost, and so are attempts: one in four with a peer that loses every other packet. */
-const ATTEMPTS = 5;
+const ATTEMPTS = 4;
 /** When most neighbours are this late, it is this node that loses packets. */
 const LOSSY_LATE_MS = 150;
 const LOSSY_ATTEMPTS = 8;

@@ -19,8 +19,9 @@ import type { Outbox } from './outbox.ts';
 import { recordFrames, rowTextFrames } from './paging.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
 import { Mentions } from './mentions.ts';
+import { RowMentions } from './row-mentions.ts';
 import { MAX_LINKS, Waiting } from './waiting.ts';
-import { RowMentions, WaitingRows } from './waiting-rows.ts';
+import { WaitingRows } from './waiting-rows.ts';
 
 /** Long enough to gather what one turn of the event loop writes. */
 const OWN_DELAY_MS = 1;

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Mentions } from './mentions.ts';
-import { RowMentions, WaitingRows } from './waiting-rows.ts';
+import { RowMentions } from './row-mentions.ts';
+import { WaitingRows } from './waiting-rows.ts';
 import { Waiting } from './waiting.ts';
 
 const LINKS = 5;

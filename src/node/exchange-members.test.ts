@@ -73,7 +73,7 @@ describe('members', () => {
   });
 
   it('that only one viewer cannot reach are unreachable for that viewer, and reachable again after mending', async () => {
-    const world = await worldOf(10, 5);
+    const world = await worldOf(10, 3);
     const [, viewer, node] = world.nodes as [TestNode, TestNode, TestNode];
     const rest = others(world, viewer).filter((n) => n !== node);
     world.network.cut([viewer.host], [node.host]);
