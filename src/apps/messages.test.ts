@@ -21,7 +21,6 @@ const rules: readonly Rule[] = [
   ['cmd and args', { ...x, args: ['a'] }, '/', oneOf],
   ['cmd, args and container', { ...x, args: ['a'], container: docker }, '/', oneOf],
   ['a container without an image', { id: '/x', container: { type: 'MESOS' } }, '/', oneOf],
-  ['a cmd of one character', { id: '/x', cmd: 'a' }, '/', 'must not be an empty string'],
   ['an id that is the root', { ...x, id: '/' }, '/id', 'must not be root'],
   ['upper case in an id', { ...x, id: '/Web' }, '/id', segment],
   [
@@ -410,6 +409,5 @@ describe('messages', () => {
     const update = (json: object): App => updateApp(stored, parseInput(appInput, json), definitionInit);
     expect(() => update({ constraints: [['a', 'LIKE']] })).toThrow(/LIKE and UNLIKE/);
     expect(() => update({ args: ['a'] })).toThrow(/one of 'cmd' or 'args'/);
-    expect(() => update({ cmd: 'a' })).toThrow(/must not be an empty string/);
   });
 });

@@ -44,6 +44,7 @@ describe('a task', () => {
   it.each([
     [ended(0), 'TASK_FINISHED', 'Command exited with status 0'],
     [ended(3), 'TASK_FAILED', 'Command exited with status 3'],
+    [ended(127), 'TASK_FAILED', 'Command exited with status 127, as of a command that is not found'],
     [ended(139), 'TASK_FAILED', 'Command terminated with signal Segmentation fault'],
     [
       { ...ended(137), outOfMemory: true },

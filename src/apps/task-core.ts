@@ -351,12 +351,18 @@ const SIGNALS: Readonly<Record<number, string>> = {
   15: 'Terminated',
 };
 
+/** POSIX shell, section 2.8.2. */
+const CONVENTIONS: Readonly<Record<number, string>> = {
+  126: ', as of a command that cannot be executed',
+  127: ', as of a command that is not found',
+};
+
 function howEnded(container: SeenContainer | undefined): string {
   const { exitCode } = container ?? {};
   if (exitCode === undefined) return 'its exit status is not known';
   const signal = SIGNALS[exitCode - SIGNAL_BASE];
   return signal === undefined
-    ? `Command exited with status ${exitCode}`
+    ? `Command exited with status ${exitCode}${CONVENTIONS[exitCode] ?? ''}`
     : `Command terminated with signal ${signal}`;
 }
 

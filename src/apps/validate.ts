@@ -24,7 +24,6 @@ function collect(check: (rule: Rule) => void): Issue[] {
 export function inputIssues(input: Canonical): Issue[] {
   const hasSecretEnv = Object.values(input.env ?? {}).some((value) => typeof value !== 'string');
   const issues = collect((rule) => {
-    rule(input.cmd?.length === 1, '/', 'must not be an empty string');
     rule(Object.keys(input.secrets ?? {}).length > 0, '/secrets', NO_SECRETS);
     rule(hasSecretEnv, '/env', NO_SECRETS);
     rule(input.acceptedResourceRoles?.length === 0, '/acceptedResourceRoles', 'must not be empty');

@@ -137,7 +137,7 @@ describe('a task that comes to nothing says why and leaves nothing', () => {
     expect(await fate(launchOf('t2', { shell: 'nosuchprogram' }))).toMatchObject({
       state: 'TASK_FAILED',
       exit_code: 127,
-      message: 'Command exited with status 127',
+      message: 'Command exited with status 127, as of a command that is not found',
     });
     expect(await fate(launchOf('t3', { shell: 'kill -SEGV $$; sleep 9' }))).toMatchObject({
       state: 'TASK_FAILED',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { marathonBed, running } from '../../../test/support/marathon-bed.ts';
+import type { TaskPort, TaskRecord } from '../../model/task.ts';
 
 const x = { id: '/x', cmd: 'sleep 100' };
 const isoTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string;
@@ -126,6 +127,44 @@ describe('tasks', () => {
     const { body } = await call('GET', '/v2/tasks?status=running', undefined, { accept: 'text/plain' });
     expect(body).toBe('x\t10000\t10.0.0.1:31001\t10.0.0.2:31002\t\n');
     expect((await call('GET', '/v2/tasks', undefined, { accept: 'image/png' })).status).toBe(406);
+  });
+
+  it('are listed as text where they are reached: by a host port, or in the container', async () => {
+    const { call, orchestrator } = marathonBed();
+    const portMappings = [
+      { containerPort: 53, protocol: 'udp,tcp' },
+      { containerPort: 80, hostPort: 0, networkNames: ['dcos'] },
+      { containerPort: 8080, networkNames: ['back'] },
+    ];
+    const networks = ['dcos', 'back'].map((name) => ({ mode: 'container', name }));
+    await call('POST', '/v2/apps', { ...x, networks, container: { type: 'MESOS', portMappings } });
+    await call('POST', '/v2/apps', { id: '/bare', cmd: 'sleep 1', portDefinitions: [] });
+    orchestrator.finish();
+    const one = running('/x', 1);
+    const ports: TaskPort[] = [
+      { protocol: 'udp', container_port: 53, labels: {} },
+      { protocol: 'tcp', container_port: 53, labels: {} },
+      { protocol: 'tcp', container_port: 80, host_port: 31_001, labels: {} },
+      { protocol: 'tcp', container_port: 8080, networks: ['back'], labels: {} },
+    ];
+    const own: TaskRecord['networks'] = [
+      { mode: 'container', name: 'dcos', addresses: ['9.0.1.2'] },
+      { mode: 'container', name: 'back', addresses: ['9.1.1.2'] },
+    ];
+    if (one.record === undefined) throw new Error('the bed tells of a task without its record');
+    orchestrator.put({ ...one, launch: { ...one.launch, ports }, record: { ...one.record, networks: own } });
+    // Of an older definition, with one port.
+    orchestrator.put(running('/x', 2));
+    orchestrator.put(running('/bare', 3));
+    const { body } = await call('GET', '/v2/tasks', undefined, { accept: 'text/plain' });
+    expect(body).toBe(
+      [
+        'x\t10000\t9.0.1.2:53\t\n',
+        'x\t10001\t10.0.0.1:31001\t\n',
+        'x\t10002\t9.1.1.2:8080\t\n',
+        'bare\t \t10.0.0.3 \n',
+      ].join(''),
+    );
   });
 
   it('are ended by the address of their host, which is what they tell as theirs', async () => {

@@ -2,16 +2,16 @@
 import { z } from 'zod';
 import { absoluteId } from '../../apps/ids.ts';
 import { killInput } from '../../apps/schema.ts';
-import { servicePortsOf } from '../../apps/service-ports.ts';
 import { settleTree } from '../../apps/group-update.ts';
 import { findGroup, putApp } from '../../apps/tree.ts';
 import { PortolanError } from '../../base/errors.ts';
-import { appsOf, type App } from '../../model/app.ts';
+import { appsOf } from '../../model/app.ts';
 import type { InstanceView } from '../../model/deployment.ts';
 import type { MarathonComponents } from './api.ts';
 import { deployed, groupOfAll, mustFind } from './apps.ts';
 import { appNotFound, groupNotFound, taskNotFound, Unreadable } from './errors.ts';
 import { flag, many, route, type Reply, type Route } from './routes.ts';
+import { tasksText } from './tasks-text.ts';
 
 const killQuery = z.object({ scale: flag.optional(), force: flag.optional(), wipe: flag.optional() });
 const listAnswers = { 200: 'tasks', 404: 'No such app or group', 406: 'Of another type than JSON or text' };
@@ -130,28 +130,9 @@ function list(components: MarathonComponents, tasks: readonly InstanceView[], ac
   const takes = (...wanted: readonly string[]): boolean => types.some((type) => wanted.includes(type));
   if (takes('', '*/*', 'application/*', 'application/json'))
     return { raw: `{"tasks":${components.renderer.tasks(tasks)}}` };
-  if (takes('text/plain', 'text/*')) return { text: textOf(components, tasks) };
+  if (takes('text/plain', 'text/*'))
+    return { text: tasksText(tasks, (id) => components.orchestrator.app(id)) };
   throw new Unreadable(406, { message: 'Not Acceptable', details: 'accept application/json or text/plain' });
-}
-
-/** One line for each service port: `app TAB port TAB host:port TAB host:port TAB`. */
-function textOf({ orchestrator }: MarathonComponents, tasks: readonly InstanceView[]): string {
-  const apps = new Map<string, InstanceView[]>();
-  for (const task of tasks) apps.set(task.app, [...(apps.get(task.app) ?? []), task]);
-  return Array.from(apps, ([id, members]) => linesOf(orchestrator.app(id), id, members)).join('');
-}
-
-function linesOf(app: App | undefined, id: string, tasks: readonly InstanceView[]): string {
-  const name = id.slice(1).replaceAll('/', '_');
-  const ports = app === undefined ? [] : servicePortsOf(app);
-  return ports
-    .map((port, i) => {
-      const at = tasks.flatMap(({ agentIp, ports: own }) =>
-        own[i] === undefined ? [] : [`${agentIp}:${own[i]}\t`],
-      );
-      return `${name}\t${port}\t${at.join('')}\n`;
-    })
-    .join('');
 }
 
 async function kill(
