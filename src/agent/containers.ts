@@ -118,6 +118,7 @@ class NativeContainers implements Containers {
     } catch (error) {
       if (record !== undefined) this.#records.set(id, record);
       this.#broken.add(id);
+      this.#watch();
       this.#failed(id, error);
     }
   }
@@ -143,6 +144,7 @@ class NativeContainers implements Containers {
       });
     const record = await this.#draft(draft);
     this.#records.set(record.id, record);
+    this.#watch();
     await this.#alone(record.id, () => this.#createOrDestroy(record, signal));
     this.#components.log.info('Container started', { container: record.id, name: record.name });
     return this.#states.view(record);
@@ -300,9 +302,13 @@ class NativeContainers implements Containers {
 
   /** Looks again and again for containers that have ended: their addresses go back, their logs stay until `rm`. */
   #watch(): void {
-    if (this.#closed) return;
+    const isIdle = this.#records.size === 0 && this.#broken.size === 0;
+    if (this.#closed || isIdle || this.#timer !== undefined) return;
     this.#timer = this.#components.clock.after(SWEEP_MS, () => {
-      void this.#sweep().finally(() => this.#watch());
+      void this.#sweep().finally(() => {
+        this.#timer = undefined;
+        this.#watch();
+      });
     });
   }
 

@@ -194,9 +194,11 @@ export function readable(fd: number, timeoutMs: number): boolean {
   return native.poll(entry, 1, timeoutMs) > 0;
 }
 
-/** Ends with `close`, which must come before `fd` is closed. */
+/** Ends with `close`, which must come before `fd` is closed and may come again. */
 export interface Watch {
   close(): void;
+  /** The process may end meanwhile. */
+  unref(): void;
 }
 
 /**
@@ -206,6 +208,7 @@ export interface Watch {
  * makes it do at once.
  */
 export function watchReadable(fd: number, onReadable: () => void): Watch {
+  let isClosed = false;
   const onPoll = (...[status]: readonly unknown[]): void => {
     try {
       onReadable();
@@ -216,10 +219,26 @@ export function watchReadable(fd: number, onReadable: () => void): Watch {
       });
     }
     // The event loop stops watching a socket that has an error; by now it has been read off.
-    if (status !== 0) handle.start(onPoll);
+    if (status !== 0 && !isClosed) handle.start(onPoll);
   };
   const handle = koffi.node.poll(fd, onPoll);
-  return handle;
+  return {
+    close: () => {
+      if (!isClosed) handle.close();
+      isClosed = true;
+    },
+    unref: () => handle.unref(),
+  };
+}
+
+/** Calls back once, in a turn of its own. Does not keep the process alive. */
+export function onceReadable(fd: number, onReadable: () => void): Watch {
+  const watch = watchReadable(fd, () => {
+    watch.close();
+    setImmediate(onReadable);
+  });
+  watch.unref();
+  return watch;
 }
 
 /** Moves the calling thread into the namespace behind `fd`. */

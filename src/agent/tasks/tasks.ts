@@ -133,6 +133,7 @@ export class Tasks {
       const task = this.#tasks.get(launch.id);
       if (task !== undefined) this.#handle(task, dropped ? { type: 'dropped' } : { type: 'wanted', launch });
     }
+    this.#lookLater();
   }
 
   list(): readonly TaskRecord[] {
@@ -368,10 +369,15 @@ export class Tasks {
     task.checks.start();
   }
 
+  /** As long as there is something to look at: an idle host does not wake up for it. */
   #lookLater(): void {
-    if (this.#closed) return;
+    const isIdle = this.#tasks.size === 0 && this.#components.store.wipes.length === 0;
+    if (this.#closed || isIdle || this.#timer !== undefined) return;
     this.#timer = this.#components.clock.after(LOOK_MS, () => {
-      void this.lookAtAll().finally(() => this.#lookLater());
+      void this.lookAtAll().finally(() => {
+        this.#timer = undefined;
+        this.#lookLater();
+      });
     });
   }
 

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { basename } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../base/clock.ts';
 import { ip } from '../../base/ip.ts';
@@ -51,8 +53,29 @@ describe('the monitor of the kernel', () => {
       expect(log.lines.map(({ message }) => message)).toEqual(['kernel notifications were lost']);
       const before = count('fdb');
       await opened.interfere([entry(2000)]);
-      clock.advance(1000);
-      expect(count('fdb')).toBe(before + 1);
+      await expect.poll(() => count('fdb')).toBe(before + 1);
+    } finally {
+      monitor.close();
+      await opened.close();
+    }
+  });
+
+  it('does not tell what the kernel learns about neighbours, but of those that somebody sets', async () => {
+    const opened = await openInNamespace();
+    const events: KernelEvent[] = [];
+    const monitor = await opened.kernel.monitor((event) => events.push(event));
+    const [there] = opened.namespaces;
+    const run = (command: string): void => void execFileSync('sh', ['-ec', command]);
+    const lines = (): string[] =>
+      events.filter(({ object }) => object === 'neighbour').map(({ text }) => text.split(' ')[0] ?? '');
+    try {
+      run(`ip link add here type veth peer name there netns ${basename(there)}`);
+      run(`nsenter --net=${there} sh -ec 'ip addr add 10.9.0.2/24 dev there; ip link set there up'`);
+      run('ip addr add 10.9.0.1/24 dev here; ip link set here up; ping -q -c 1 -W 2 10.9.0.2');
+      run('ip neigh show 10.9.0.2 | grep -q lladdr');
+      run('ip neigh add 10.9.0.3 dev here lladdr 02:00:00:00:00:03 nud permanent');
+      run('ip neigh add 10.9.0.4 dev here lladdr 02:00:00:00:00:04 nud reachable');
+      await expect.poll(lines).toEqual(['10.9.0.3', '10.9.0.4']);
     } finally {
       monitor.close();
       await opened.close();

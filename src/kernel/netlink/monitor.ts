@@ -1,9 +1,8 @@
 /**
  * Changes in one namespace, as they happen.
  *
- * Node watches no netlink descriptor (net.Socket and dgram refuse it), and a blocked receive would cost a pool thread
- * and keep the process from ending; so the sockets are looked at every POLL_MS without waiting, and less often while
- * nothing happens: waking up is what costs an idle agent, not the look. The kernel queues meanwhile.
+ * While things happen, the sockets are looked at every POLL_MS, so that a burst costs a few looks; once nothing has come
+ * for a while, the event loop watches them, so that an idle agent does not wake up for it. The kernel queues meanwhile.
  * Invariants: what we change ourselves is not told; events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
  * shows (the kernel announces a port's every state); lost ones are told as one `overrun`; the timer does not keep the
  * process alive.
@@ -24,6 +23,7 @@ import { copyMessage, forEachMessage, type Message } from './message.ts';
 import { ownFilter } from './own-filter.ts';
 import { RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH } from './rtnetlink/constants.ts';
 import { linkIndexOf, type DecodedLink } from './rtnetlink/link.ts';
+import type { Watch } from '../libc.ts';
 import type { NetlinkSocket, OwnPorts } from './socket.ts';
 
 /** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes, rules and settings of both families. */
@@ -33,9 +33,8 @@ export const NFT_GROUPS: readonly number[] = [7];
 /** Room for a burst of 20,000 changes by somebody else, or for the forwarding entries of as many remote agents. */
 export const MONITOR_QUEUE_BYTES = 32 * 1024 * 1024;
 const POLL_MS = 25;
-/** After nothing has come for QUIET_AFTER_MS. */
-const QUIET_POLL_MS = 500;
-const QUIET_AFTER_MS = 1_000;
+/** After nothing has come for so long, the event loop watches. */
+const QUIET_AFTER_MS = 100;
 /** A look takes no longer, so that a storm does not hold the event loop; the rest waits a moment. */
 const LOOK_MS = 2;
 /** Datagrams read between two looks at the clock. */
@@ -76,6 +75,8 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   /** When something last came. */
   #heardAt: number;
   #timer: Timer | undefined;
+  /** Of both sockets, while it is quiet. */
+  #watches: readonly Watch[] = [];
   #closed = false;
 
   constructor(components: MonitorComponents, init: { readonly onEvent: (event: KernelEvent) => void }) {
@@ -118,15 +119,13 @@ export class NetlinkMonitor implements Monitor, EchoListener {
   }
 
   read(): boolean {
-    if (this.#closed) return true;
-    this.#timer?.cancel();
-    return !this.#look();
+    return this.#closed || !this.#look();
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#rest();
     this.#unwatch();
     this.#components.echoes.remove(this);
     this.#components.routeSocket.close();
@@ -137,8 +136,21 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     this.#timer = this.#components.clock.after(delayMs, () => void this.#look());
   }
 
+  #watch(): void {
+    const { routeSocket, nftSocket } = this.#components;
+    this.#watches = [routeSocket, nftSocket].map((socket) => socket.onceReadable(() => void this.#look()));
+  }
+
+  /** Nothing leads to a look any more. */
+  #rest(): void {
+    this.#timer?.cancel();
+    for (const watch of this.#watches) watch.close();
+    this.#watches = [];
+  }
+
   /** True when there may be more. */
   #look(): boolean {
+    this.#rest();
     for (const { bytes, links } of this.#apart.splice(0))
       forEachMessage(bytes, bytes.length, (message) => {
         this.#told(bytes, message, links);
@@ -156,7 +168,9 @@ export class NetlinkMonitor implements Monitor, EchoListener {
     if (this.#overrun) this.#tellOverrun();
     const more = moreRoutes || moreNft;
     const isHurried = more && !this.#components.echoes.programming;
-    if (!this.#closed) this.#schedule(isHurried ? 0 : this.#isQuiet() ? QUIET_POLL_MS : POLL_MS);
+    if (this.#closed) return more;
+    if (!more && this.#isQuiet()) this.#watch();
+    else this.#schedule(isHurried ? 0 : POLL_MS);
     return more;
   }
 

@@ -275,6 +275,11 @@ export class NetlinkSocket {
     if (result < 0) throw kernelError('filter the notifications of a netlink socket', -result);
   }
 
+  /** Calls back once, when something has come. The watch ends before the socket does. */
+  onceReadable(onReadable: () => void): libc.Watch {
+    return libc.onceReadable(this.#fd, onReadable);
+  }
+
   /** Index of a link in this socket's namespace, negative errno when there is none: 3 us, a netlink request 100. */
   interfaceIndex(name: string): number {
     return libc.interfaceIndex(this.#fd, name);
