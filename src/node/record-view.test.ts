@@ -64,6 +64,45 @@ describe('tasks of a RecordView', () => {
     expect(ids(view)).toEqual(['c1']);
   });
 
+  it('keep the ports and networks they had as the same objects while records say the same', () => {
+    const port = { protocol: 'tcp', container_port: 80, networks: ['dcos'], labels: { VIP_0: 'a:1' } };
+    const others = [
+      { ...port, protocol: 'udp' },
+      { ...port, name: 'web' },
+      { ...port, container_port: 81 },
+      { ...port, host_port: 31_000 },
+      { ...port, networks: ['other'] },
+      { ...port, networks: undefined },
+      { ...port, labels: { VIP_0: 'a:2' } },
+      { ...port, labels: { VIP_0: 'a:1', VIP_1: 'b:1' } },
+      { ...port, labels: {} },
+    ];
+    const networks = [{ mode: 'container', name: 'dcos', addresses: ['9.0.1.3'] }];
+    const { exchange, view } = world();
+    const told = (over: object) => {
+      exchange.put(`node/${A}/task/t1`, {
+        ...structuredClone({ ...task('t1'), networks, ports: [port] }),
+        ...over,
+      });
+      return view.task(`${A}/t1`)?.task;
+    };
+    exchange.put(`node/${A}/node`, node('10.0.0.11'));
+    for (const other of others) {
+      const before = told({});
+      const after = told({ state: 'TASK_KILLING' });
+      expect(after?.state).toBe('TASK_KILLING');
+      expect(after?.ports).toBe(before?.ports);
+      expect(after?.networks).toBe(before?.networks);
+      expect(told({ ports: [other] })?.ports).toEqual([other]);
+      expect(told({ ports: [other, port] })?.ports).toEqual([other, port]);
+    }
+    for (const other of [
+      { ...networks[0], addresses: ['9.0.1.4'] },
+      { ...networks[0], mode: 'bridge' },
+    ])
+      expect(told({ networks: [other] })?.networks).toEqual([other]);
+  });
+
   it('of an unreachable node stay and say so; of a removed one they go', () => {
     const { exchange, view, changes } = world();
     exchange.put(`node/${A}/node`, node('10.0.0.11'));

@@ -68,7 +68,7 @@ export function taskClaims(view: ViewedTask, self: NodeId | undefined): TaskClai
   const { task } = view;
   const claims: VipClaim[] = [];
   const issues: VipIssue[] = [];
-  if (task.state !== 'TASK_RUNNING' && task.state !== 'TASK_KILLING') return { claims, issues };
+  if (!mayHaveVips(task)) return { claims, issues };
   for (const ports of samePorts(task.ports)) {
     const read = ports.map(({ labels }) => vipLabels(labels));
     const vips = read.flatMap((each) => each.vips);
@@ -79,6 +79,37 @@ export function taskClaims(view: ViewedTask, self: NodeId | undefined): TaskClai
     for (const vip of vips) addClaims(view, ports, vip, backends, claims, issues);
   }
   return { claims, issues };
+}
+
+const mayHaveVips = ({ state }: TaskRecord): boolean => state === 'TASK_RUNNING' || state === 'TASK_KILLING';
+
+/**
+ * The claims of a task of which nothing has changed but its standing: `claims` itself where its weight and reachability
+ * have not either. `undefined` = something else may have. This is what most changes are: they need not read labels again.
+ */
+export function sameClaims(before: ViewedTask, now: ViewedTask, claims: TaskClaims): TaskClaims | undefined {
+  const [was, is] = [before.task, now.task];
+  const isSame =
+    was.ports === is.ports &&
+    was.networks === is.networks &&
+    was.id === is.id &&
+    was.name === is.name &&
+    was.framework === is.framework &&
+    before.node === now.node &&
+    before.host === now.host &&
+    before.agentIp === now.agentIp &&
+    mayHaveVips(was) &&
+    mayHaveVips(is);
+  if (!isSame) return undefined;
+  const { reachable } = now;
+  const weight = weightOf(is);
+  if (weight === weightOf(was) && reachable === before.reachable) return claims;
+  const restated = ({ vip, affinity, backend }: VipClaim): VipClaim => ({
+    vip,
+    affinity,
+    backend: { ...backend, weight, reachable },
+  });
+  return { claims: claims.claims.map(restated), issues: claims.issues };
 }
 
 function addClaims(

@@ -25,15 +25,18 @@ interface Wanted {
 
 export class ElementTable {
   readonly #vips = new Map<string, readonly VipElement[]>();
-  /** By table and set, then by key. */
-  readonly #sets = new Map<string, Map<string, Wanted>>();
+  /** By set, then by key. */
+  readonly #sets = {
+    inet: new Map<string, Map<string, Wanted>>(),
+    bridge: new Map<string, Map<string, Wanted>>(),
+  };
   /** Readings of the kernel so far: tells the marks of one from those of all before it. */
   #readings = 0;
 
   /** How many elements there are. */
   get size(): number {
     let size = 0;
-    for (const set of this.#sets.values()) size += set.size;
+    for (const sets of Object.values(this.#sets)) for (const set of sets.values()) size += set.size;
     return size;
   }
 
@@ -42,26 +45,39 @@ export class ElementTable {
     return this.#vips.keys();
   }
 
-  /** The VIP wants these from now on; none: it is gone. */
+  /**
+   * The VIP wants these from now on; none: it is gone. What stays in its place stays the same object, so that a change
+   * leaves as little as it can that lives on.
+   */
   replace(vip: string, elements: readonly VipElement[], changes = new ElementChanges()): ElementChanges {
+    const before = this.#vips.get(vip) ?? [];
+    const now: VipElement[] = [];
     // What is wanted before and after keeps a holder in between, so that it is no change.
-    for (const element of elements) this.#hold(element, changes);
-    for (const element of this.#vips.get(vip) ?? []) this.#release(element, changes);
-    if (elements.length === 0) this.#vips.delete(vip);
-    else this.#vips.set(vip, elements);
+    for (let i = 0; i < elements.length; i++) {
+      const [old, element] = [before[i], elements[i]];
+      if (element === undefined) continue;
+      const stays = old !== undefined && isSame(old, element);
+      if (!stays) this.#hold(element, changes);
+      now.push(stays ? old : element);
+    }
+    for (let i = 0; i < before.length; i++) {
+      const old = before[i];
+      if (old !== undefined && now[i] !== old) this.#release(old, changes);
+    }
+    if (now.length === 0) this.#vips.delete(vip);
+    else this.#vips.set(vip, now);
     return changes;
   }
 
   /** A comparison with a kernel set, to be fed with what that holds. What is wanted must not change until its end. */
   compare(table: VipElement['table'], set: string): ElementComparison {
-    const wanted = this.#sets.get(`${table} ${set}`) ?? new Map<string, Wanted>();
+    const wanted = this.#sets[table].get(set) ?? new Map<string, Wanted>();
     return new ElementComparison({ table, set, wanted, nextReading: () => ++this.#readings });
   }
 
   #hold({ table, set, key, data }: VipElement, changes: ElementChanges): void {
-    const name = `${table} ${set}`;
-    const elements = this.#sets.get(name) ?? new Map<string, Wanted>();
-    this.#sets.set(name, elements);
+    let elements = this.#sets[table].get(set);
+    if (elements === undefined) this.#sets[table].set(set, (elements = new Map<string, Wanted>()));
     const wanted = elements.get(key);
     if (wanted === undefined) {
       elements.set(key, { data, holders: 1, reading: 0 });
@@ -76,13 +92,16 @@ export class ElementTable {
   }
 
   #release({ table, set, key }: VipElement, changes: ElementChanges): void {
-    const elements = this.#sets.get(`${table} ${set}`);
+    const elements = this.#sets[table].get(set);
     const wanted = elements?.get(key);
     if (elements === undefined || wanted === undefined || --wanted.holders > 0) return;
     elements.delete(key);
     changes.remove(table, set, key);
   }
 }
+
+const isSame = (a: VipElement, b: VipElement): boolean =>
+  a.data === b.data && a.key === b.key && a.set === b.set && a.table === b.table;
 
 interface ComparisonInit {
   readonly table: VipElement['table'];
@@ -184,11 +203,7 @@ export class ElementComparison {
 
 /** Additions and removals as they come, by set: each element once, as it is at last. */
 export class ElementChanges {
-  /** By table and set, then by key: the data it has at last, `undefined` = none; and whether it was there at first. */
-  readonly #sets = new Map<
-    string,
-    { table: VipElement['table']; set: string; keys: Map<string, { was: boolean; data: string | undefined }> }
-  >();
+  readonly #sets: SetChanges[] = [];
   #size = 0;
 
   /** About how many elements it moves. */
@@ -214,7 +229,7 @@ export class ElementChanges {
   }
 
   all(): readonly ElementChange[] {
-    return Array.from(this.#sets.values(), ({ table, set, keys }) => {
+    return this.#sets.map(({ table, set, keys }) => {
       const change: ElementChange = { table, set, remove: [], add: [] };
       for (const [key, { was, data }] of keys) {
         if (was) change.remove.push(key);
@@ -224,10 +239,18 @@ export class ElementChanges {
     });
   }
 
-  #keys(table: VipElement['table'], set: string): Map<string, { was: boolean; data: string | undefined }> {
-    const name = `${table} ${set}`;
-    const known = this.#sets.get(name) ?? { table, set, keys: new Map() };
-    this.#sets.set(name, known);
-    return known.keys;
+  /** Sets are a dozen at most. */
+  #keys(table: VipElement['table'], set: string): SetChanges['keys'] {
+    for (const known of this.#sets) if (known.set === set && known.table === table) return known.keys;
+    const keys: SetChanges['keys'] = new Map();
+    this.#sets.push({ table, set, keys });
+    return keys;
   }
+}
+
+/** By key: the data it has at last, `undefined` = none; and whether it was there at first. */
+interface SetChanges {
+  readonly table: VipElement['table'];
+  readonly set: string;
+  readonly keys: Map<string, { was: boolean; data: string | undefined }>;
 }

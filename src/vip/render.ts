@@ -18,9 +18,11 @@ import {
   MANY_SLOTS,
   servicesSet,
   serviceValue,
+  SHARES,
   shareOf,
   slotsSet,
   suffixOf,
+  type Suffix,
 } from './ruleset.ts';
 import type { Vip } from './table.ts';
 
@@ -44,39 +46,45 @@ export function usableBackends(backends: readonly VipBackend[]): readonly VipBac
 export function renderVip(vip: Vip, bridgeMac: (container: IpAddress) => Mac | undefined): VipElement[] {
   const elements: VipElement[] = [];
   const usable = usableBackends(vip.backends);
-  for (const address of vip.addresses) {
-    const own = usable.filter((backend) => backend.address.family === address.family);
-    elements.push(...renderAddress(vip, address, own));
-  }
+  for (const address of vip.addresses) renderAddress(vip, address, usable, elements);
   for (const backend of vip.backends)
     if (backend.local && vip.addresses.length > 0) elements.push(...renderLocal(vip, backend, bridgeMac));
   return elements;
 }
 
-function renderAddress(vip: Vip, address: IpAddress, backends: readonly VipBackend[]): VipElement[] {
+/** Adds the elements of one address, with few objects besides: VIPs are rendered anew with each of their changes. */
+function renderAddress(
+  vip: Vip,
+  address: IpAddress,
+  usable: readonly VipBackend[],
+  elements: VipElement[],
+): void {
   const suffix = suffixOf(address);
-  const key = packAddress(address) + packProtocol(vip.protocol) + packPort(vip.port);
-  const targets = new Set(
-    backends
-      .filter(({ weight }) => weight > 0)
-      .map((each) => packAddress(each.address) + packPort(each.port)),
-  );
+  const key = countedKey(vip, address);
+  elements.push({ table: 'inet', set: setNames[suffix].counted, key, data: '' });
+  const targets = new Set<string>();
+  for (const each of usable)
+    if (each.weight > 0 && each.address.family === address.family)
+      targets.add(packAddress(each.address) + packPort(each.port));
   const slots = fillSlots(Array.from(targets), vip.affinity);
-  const inet = (set: string, each: string, data: string): VipElement => ({
-    table: 'inet',
-    set,
-    key: each,
-    data,
-  });
-  const elements = [inet(countedSet(suffix).name, key, '')];
-  if (slots.length === 0) return elements;
+  if (slots.length === 0) return;
   const share = shareOf(key, slots.length);
   const value = serviceValue(slots.length, vip.affinity === 'client', share);
-  elements.push(inet(servicesSet(suffix).name, key, packHostOrder(value)));
-  const slotsName = slotsSet(suffix, share).name;
-  for (const [slot, data] of slots.entries()) elements.push(inet(slotsName, key + packHostOrder(slot), data));
-  return elements;
+  elements.push({ table: 'inet', set: setNames[suffix].services, key, data: packHostOrder(value) });
+  const set = setNames[suffix].slots[share] ?? '';
+  for (let slot = 0; slot < slots.length; slot++)
+    elements.push({ table: 'inet', set, key: key + packHostOrder(slot), data: slots[slot] ?? '' });
 }
+
+/** Names of the sets, made once. */
+const setNamesOf = (
+  suffix: Suffix,
+): { readonly counted: string; readonly services: string; readonly slots: readonly string[] } => ({
+  counted: countedSet(suffix).name,
+  services: servicesSet(suffix).name,
+  slots: Array.from({ length: SHARES }, (_, share) => slotsSet(suffix, share).name),
+});
+const setNames = { 4: setNamesOf('4'), 6: setNamesOf('6') };
 
 /** What is at each slot. */
 function fillSlots(targets: readonly string[], affinity: Vip['affinity']): readonly string[] {

@@ -29,7 +29,39 @@ const shown = (table: VipTable, id: string): object | undefined => {
   );
 };
 
+/** A task as its agent tells of it time and again; what stays the same is the same object, as `node/task-table.ts` has it. */
+const [oneLabel, twoLabels] = [
+  fakeTask(1, { VIP_0: 'myservice:6666' }).task.ports,
+  fakeTask(1, { VIP_0: 'myservice:6666', VIP_1: 'other:7777', VIP_2: 'bad' }).task.ports,
+];
+const { networks } = fakeTask(1, {}).task;
+const told = fc.record({
+  reachable: fc.boolean(),
+  agentIp: fc.constantFrom('10.0.0.1', '10.0.0.9'),
+  task: fc.record({
+    state: fc.constantFrom('TASK_STARTING' as const, 'TASK_RUNNING' as const, 'TASK_KILLING' as const),
+    draining: fc.boolean(),
+    healthy: fc.boolean(),
+    framework: fc.constantFrom('marathon', 'other'),
+    networks: fc.constant(networks),
+    ports: fc.constantFrom(oneLabel, twoLabels),
+  }),
+});
+
 describe('VipTable', () => {
+  it('says the same of a task whatever was told of it before', () => {
+    fc.assert(
+      fc.property(fc.array(told, { minLength: 1 }), (overs) => {
+        const views = overs.map((over) => fakeTask(1, {}, over));
+        const last = views.slice(-1);
+        const [changed, fresh] = [tableOf(...views), tableOf(...last)];
+        expect(Array.from(changed.ids()).sort()).toEqual(Array.from(fresh.ids()).sort());
+        for (const id of fresh.ids()) expect(changed.get(id)).toEqual(fresh.get(id));
+        expect(changed.issues()).toEqual(fresh.issues());
+      }),
+    );
+  });
+
   it('joins the tasks that claim a VIP, and has addresses of the families of its backends', () => {
     const labels = { VIP_0: 'myservice:6666' };
     const table = tableOf(fakeTask(1, labels), fakeTask(2, labels));

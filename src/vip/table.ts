@@ -11,6 +11,7 @@ import type { ViewedTask } from '../model/task-view.ts';
 import { AddressBook } from './address-book.ts';
 import type { VipRange } from './addresses.ts';
 import {
+  sameClaims,
   taskClaims,
   vipId,
   type TaskClaims,
@@ -53,7 +54,8 @@ interface Held {
 export class VipTable {
   readonly #init: VipTableInit;
   readonly #books: Readonly<Record<Family, AddressBook | undefined>>;
-  readonly #tasks = new Map<string, TaskClaims>();
+  /** Tasks that claim something, as last seen. */
+  readonly #tasks = new Map<string, { readonly view: ViewedTask; readonly claims: TaskClaims }>();
   /** Of the few tasks that have some. */
   readonly #issues = new Map<string, readonly VipIssue[]>();
   readonly #vips = new Map<string, Held>();
@@ -79,11 +81,13 @@ export class VipTable {
 
   /** A task as it is now; `undefined`: gone. */
   put(id: string, view: ViewedTask | undefined): void {
-    const before = this.#tasks.get(id);
-    const now = view === undefined ? undefined : taskClaims(view, this.#init.self);
+    const seen = this.#tasks.get(id);
+    const before = seen?.claims;
+    const now = view && this.#claims(view, seen);
+    if (view === undefined || now === undefined || now.claims.length + now.issues.length === 0)
+      this.#tasks.delete(id);
+    else this.#tasks.set(id, { view, claims: now });
     if (before !== undefined && now !== undefined && isSame(before, now)) return;
-    if (now === undefined || (now.claims.length === 0 && now.issues.length === 0)) this.#tasks.delete(id);
-    else this.#tasks.set(id, now);
     if (now === undefined || now.issues.length === 0) this.#issues.delete(id);
     else this.#issues.set(id, now.issues);
     // What is there before and after keeps its address: the new claims come before the old ones go.
@@ -141,10 +145,19 @@ export class VipTable {
     return new Map(Array.from(this.#named.keys(), (name) => [name, this.#namedAddresses(name)]));
   }
 
+  #claims(view: ViewedTask, seen: { readonly view: ViewedTask; readonly claims: TaskClaims } | undefined) {
+    return (seen && sameClaims(seen.view, view, seen.claims)) ?? taskClaims(view, this.#init.self);
+  }
+
   #compile(id: string, held: Held): Vip {
-    const claims = Array.from(held.claims.values()).flat();
-    const backends = claims.map(({ backend }) => backend).sort(compareBackends);
-    const affinity = claims.some((claim) => claim.affinity === 'client') ? 'client' : 'none';
+    const backends: VipBackend[] = [];
+    let affinity: Vip['affinity'] = 'none';
+    for (const claims of held.claims.values())
+      for (const claim of claims) {
+        backends.push(claim.backend);
+        if (claim.affinity === 'client') affinity = 'client';
+      }
+    backends.sort(compareBackends);
     const { addresses, problem } = this.#addresses(held.identity, backends);
     return {
       ...held.identity,
@@ -165,8 +178,9 @@ export class VipTable {
       const problem = this.#refusal(address);
       return problem === undefined ? { addresses: [address] } : { addresses: [], problem };
     }
-    const families = new Set(backends.map((backend) => backend.address.family));
-    const addresses = this.#namedAddresses(name ?? '').filter(({ family }) => families.has(family));
+    const addresses = this.#namedAddresses(name ?? '').filter(({ family }) =>
+      backends.some((backend) => backend.address.family === family),
+    );
     return addresses.length > 0
       ? { addresses }
       : { addresses, problem: 'all addresses of the range for named VIPs are taken' };
@@ -262,6 +276,7 @@ function compareBackends(a: VipBackend, b: VipBackend): number {
 
 /** Nothing that a VIP shows has changed. */
 function isSame(a: TaskClaims, b: TaskClaims): boolean {
+  if (a === b) return true;
   return (
     a.claims.length === b.claims.length &&
     a.issues.length === b.issues.length &&
