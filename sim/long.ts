@@ -1,34 +1,43 @@
 /**
- * `npm run sim:long [-- --again] [-- --write] [-- --table]`: every scenario at full size, one process each.
+ * `npm run sim:long [-- OPTIONS]`: every scenario at full size, one process each.
  *
  * Takes hours, of which the simulated hour of a thousand nodes and the day of a hundred need most, so these are made of
- * pieces (pieces.ts). What is done is kept in dist-sim/long.jsonl, so that it can be stopped and taken up again; --again
- * starts anew. With --write the table in docs/benchmarks.md is made anew in the end; --table makes it of what is done and
- * runs nothing.
+ * pieces (pieces.ts). What is done is kept in a file, a line each, with the commit of the record exchange, so that it can
+ * be stopped and taken up again in many sittings; what other code has done does not count.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { parseLongOptions, usage } from './long-options.ts';
 import { plans } from './plans.ts';
-import { joined, joinedPlans, piecesOf, type Done } from './pieces.ts';
+import { joined, joinedPlans, piecesOf, shownSeconds, type Done } from './pieces.ts';
 import { promisesTable } from './promises.ts';
 import { optionsTable, table } from './report.ts';
 import type { Figures } from './simulate.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const results = join(root, 'dist-sim', 'long.jsonl');
 const benchmarks = join(root, 'docs', 'benchmarks.md');
 const TITLE = '## Simulated';
+/** What a run shows is of this code. */
+const CODE = ['src/gossip', 'src/peer', 'src/node'];
 /** What the section says beside what is made here. */
 const BY_HAND = /<!-- by hand -->[^]*?<!-- made again -->/;
 
+/** The last commit that changed it; with `+` when something is changed since. */
+function commitOf(paths: readonly string[]): string {
+  const git = (...args: readonly string[]): string =>
+    spawnSync('git', ['-C', root, ...args, '--', ...paths], { encoding: 'utf8' }).stdout.trim();
+  return git('log', '-1', '--format=%h') + (git('status', '--porcelain') === '' ? '' : '+');
+}
+
+/** What this code has done. */
 function readDone(): readonly Done[] {
   if (!existsSync(results)) return [];
   const lines = readFileSync(results, 'utf8')
     .split('\n')
     .filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as Done);
+  return lines.map((line) => JSON.parse(line) as Done).filter((done) => done.commit === commit);
 }
 
 function runOne(args: string): boolean {
@@ -40,7 +49,7 @@ function runOne(args: string): boolean {
   });
   if (run.stdout === '') return false;
   const figures = JSON.parse(run.stdout) as Figures;
-  appendFileSync(results, `${JSON.stringify({ args, figures } satisfies Done)}\n`);
+  appendFileSync(results, `${JSON.stringify({ args, commit, figures } satisfies Done)}\n`);
   console.log(table([figures]));
   return run.status === 0;
 }
@@ -67,7 +76,7 @@ function write(done: readonly Done[]): void {
   const section = `${TITLE}
 
 Made by \`npm run sim:long -- --write\` on ${new Date().toISOString().slice(0, 10)} (${machine}): the shipped record exchange under virtual time,
-packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five).
+packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five). The record exchange is that of commit ${commit}.
 
 ${promisesTable(done)}
 ${byHand === '' ? '' : `\n${byHand}\n`}
@@ -86,16 +95,30 @@ ${notRun}`;
   writeFileSync(benchmarks, `${before.trimEnd()}\n\n${section}${after}`);
 }
 
-const args = process.argv.slice(2);
-const unknown = args.find((arg) => !['--again', '--write', '--table'].includes(arg));
-if (unknown !== undefined) {
-  console.error(`sim:long: no such option "${unknown}"; there are --again, --write and --table`);
+/** What all pieces show together. */
+function printSums(done: readonly Done[]): void {
+  for (const pieces of piecesOf(done)) {
+    const { args, figures } = joined(pieces);
+    const seconds = pieces.reduce((sum, piece) => sum + shownSeconds(piece), 0);
+    const { falseSuspicions, violations } = figures;
+    console.log(
+      `${args}: ${seconds} virtual seconds in ${pieces.length} runs, ${falseSuspicions} false accusations, ${violations.length} violations`,
+    );
+  }
+}
+
+const options = parseLongOptions(process.argv.slice(2));
+if (options.is === 'wrong') {
+  console.error(`sim:long: ${options.reason}\n${usage}`);
   process.exit(2);
 }
-if (args.includes('--again')) rmSync(results, { force: true });
+const commit = commitOf(CODE);
+const results = options.file ?? join(root, 'dist-sim', 'long.jsonl');
+if (options.isAgain) rmSync(results, { force: true });
 let isGood = true;
-const missing = args.includes('--table') ? [] : plans;
-for (const plan of missing)
+const asked = plans.filter((plan) => plan.includes(options.only));
+for (const plan of options.isOnlyShown ? [] : asked)
   if (!readDone().some((done) => done.args === plan)) isGood = runOne(plan) && isGood;
-if (missing.length === 0 || args.includes('--write')) write(readDone());
+if (options.isWritten) write(readDone());
+printSums(readDone());
 process.exitCode = isGood ? 0 : 1;

@@ -7,6 +7,8 @@ import type { Figures } from './simulate.ts';
 export interface Done {
   /** The options of the run, its seed last. */
   readonly args: string;
+  /** Of the record exchange. */
+  readonly commit: string;
   readonly figures: Figures;
 }
 
@@ -32,6 +34,7 @@ export function piecesOf(done: readonly Done[]): readonly (readonly Done[])[] {
 export function joined(pieces: readonly Done[]): Done {
   return {
     args: named(pieces.map(({ args }) => args)),
+    commit: pieces[0]?.commit ?? '',
     figures: pieces.map(({ figures }) => figures).reduce(join),
   };
 }

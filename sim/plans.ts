@@ -41,7 +41,7 @@ const longPlans: readonly string[] = ['--scenario half-partition --nodes 100'];
 
 /** An hour of a thousand nodes and a day of a hundred, in pieces from seeds of their own. */
 const stallPlans: readonly string[] = [
-  ...seeds(60).map((seed) => `--scenario stall --nodes 1000 --seconds 60 --seed ${seed}`),
+  ...seeds(30).map((seed) => `--scenario stall --nodes 1000 --seconds 120 --seed ${seed}`),
   ...seeds(24).map((seed) => `--scenario stall --nodes 100 --seconds 3600 --seed ${seed}`),
 ];
 

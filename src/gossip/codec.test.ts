@@ -56,11 +56,19 @@ describe('a message', () => {
 
   it('of rows is joined from their texts, without what a later version added to one', () => {
     const rows = [
-      ['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb', '', 'more'],
+      ['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb', '', [], 'more'],
+      ['dddddddddd', 1, 3, 'bbbbbbbbbb', '', [['bbbbbbbbbb', 1, 0, 'more']], 'more'],
       ['bbbbbbbbbb', 1, 0, '', 'cccccccccc'],
     ] as const;
     const texts = rows.map((row) => encodeRow(row as unknown as Row));
-    const message = { type: 'rows', rows: [['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb'], rows[1]] };
+    const message = {
+      type: 'rows',
+      rows: [
+        ['aaaaaaaaaa', 1, 2, 'bbbbbbbbbb'],
+        ['dddddddddd', 1, 3, 'bbbbbbbbbb', '', [['bbbbbbbbbb', 1, 0]]],
+        rows[2],
+      ],
+    };
     expect(decodeMessage(encodeRows(texts))).toEqual({ ok: true, message });
   });
 

@@ -200,8 +200,9 @@ export function encodeRecords(wires: readonly string[], options: { readonly repa
 }
 
 /** As it came, but for what a later version may have added. */
-export function encodeRow([handle, epoch, sequence, neighbours, failed = '']: Row): string {
+export function encodeRow([handle, epoch, sequence, neighbours, failed = '', answers = []]: Row): string {
   const row = [handle, epoch, sequence, neighbours];
+  if (answers.length > 0) return JSON.stringify([...row, failed, answers.map((each) => each.slice(0, 3))]);
   return JSON.stringify(failed === '' ? row : [...row, failed]);
 }
 

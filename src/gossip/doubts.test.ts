@@ -13,7 +13,7 @@ let node: NodeId;
 let dialled: number;
 
 const set = (index: number, ...neighbours: number[]) =>
-  table.set(index, { epoch: 1, sequence: table.sequence(index) + 1, neighbours, failed: '' });
+  table.set(index, { epoch: 1, sequence: table.sequence(index) + 1, neighbours, failed: '', answers: [] });
 
 /** How often it is dialled in vain before it is called unreachable. */
 function attempts(): number {

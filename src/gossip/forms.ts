@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { MAX_SIGNATURE_CHARACTERS, type GossipRecord } from '../model/record.ts';
 import type { Digest, Done, Have, Message, Records, Rows, Signal, VersionRow, Want } from './codec.ts';
 import { BUCKETS } from './hash.ts';
-import { isHandle, isHandleList, type Row } from './nodes.ts';
+import { isHandle, isHandleList, MAX_NEIGHBOURS, type Row } from './nodes.ts';
 
 const MAX_TEXT = 512;
 /** Leaves room to go one higher than anything a peer may claim. */
@@ -136,8 +136,14 @@ function isVersionRow(value: unknown): value is VersionRow {
 /** Epochs begin with 1. */
 function isRow(value: unknown): value is Row {
   if (!isVersionRow(value) || !isHandle(value[0]) || value[1] === 0) return false;
-  const [, , , neighbours, failed = ''] = value as readonly unknown[];
-  return isHandles(neighbours) && isHandles(failed);
+  const [, , , neighbours, failed = '', answers] = value as readonly unknown[];
+  return isHandles(neighbours) && isHandles(failed) && (answers === undefined || areAnswers(answers));
+}
+
+function areAnswers(value: unknown): boolean {
+  return (
+    isListOf(value, isVersionRow) && value.length <= MAX_NEIGHBOURS && value.every(([of]) => isHandle(of))
+  );
 }
 
 function isHandles(value: unknown): boolean {

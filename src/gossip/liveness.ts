@@ -10,11 +10,20 @@
  */
 import type { Random } from '../base/random.ts';
 import type { NodeId } from '../model/names.ts';
+import type { Answer } from './answers.ts';
 import type { AwakeTime } from './awake.ts';
-import { beatFrame, type RowHashes, type RowVersions, type VersionRow } from './codec.ts';
+import { beatFrame } from './codec.ts';
 import { Doubts } from './doubts.ts';
 import type { AddressText, Link, Links } from './links.ts';
-import { handleOf, splitHandles, type Handle, type NodeTable, type Row, type RowChange } from './nodes.ts';
+import {
+  handleOf,
+  SELF,
+  splitHandles,
+  type AnswerRow,
+  type NodeTable,
+  type Row,
+  type RowChange,
+} from './nodes.ts';
 import type { Outbox } from './outbox.ts';
 import { OwnRow } from './own-row.ts';
 import { rowFrames } from './paging.ts';
@@ -24,7 +33,6 @@ import { ReachTable } from './reach.ts';
 import { ReachTree } from './reach-tree.ts';
 import type { Spread } from './spread.ts';
 
-const SELF = 0;
 /** A silent connection is given up for good: TCP itself would go on trying for a quarter of an hour. */
 const DEAD_MS = 20_000;
 /**
@@ -135,6 +143,7 @@ export class Liveness {
   /** After `lagMs` without running. */
   woke(lagMs: number, now: number): void {
     this.#patience.woke(lagMs, now);
+    this.#own.woke(lagMs, now);
   }
 
   /** The neighbours of this node as a new start: its epoch has risen. */
@@ -219,58 +228,9 @@ export class Liveness {
     });
   }
 
-  /** Handles of rows among `versions` that are newer than what is held. `onHeld` hears of those that are held. */
-  lacking(versions: readonly VersionRow[], onHeld?: (index: number) => void): string[] {
-    const { table } = this.#components;
-    const lacking: string[] = [];
-    for (const [handle, epoch, sequence] of versions) {
-      const index = table.find(handle);
-      const order = index < 0 ? -1 : table.compare(index, epoch, sequence);
-      if (order === 0) onHeld?.(index);
-      else if (order < 0 && index !== SELF) lacking.push(handle);
-    }
-    return lacking;
-  }
-
-  rowFrames(handles: readonly string[]): Uint8Array[] {
-    const { table } = this.#components;
-    return rowFrames(
-      table,
-      handles.map((handle) => table.find(handle)).filter((index) => table.hasRow(index)),
-    );
-  }
-
-  answerHashes(link: Link, { hashes }: RowHashes): void {
-    const { table, outbox } = this.#components;
-    const own = table.bucketHashes();
-    const buckets = own.flatMap((hash, i) => (hash === hashes[i] ? [] : [i]));
-    if (buckets.length > 0)
-      outbox.send(link, { type: 'row-versions', buckets, rows: this.#versions(buckets) });
-  }
-
-  /** Sends what they lack, asks for what we lack. */
-  answerVersions(link: Link, { buckets, rows }: RowVersions): void {
-    const { table, outbox } = this.#components;
-    const theirs = new Map(rows.map((row) => [row[0], row]));
-    const newer = table.ofBuckets(new Set(buckets)).filter((index) => {
-      const held = theirs.get(table.handle(index));
-      return held === undefined || table.compare(index, held[1], held[2]) > 0;
-    });
-    outbox.frames(link, rowFrames(table, newer));
-    const lacking = this.lacking(rows);
-    if (lacking.length > 0) outbox.send(link, { type: 'want', keys: [], rows: lacking, graft: false });
-  }
-
-  #versions(buckets: readonly number[]): VersionRow[] {
-    const { table } = this.#components;
-    return table
-      .ofBuckets(new Set(buckets))
-      .map((index) => [table.handle(index), table.epoch(index), table.sequence(index)]);
-  }
-
   #takeRow(link: Link, row: Row, now: number): number | undefined {
     const { table, spread, outbox } = this.#components;
-    const [handle, epoch, sequence, neighbours, failed = ''] = row;
+    const [handle, epoch, sequence, neighbours, failed = '', answers = []] = row;
     const index = table.index(handle);
     if (index < 0) return undefined;
     const order = table.compare(index, epoch, sequence);
@@ -286,9 +246,15 @@ export class Liveness {
       return undefined;
     }
     const wasNamed = table.lists(index, SELF);
-    this.#set(index, { epoch, sequence, neighbours: table.indices(index, neighbours), failed });
+    this.#set(index, {
+      epoch,
+      sequence,
+      neighbours: table.indices(index, neighbours),
+      failed,
+      answers: this.#answers(answers),
+    });
     table.said(index, now);
-    if (wasNamed !== table.lists(index, SELF)) this.#named(handle, !wasNamed, now);
+    if (wasNamed !== table.lists(index, SELF)) this.#named(index, !wasNamed, now);
     if (failed !== '') this.doubts.reported(splitHandles(failed) ?? [], now);
     return index;
   }
@@ -298,17 +264,25 @@ export class Liveness {
    * are looked for before all neighbours wait at the same time. After a stall, or when the way there was cut, they have
    * given it up with good reason, and say late that they have it back.
    */
-  #named(handle: Handle, isNamed: boolean, now: number): void {
-    const { links, awake, seek } = this.#components;
-    const link = links.ofHandle(handle);
+  #named(index: number, isNamed: boolean, now: number): void {
+    const { links, awake, seek, table } = this.#components;
+    const link = links.ofHandle(table.handle(index));
     if (link === undefined) return;
+    if (!isNamed) this.#own.answer(index, now);
     const isHeard = !link.isLost && now - link.regainedAt > UNHEARD_MS;
     link.isDeaf = !isNamed && isHeard && awake.strain === 0;
     if (link.isDeaf) seek(now);
   }
 
+  #answers(rows: readonly AnswerRow[]): Answer[] {
+    return rows.flatMap(([handle, epoch, sequence]) => {
+      const index = this.#components.table.index(handle);
+      return index < 0 ? [] : [{ index, epoch, sequence }];
+    });
+  }
+
   #set(index: number, row: RowChange): void {
-    const orphans = this.#tree.cut(index, row.neighbours);
+    const orphans = this.#tree.cut(index, this.#components.table.edgesAfter(index, row));
     this.#components.table.set(index, row);
     this.#tree.mend(index, orphans);
   }

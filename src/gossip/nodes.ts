@@ -8,6 +8,7 @@
  * handles, the first 50 bits of an id, which is random.
  */
 import type { NodeId } from '../model/names.ts';
+import { Answers, holds, type Answer } from './answers.ts';
 import { HandleIndex } from './handle-index.ts';
 import { bucketOf, BUCKETS, hashText } from './hash.ts';
 
@@ -23,13 +24,20 @@ const HEAD = 3;
 /** A short name of a node. */
 export type Handle = string;
 
-/** `[node, epoch, sequence, neighbours joined without separator, those it fails to reach likewise]` */
+/** The first entry of each table: the node itself. */
+export const SELF = 0;
+
+/** An answer to a neighbour's row, see answers.ts. */
+export type AnswerRow = readonly [handle: Handle, epoch: number, sequence: number];
+
+/** `[node, epoch, sequence, neighbours joined without separator, those it fails to reach likewise, its answers]` */
 export type Row = readonly [
   handle: Handle,
   epoch: number,
   sequence: number,
   neighbours: string,
   failed?: string,
+  answers?: readonly AnswerRow[],
 ];
 
 /** What a node's latest row says. */
@@ -38,6 +46,7 @@ export interface RowChange {
   readonly sequence: number;
   readonly neighbours: readonly number[];
   readonly failed: string;
+  readonly answers: readonly Answer[];
 }
 
 export function handleOf(node: NodeId): Handle {
@@ -78,9 +87,12 @@ export class NodeTable {
   /** Of nodes that have a record of their own. */
   readonly #ids: (NodeId | undefined)[] = [];
   #heads = new Float64Array(FIRST_CAPACITY * HEAD);
+  /** Of neighbours in the row itself; behind them in the list are those that answer it. */
+  #named = new Uint8Array(FIRST_CAPACITY);
   #counts = new Uint8Array(FIRST_CAPACITY);
   #lists = new Int32Array(FIRST_CAPACITY * MAX_NEIGHBOURS);
   readonly #failed = new Map<number, string>();
+  readonly #answers = new Answers();
   readonly #told = new Map<number, Row>();
   readonly #hashes = new Int32Array(BUCKETS);
 
@@ -168,6 +180,7 @@ export class NodeTable {
     return epoch > 0 && epoch < Infinity;
   }
 
+  /** Of its neighbours: those it names, and those that answer its row. */
   count(index: number): number {
     return this.#counts[index] ?? 0;
   }
@@ -180,6 +193,32 @@ export class NodeTable {
     const count = this.count(index);
     for (let at = 0; at < count; at++) if (this.neighbour(index, at) === other) return true;
     return false;
+  }
+
+  /** As its row says, whatever is answered. */
+  names(index: number, other: number): boolean {
+    const count = this.#named[index] ?? 0;
+    for (let at = 0; at < count; at++) if (this.neighbour(index, at) === other) return true;
+    return false;
+  }
+
+  /** Those that answer the latest row of a node. */
+  answering(index: number): number[] {
+    return this.#answers.to(index, this.epoch(index), this.sequence(index));
+  }
+
+  /** Whom the node has for a neighbour, and who has it, when its row is this one: before it is set. */
+  edgesAfter(index: number, { epoch, sequence, neighbours, answers }: RowChange): readonly number[] {
+    const added = this.#answers.to(index, epoch, sequence);
+    const before = this.#answers.by(index);
+    if (added.length + before.length === 0) return neighbours;
+    const ended = before.filter(({ index: other }) => {
+      const answer = answers.find((each) => each.index === other);
+      const stays = answer !== undefined && holds(answer, this.epoch(other), this.sequence(other));
+      return !stays && !this.names(other, index);
+    });
+    const kept = neighbours.filter((other) => !ended.some((each) => each.index === other));
+    return [...kept, ...added];
   }
 
   /** Both say so. */
@@ -202,8 +241,10 @@ export class NodeTable {
     this.#toggle(index);
     this.#heads[index * HEAD] = row.epoch;
     this.#heads[index * HEAD + 1] = row.sequence;
-    this.#counts[index] = row.neighbours.length;
+    this.#named[index] = row.neighbours.length;
     this.#lists.set(row.neighbours, index * MAX_NEIGHBOURS);
+    this.#append(index);
+    this.#answer(index, row.answers);
     if (row.failed === '') this.#failed.delete(index);
     else this.#failed.set(index, row.failed);
     this.#toggle(index);
@@ -213,7 +254,9 @@ export class NodeTable {
   bar(index: number): void {
     this.#toggle(index);
     this.#heads[index * HEAD] = Infinity;
+    this.#named[index] = 0;
     this.#counts[index] = 0;
+    this.#answer(index, []);
     this.#failed.delete(index);
     this.#ids[index] = undefined;
   }
@@ -229,9 +272,14 @@ export class NodeTable {
     const told = this.#told.get(index);
     if (told !== undefined) return told;
     let neighbours = '';
-    for (let at = 0; at < this.count(index); at++) neighbours += this.handle(this.neighbour(index, at));
+    for (let at = 0; at < (this.#named[index] ?? 0); at++)
+      neighbours += this.handle(this.neighbour(index, at));
     const failed = this.failedOf(index);
     const row = [this.handle(index), this.epoch(index), this.sequence(index), neighbours] as const;
+    const answers = this.#answers
+      .by(index)
+      .map((answer) => [this.handle(answer.index), answer.epoch, answer.sequence] as const);
+    if (answers.length > 0) return [...row, failed, answers];
     return failed === '' ? row : [...row, failed];
   }
 
@@ -254,6 +302,23 @@ export class NodeTable {
     return found;
   }
 
+  #answer(index: number, answers: readonly Answer[]): void {
+    const before = this.#answers.by(index);
+    if (before.length + answers.length === 0) return;
+    this.#answers.set(index, answers);
+    for (const each of [...before, ...answers]) if (each.index !== index) this.#append(each.index);
+  }
+
+  /** Behind those it names, those that answer its row; what this node says of itself it knows best. */
+  #append(index: number): void {
+    let count = this.#named[index] ?? 0;
+    if (index !== SELF && this.hasRow(index))
+      for (const other of this.answering(index))
+        if (count < MAX_NEIGHBOURS && !this.names(index, other))
+          this.#lists[index * MAX_NEIGHBOURS + count++] = other;
+    this.#counts[index] = count;
+  }
+
   /** Adds or takes away the row's part in its bucket's hash. */
   #toggle(index: number): void {
     if (!this.hasRow(index)) return;
@@ -272,6 +337,7 @@ export class NodeTable {
       return to;
     };
     this.#heads = copy(new Float64Array(capacity * HEAD), this.#heads);
+    this.#named = copy(new Uint8Array(capacity), this.#named);
     this.#counts = copy(new Uint8Array(capacity), this.#counts);
     this.#lists = copy(new Int32Array(capacity * MAX_NEIGHBOURS), this.#lists);
   }

@@ -15,7 +15,7 @@ let reached: Set<number>;
 const told = () => table.row(SELF).slice(1);
 const joined = (...indices: number[]) => indices.map((index) => handles[index]).join('');
 const set = (index: number, ...neighbours: number[]) =>
-  table.set(index, { epoch: 1, sequence: table.sequence(index) + 1, neighbours, failed: '' });
+  table.set(index, { epoch: 1, sequence: table.sequence(index) + 1, neighbours, failed: '', answers: [] });
 
 beforeEach(() => {
   table = new NodeTable();
@@ -54,7 +54,7 @@ it('tells later of a return when others hear the node', () => {
   row.note([friend, other, another], '', 10_000);
   row.tell(10_000);
   row.note([peer, friend, other, another], '', 11_000);
-  expect(row.tellAt).toBeGreaterThan(15_000);
+  expect(row.tellAt).toBeGreaterThan(20_000);
   expect(row.tell(row.tellAt)).toBe(true);
   expect(told()).toEqual([1, 3, joined(peer, friend, other, another)]);
 });
@@ -74,8 +74,8 @@ it('tells soon of a return when others do not hear the node', () => {
   row.tell(10_000);
   for (const each of [friend, other, another]) set(each, SELF);
   row.note([peer, friend, other, another], '', 11_000);
-  // Three others come first in that node's own row.
-  expect(row.tellAt).toBe(11_120);
+  // That node may say so itself, and three others come first in its own row.
+  expect(row.tellAt).toBe(11_160);
 });
 
 it('waits no longer when others give the node up meanwhile', () => {
@@ -94,7 +94,7 @@ it('leaves it to others, once they have told', () => {
   row.note([peer, friend, other, another], '', 11_000);
   for (const each of [friend, other, another]) set(each, peer, SELF);
   row.reconsider(11_050);
-  expect(row.tellAt).toBeGreaterThan(15_000);
+  expect(row.tellAt).toBeGreaterThan(20_000);
 });
 
 it('tells soon of a node that is out of reach without it', () => {
@@ -121,4 +121,81 @@ it('tells whom it fails to reach', () => {
   row.note([peer, friend, other, another], handles[third] ?? '', 10_000);
   expect(row.tell(10_000)).toBe(true);
   expect(told()).toEqual([1, 2, joined(peer, friend, other, another), handles[third]]);
+});
+
+const toldAnswers = () => table.row(SELF)[5];
+/** The row of a neighbour leaves this node out. */
+const deny = (index: number, now: number): void => {
+  set(index, peer);
+  row.answer(index, now);
+};
+
+it('answers the rows that leave it out after a stall, all of them at once', () => {
+  row.woke(1_500, 10_000);
+  for (const each of [friend, other, another]) deny(each, 10_005);
+  expect(row.tellAt).toBe(10_025);
+  expect(row.tell(10_025)).toBe(true);
+  expect(told()).toEqual([
+    1,
+    2,
+    joined(peer, friend, other, another),
+    '',
+    [friend, other, another].map((each) => [handles[each], 1, 2]),
+  ]);
+  for (const each of [friend, other, another]) expect(table.lists(each, SELF)).toBe(true);
+});
+
+it('answers nobody when it ran all the while', () => {
+  row.woke(20, 10_000);
+  deny(friend, 10_005);
+  expect(row.tellAt).toBe(Infinity);
+  expect(toldAnswers()).toBeUndefined();
+});
+
+it('answers no older row than the latest', () => {
+  row.woke(1_500, 10_000);
+  for (const each of [friend, other]) deny(each, 10_005);
+  set(other, peer, SELF);
+  row.tell(10_025);
+  expect(toldAnswers()).toEqual([[handles[friend], 1, 2]]);
+});
+
+/** A neighbour that was left out says that it is back. */
+const answered = (index: number): void =>
+  table.set(index, {
+    epoch: 1,
+    sequence: table.sequence(index) + 1,
+    neighbours: [SELF, friend],
+    failed: '',
+    answers: [{ index: SELF, epoch: 1, sequence: table.sequence(SELF) }],
+  });
+
+it('has nothing to tell of a return that the node itself has told', () => {
+  row.note([peer, friend, other], '', 10_000);
+  row.tell(10_000);
+  row.note([peer, friend, other, another], '', 11_000);
+  answered(another);
+  row.reconsider(11_030);
+  expect(row.tellAt).toBeGreaterThan(25_000);
+});
+
+it('says once more of a node that it does not hear it, when that says it is back', () => {
+  row.note([peer, friend, other], '', 10_000);
+  row.tell(10_000);
+  answered(another);
+  row.reconsider(11_000);
+  expect(row.tellAt).toBe(11_700);
+  expect(row.tell(11_700)).toBe(true);
+  expect(told()).toEqual([1, 3, joined(peer, friend, other)]);
+  expect(table.answering(SELF)).toEqual([]);
+});
+
+it('tells at once of a node that falls silent again after it said it was back', () => {
+  row.note([peer, friend, other], '', 10_000);
+  row.tell(10_000);
+  row.note([peer, friend, other, another], '', 11_000);
+  answered(another);
+  row.note([peer, friend, other], '', 12_000);
+  expect(row.tell(12_000)).toBe(true);
+  expect(told()).toEqual([1, 3, joined(peer, friend, other)]);
 });

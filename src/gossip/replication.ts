@@ -11,6 +11,7 @@ import type { NodeId } from '../model/names.ts';
 import { compareVersions, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { Authenticator } from '../trust/authenticity.ts';
 import type { Have, Message, Records, Want } from './codec.ts';
+import { answerRowHashes, answerRowVersions, lackingRows, rowsWanted } from './compare-rows.ts';
 import { answerDigest, answerSummaries, answerVersions, answerWant, openRound } from './compare.ts';
 import type { Link } from './links.ts';
 import type { Liveness } from './liveness.ts';
@@ -82,10 +83,10 @@ export class Replication {
         liveness.takeRows(link, message.rows, now);
         return true;
       case 'row-hashes':
-        liveness.answerHashes(link, message);
+        outbox.frames(link, answerRowHashes(table, message));
         return true;
       case 'row-versions':
-        liveness.answerVersions(link, message);
+        outbox.frames(link, answerRowVersions(table, message));
         return true;
       case 'prune':
         this.#components.spread.pruned(link);
@@ -154,14 +155,14 @@ export class Replication {
   }
 
   #wanted(link: Link, want: Want): void {
-    const { store, outbox, liveness } = this.#components;
+    const { store, outbox, table } = this.#components;
     if (want.graft) link.isEager = true;
     outbox.frames(link, answerWant(store, want, { repair: !want.graft }));
-    outbox.frames(link, liveness.rowFrames(want.rows));
+    outbox.frames(link, rowsWanted(table, want.rows));
   }
 
   #mentioned(link: Link, have: Have): void {
-    const { store, spread, outbox, liveness } = this.#components;
+    const { store, spread, outbox, table } = this.#components;
     const keys: string[] = [];
     for (const [key, epoch, sequence] of have.records) {
       const held = store.get(key);
@@ -171,7 +172,7 @@ export class Replication {
         keys.push(key);
       else if (order === 0) spread.knows(link, key);
     }
-    const rows = liveness.lacking(have.rows, (index) => spread.knowsRow(link, index));
+    const rows = lackingRows(table, have.rows, (index) => spread.knowsRow(link, index));
     if (keys.length + rows.length === 0) return;
     link.isEager = true;
     outbox.send(link, { type: 'want', keys, rows, graft: true });

@@ -36,7 +36,7 @@ const REPORT_DELAY_MS = 100;
 /** Between two pushes: a single change finds the way free, of many that come at once each push takes several. */
 const SPACING_MS = 20;
 /** The same while there are many all the time. */
-const BUSY_SPACING_MS = 40;
+const BUSY_SPACING_MS = 60;
 /** Of late: more than a death makes, which is to be known soon. */
 const BUSY_PUSHES = 30;
 const BUSY_HALF_LIFE_MS = 2_000;
@@ -126,7 +126,9 @@ export class Spread {
 
   rows(rows: readonly (readonly [index: number, row: Row])[], from: Link | undefined, now: number): void {
     if (rows.length === 0) return;
-    const [eager, lazy] = this.#others(from);
+    const others = this.#others(from);
+    // What this node says of itself is for its neighbours first of all: none of them waits for it to come around.
+    const [eager, lazy] = from === undefined ? [others[0] | others[1], 0] : others;
     for (const [index, row] of rows) {
       if (from !== undefined) this.knowsRow(from, index);
       this.#rows.add(index, eager);
