@@ -1,7 +1,7 @@
 /**
  * The server of the bench `marathon`: the API over 2,000 apps of 5 tasks, and events as a busy cluster has them.
  *
- * Views of tasks are made anew for every request, so that nothing is measured that only a cache of them would give.
+ * With each event a task is another than before: what was written of it is to be written anew.
  */
 import { Hono } from 'hono';
 import { taskPrefix } from '../src/apps/ids.ts';
@@ -11,20 +11,13 @@ import { silentLog } from '../src/base/log.ts';
 import { listenTcp } from '../src/http/server.ts';
 import { FakeOrchestrator } from '../src/master/apps/fake.ts';
 import { MarathonApi } from '../src/master/marathon/api.ts';
-import type { InstanceView } from '../src/model/deployment.ts';
 import { running } from '../test/support/marathon-bed.ts';
 
 const APPS = 2_000;
 const TASKS = 5;
 const EVENTS_PER_SECOND = 20;
 
-class FreshViews extends FakeOrchestrator {
-  override instances(app?: string): readonly InstanceView[] {
-    return super.instances(app).map((instance) => ({ ...instance }));
-  }
-}
-
-const orchestrator = new FreshViews();
+const orchestrator = new FakeOrchestrator();
 const names = { defaultNetwork: 'dcos', bridge: 'mesos-bridge' };
 const apps = Array.from({ length: APPS }, (_, i) => ({
   id: `/team${i % 20}/service-${i}`,
@@ -72,8 +65,12 @@ const api = new MarathonApi(
 const app = new Hono();
 api.addTo(app);
 const { port } = await listenTcp(app, { host: '127.0.0.1', port: 0 });
+const tasks = orchestrator.instances();
 setInterval(() => {
-  const { taskId, instanceId: _id, app: appId, ...rest } = running(apps[n++ % APPS]?.id ?? '/x', 1);
+  const task = tasks[n++ % tasks.length];
+  if (task === undefined) return;
+  orchestrator.put({ ...task });
+  const { taskId, app: appId, ...rest } = task;
   orchestrator.emit({
     eventType: 'status_update_event',
     timestamp: new Date().toISOString(),

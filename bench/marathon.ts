@@ -13,7 +13,7 @@ const CALLS = 30;
 export const marathon: Bench = {
   name: 'marathon',
   about:
-    'GET /v2/apps?embed=apps.tasks with 2,000 apps of 5 tasks over loopback, median of 30; 20 events a second go on all the while',
+    'GET /v2/apps?embed=apps.tasks with 2,000 apps of 5 tasks over loopback, median of 30; 20 tasks a second change all the while, with an event each',
   async run() {
     const port = await startServer();
     const alone = await medianMs(port);

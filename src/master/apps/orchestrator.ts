@@ -7,7 +7,7 @@
  * order; after a failed commit memory is thrown away and read again, and until then everybody is told to come back.
  * Review notes: commits carry a key of their own as a condition, so that two masters on one store cannot mix.
  */
-import { instanceView } from './instance-view.ts';
+import { InstanceViews } from './instance-view.ts';
 import { AppsCore, type CoreEvent, type CoreInit } from '../../apps/core.ts';
 import { reverted } from '../../apps/deployments.ts';
 import type { Effects } from '../../apps/effects.ts';
@@ -66,6 +66,7 @@ export class AppOrchestrator implements Orchestrator {
   readonly #view: RecordView;
   readonly #drainer: Drainer;
   readonly #assignments: Assignments;
+  readonly #views = new InstanceViews();
   readonly #listeners = new Set<(event: AppEvent) => void>();
   readonly #closers: (() => void)[];
   #live: Live | undefined;
@@ -208,12 +209,12 @@ export class AppOrchestrator implements Orchestrator {
   instances(app?: string): readonly InstanceView[] {
     return this.#ready()
       .core.instances(app)
-      .map((instance) => instanceView(instance));
+      .map((instance) => this.#views.of(instance));
   }
 
   instance(taskId: string): InstanceView | undefined {
     const instance = this.#ready().core.instance(taskId);
-    return instance === undefined ? undefined : instanceView(instance);
+    return instance === undefined ? undefined : this.#views.of(instance);
   }
 
   lastTaskFailure(app: string): Readonly<Record<string, unknown>> | undefined {

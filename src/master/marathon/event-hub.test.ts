@@ -76,6 +76,7 @@ describe('the event stream', () => {
     const { listen, orchestrator } = await streamed();
     const client = await listen();
     expect(client.response.headers.get('content-type')).toContain('text/event-stream');
+    expect(client.response.headers.get('transfer-encoding')).toBeNull();
     await expect.poll(() => client.frames().length, TIMEOUT).toBe(1);
     orchestrator.emit(status);
     orchestrator.emit(success);
@@ -154,6 +155,7 @@ describe('the event stream', () => {
     const written: string[] = [];
     const response = {
       writableLength: 0,
+      removeHeader: () => undefined,
       writeHead: () => response,
       flushHeaders: () => undefined,
       once: () => response,

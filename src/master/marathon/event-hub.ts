@@ -54,6 +54,8 @@ export class EventHub {
   attach(response: ServerResponse, filter: StreamFilter, remote: string): boolean {
     if (this.#clients.size >= MAX_CLIENTS) return false;
     const client = { response, filter, remote };
+    // The stream ends with its connection: without chunks an event is one buffer for the socket instead of three.
+    response.removeHeader('transfer-encoding');
     response.writeHead(200, {
       'content-type': 'text/event-stream;charset=utf-8',
       'cache-control': 'no-cache, no-store, must-revalidate',
