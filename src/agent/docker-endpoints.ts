@@ -34,15 +34,15 @@ const isLoopback = ({ hostIp }: DockerPort): boolean =>
 /**
  * Containers outside of our networks that are labelled with a VIP. On bridges of Docker's own they are backends by their
  * published ports, which is all that other hosts have of them, as Docker gives the same addresses on every host; in the
- * host's network (`--network host`) by any port, as there Docker publishes none.
+ * host's network (`--network host`) by any port, as there Docker publishes none. Those of no network, or in another container's,
+ * publish nothing: they are told of so that somebody says that their labels do not hold.
  */
 export function labelledEndpoints(
   running: readonly DockerRunning[],
   ours: ReadonlySet<string>,
 ): readonly Endpoint[] {
   return running.flatMap(({ id, name, labels, ports, networks }): readonly Endpoint[] => {
-    const [network] = networks;
-    if (network === undefined || network === 'none') return [];
+    const [network = 'none'] = networks;
     if (networks.some((each) => ours.has(each)) || !Object.keys(labels).some(isVipKey)) return [];
     const own = { container: id, ifname: network, network, name, labels, addresses: [] };
     if (network === 'host') return [{ ...own, mode: 'host', source: 'docker', ports: [] }];

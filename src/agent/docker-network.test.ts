@@ -206,7 +206,7 @@ describe('with Docker there', () => {
     docker.run('db', 'bridge', {}, [port]);
     const own = docker.run('own', 'host', labels);
     docker.run('other', 'host', {});
-    docker.run('alone', 'none', labels);
+    const alone = docker.run('alone', 'none', labels);
     const { told } = fixture(docker);
     await settle();
     expect(told.at(-1)).toEqual([
@@ -225,7 +225,19 @@ describe('with Docker there', () => {
         ...{ container: own, name: 'own', ifname: 'host', network: 'host', mode: 'host', source: 'docker' },
         ...{ addresses: [], ports: [], labels },
       },
+      {
+        ...{
+          container: alone,
+          name: 'alone',
+          ifname: 'none',
+          network: 'none',
+          mode: 'bridge',
+          source: 'docker',
+        },
+        ...{ addresses: [], ports: [], labels },
+      },
     ]);
+    docker.kill(alone);
     docker.kill(id);
     docker.kill(own);
     await settle();

@@ -141,6 +141,31 @@ describe('the progress of a deployment', () => {
     );
   });
 
+  it('says what a delay after failures is for, in one line for all delays', () => {
+    const lastTaskFailure = {
+      ...{ message: 'no image', state: 'TASK_FAILED' },
+      timestamp: '',
+      version: '2026-02',
+    };
+    const delayed = (timeLeftSeconds: number) => ({
+      ...waiting('agent1 is full'),
+      delay: { timeLeftSeconds },
+    });
+    const lineOf = (seconds: number, failure = lastTaskFailure) =>
+      progressLines(
+        progress({
+          apps: [web({ instances: 1, tasks: [], lastTaskFailure: failure })],
+          queue: [delayed(seconds)],
+        }),
+      )[1];
+    expect(lineOf(3)).toBe('/web: 0 of 1 run, 1 waiting after failures: no image');
+    expect(lineOf(2)).toBe(lineOf(3));
+    expect(lineOf(0)).toBe('/web: 0 of 1 run, 1 waiting: agent1 is full');
+    expect(lineOf(2, { ...lastTaskFailure, version: '2026-01' })).toBe(
+      '/web: 0 of 1 run, 1 waiting for 2 s after failures: agent1 is full',
+    );
+  });
+
   it('is measured by what it has achieved, not by what comes and goes', () => {
     const farther = (a: Progress, b: Progress): boolean => {
       const before = achieved(a);

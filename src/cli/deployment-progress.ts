@@ -38,8 +38,14 @@ function appLine(app: AppStatus, queue: readonly Waiting[]): string {
   if (app.tasksStaged > 0) parts.push(`${app.tasksStaged} starting`);
   if (old > 0) parts.push(`${old} of the old version left`);
   const waits = queue.find((item) => item.app.id === app.id);
-  if (waits !== undefined) parts.push(waitingText(waits));
+  if (waits !== undefined) parts.push(waitingText(waits, failureOf(app)?.message));
   return parts.join(', ');
+}
+
+/** How the last task ended of the app as it is now. */
+function failureOf({ lastTaskFailure, versionInfo }: AppStatus): AppStatus['lastTaskFailure'] {
+  const isOfNow = lastTaskFailure !== undefined && lastTaskFailure.version >= versionInfo.lastConfigChangeAt;
+  return isOfNow ? lastTaskFailure : undefined;
 }
 
 /** Tasks of the app as it is now, and of what it was before. */
@@ -49,7 +55,10 @@ function generations(app: AppStatus): { readonly current: number; readonly old: 
   return { current, old: running.length - current };
 }
 
-function waitingText({ count, delay, reasons }: Waiting): string {
+/** `failure`: what a delay after failures is for, told in place of what else there is and how long it takes. */
+function waitingText({ count, delay, reasons }: Waiting, failure?: string): string {
+  if (delay.timeLeftSeconds > 0 && failure !== undefined)
+    return `${count} waiting after failures: ${failure}`;
   const shown = [...new Set(reasons.map((reason) => reason.message))];
   const more = shown.length > MAX_REASONS ? ` and ${shown.length - MAX_REASONS} more` : '';
   const why = shown.slice(0, MAX_REASONS).join('; ');
@@ -79,8 +88,8 @@ export function stuckReasons({ apps, queue }: Progress): readonly string[] {
   for (const app of apps) {
     const waits = queue.find((item) => item.app.id === app.id);
     if (waits !== undefined) reasons.push(`${app.id}: ${waitingText(waits)}`);
-    const failure = app.lastTaskFailure;
-    if (failure !== undefined && failure.version >= app.versionInfo.lastConfigChangeAt)
+    const failure = failureOf(app);
+    if (failure !== undefined)
       reasons.push(`${app.id}: the last task ended with ${failure.state}: ${failure.message}`);
     if (app.tasksStaged > 0) reasons.push(`${app.id}: ${app.tasksStaged} are still being started`);
     if (app.tasksUnhealthy > 0)

@@ -18,12 +18,20 @@ export async function hostPrefix(lab: string, hostName: string): Promise<readonl
   });
 }
 
+/** The words of a command for its host, to be run where the caller is if the host has that place. */
+export async function labWords(
+  lab: string,
+  host: string,
+  argv: readonly string[],
+): Promise<readonly string[]> {
+  // Entering a mount namespace ends in its root.
+  const script = 'cd "$1" 2>/dev/null; shift; exec "$@"';
+  return [...(await hostPrefix(lab, host)), 'sh', '-c', script, 'lab-exec', process.cwd(), ...argv];
+}
+
 /** Runs a command with this process's terminal; resolves to its exit status as a shell would say it. */
 export async function labExec(lab: string, host: string, argv: readonly string[]): Promise<number> {
-  // Entering a mount namespace ends in its root; a shell goes on where the caller is, if the host has that place.
-  const script = 'cd "$1" 2>/dev/null; shift; exec "$@"';
-  const words = [...(await hostPrefix(lab, host)), 'sh', '-c', script, 'lab-exec', process.cwd(), ...argv];
-  const [program = '', ...args] = words;
+  const [program = '', ...args] = await labWords(lab, host, argv);
   // Ctrl-C reaches the command through the terminal; this process stays to hand on its status.
   const ignore = (): void => undefined;
   process.on('SIGINT', ignore);

@@ -27,6 +27,7 @@ function dockerdInit(host: HostPaths): DockerdInit {
     reach: dockerSocket(host),
     log: join(host.log, 'dockerd.log'),
     dns: DNS_ADDRESSES.filter((address) => !address.includes(':')),
+    hasDefaultBridge: true,
     cgroup: dockerCgroup(host),
   };
 }

@@ -137,7 +137,10 @@ function addClaims(
     refuse(`the framework's name "${view.task.framework}" leaves nothing for a DNS name`);
     return;
   }
-  if (backends.length === 0) refuse('the task has no address and port that it could lead to');
+  if (backends.length === 0)
+    refuse(
+      'the task has no address and port that it could lead to: publish a port, or put it on a network of the cluster',
+    );
   const identity: VipIdentity = { protocol, port: vip.port, name: `${vip.host}.${framework}` };
   for (const backend of backends) claims.push({ vip: identity, affinity: vip.affinity, backend });
 }

@@ -121,6 +121,15 @@ describe('portolan app', () => {
     );
     expect(inside.code).toBe(7);
     expect(inside.stdout).toContain(task?.ipAddresses[0]?.ipAddress);
+    for (const [program, code, why] of [
+      ['nope', 127, 'executable file not found in $PATH'],
+      ['/etc/hostname', 126, 'permission denied'],
+    ] as const)
+      expect(await portolan('task', 'exec', task?.id ?? '', '--', program)).toEqual({
+        code,
+        stdout: '',
+        stderr: `portolan: Cannot run "${program}" in "${task?.id}": "${program}": ${why}\n`,
+      });
     const none = await portolan('task', 'logs', 'nobody');
     expect(none).toMatchObject({
       code: 1,

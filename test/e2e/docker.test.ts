@@ -180,6 +180,37 @@ describe('a lab of two hosts with Docker', () => {
     });
   });
 
+  it('serves containers that name no network, on the default bridge: VIPs to them and from them, and names', async () => {
+    for (const host of ['agent1', 'agent2'])
+      await lab.sh(
+        host,
+        `docker run -d --name default-${host} -p 8092:80 --label VIP_0=/default:92 ${BUSYBOX_IMAGE} ` +
+          webServer(`default-${host}`).map(quoted).join(' '),
+      );
+    const names = ['default-agent1', 'default-agent2'];
+    const address = await vipWith('default:92', ['10.0.0.11:8092', '10.0.0.12:8092']);
+    const own = ['agent1', 'agent2'].map((host) => ({ host, name: `default-${host}`, id: '', address: '' }));
+    const all = (heard: object, who: readonly string[]) =>
+      expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, who])));
+    all(await heardAt(`${address}:92`, names, own), names);
+    for (const from of own) {
+      const resolver = await lab.sh(from.host, `docker exec ${from.name} cat /etc/resolv.conf`);
+      expect(resolver).toContain('nameserver 198.51.100.1');
+      for (const [vip, servers] of [
+        ['default.marathon.l4lb.thisdcos.directory:92', names],
+        ['docked.marathon.l4lb.thisdcos.directory:8080', docker.map(({ name }) => name)],
+      ] as const)
+        await eventually(`${from.name} asks ${vip}`, WAIT_MS, async () =>
+          servers.includes(await lab.tools.fetchFromDocker(from, vip)) ? true : undefined,
+        );
+    }
+    const query = new URLSearchParams({ from: 'default-agent1', to: 'docked:8080' });
+    await expect(lab.tools.api('GET', `/v1/trace?${query.toString()}`)).rejects.toThrow(
+      'its network is none of ours',
+    );
+    for (const host of ['agent1', 'agent2']) await lab.sh(host, `docker rm --force default-${host}`);
+  });
+
   it("leads to containers in their host's network by the host's address, from hosts and from containers", async () => {
     const names = ['hosted-agent1', 'hosted-agent2'];
     for (const [i, name] of names.entries()) {

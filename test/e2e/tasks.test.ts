@@ -206,6 +206,11 @@ describe('apps', () => {
       'inside',
     ]);
     expect(said.stdout).toBe('inside\n');
+    const words = [portolan, 'task', 'exec', task?.id ?? '', 'nope'];
+    expect(await lab.try(task?.host ?? '', words)).toMatchObject({
+      ...{ status: 127, stdout: '' },
+      stderr: `portolan: Cannot run "nope" in "${task?.id}": "nope": executable file not found in $PATH\n`,
+    });
     await post({ id: '/talks', cmd: 'echo hello; echo oops >&2; sleep 1000', ...small });
     const [talks] = await running('/talks');
     const logs = await lab.try(talks?.host ?? '', [portolan, 'task', 'logs', talks?.id ?? '']);

@@ -98,6 +98,14 @@ describe('a trace', () => {
     expect(await trace('web2', web1.address)).toMatchObject({ arrives: true });
   });
 
+  it('says so where a host has no route', async () => {
+    expect(await trace('agent1', '192.0.2.1:80')).toMatchObject({
+      arrives: false,
+      packet: { source: '10.0.0.11', destination: '192.0.2.1' },
+      reason: expect.stringContaining('no route to 192.0.2.1') as string,
+    });
+  });
+
   it("names another program's rule that drops the packet or its tunnel, on whichever host", async () => {
     await lab.sh('agent2', 'nft add table inet fw');
     try {

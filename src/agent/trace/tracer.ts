@@ -104,24 +104,33 @@ export class Tracer {
     target: { readonly host: string; readonly port: number | undefined },
   ): Promise<TracePacket> {
     const destination = this.#destination(target.host, from);
-    const source =
-      from.addresses.find((each) => ip(each).family === ip(destination).family) ??
-      (from.isHost ? await this.#hostSource(destination) : undefined);
+    const source = from.isHost
+      ? await this.#hostSource(destination, from.node.address)
+      : from.addresses.find((each) => ip(each).family === ip(destination).family);
+    if (source === undefined && from.addresses.length === 0 && !from.isHost)
+      throw new PortolanError('invalid', `Cannot send from "${from.name}": its network is none of ours`, {
+        field: 'from',
+        remedy: `trace from its host, "${from.node.name}"`,
+      });
     if (source === undefined)
       throw new PortolanError(
         'invalid',
         `Cannot send from "${from.name}" to ${destination}: it has no address of that family`,
-        { field: 'to', remedy: `give an address of one of its families: ${from.addresses.join(', ')}` },
+        {
+          field: 'to',
+          remedy: `give an address of one of its families: ${(from.isHost ? [from.node.address] : from.addresses).join(', ')}`,
+        },
       );
     if (target.port === undefined) return { source, destination, protocol: 'icmp' };
     return { source, destination, protocol, port: target.port };
   }
 
-  /** The host sends from the address that its route takes. */
-  async #hostSource(destination: string): Promise<string | undefined> {
+  /** The host sends from the address that its route takes; where it has none its own will do to say so. */
+  async #hostSource(destination: string, own: string): Promise<string | undefined> {
     const state = await this.#init.observe(new Set());
     const found = sourceFor(state, ip(destination));
-    return found === undefined ? undefined : String(found);
+    if (found !== undefined) return String(found);
+    return ip(own).family === ip(destination).family ? own : undefined;
   }
 
   #destination(host: string, from: End): string {

@@ -9,7 +9,7 @@ import { containerPath, followContainer, inspectContainer, printLog } from '../c
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
-import { commandOf, runAttached } from '../run-attached.ts';
+import { commandOf, execInContainer } from '../exec-attached.ts';
 
 const columns = ['id', 'name', 'network', 'addresses', 'state', 'ports', 'command'] as const;
 const RUN_TIMEOUT_MS = 60_000;
@@ -135,8 +135,8 @@ function exec(context: CliContext): Command {
         throw new PortolanError('conflict', `Cannot run a command in "${info.name}": it is ${info.state}`);
       const { runc_root: root } = await readListing(context);
       const terminal = process.stdin.isTTY && process.stdout.isTTY ? ['--tty'] : [];
-      const argv = commandOf(words);
-      process.exitCode = await runAttached(['runc', '--root', root, 'exec', ...terminal, info.id, ...argv]);
+      const way = ['runc', '--root', root, 'exec', ...terminal, info.id];
+      process.exitCode = await execInContainer(way, commandOf(words), info.name);
     });
 }
 

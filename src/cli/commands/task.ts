@@ -1,13 +1,13 @@
 /** `portolan task ls|kill|logs|exec`: what runs of apps. */
 import { Command } from 'commander';
 import { z } from 'zod';
-import { labExec } from '../../lab/access.ts';
+import { labWords } from '../../lab/access.ts';
 import { taskExec } from '../../model/task-api.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { appPath, callMarathon, deployed, tasks, type Task } from '../marathon.ts';
+import { commandOf, execInContainer } from '../exec-attached.ts';
 import { printLogAt } from '../follow-log.ts';
 import { outputOption } from '../output.ts';
-import { commandOf, runAttached } from '../run-attached.ts';
 import { followTask } from '../task-follow.ts';
 import { findTask, findTaskHost, localPath } from '../task-host.ts';
 
@@ -103,8 +103,7 @@ function exec(context: CliContext): Command {
       const terminal = process.stdin.isTTY && process.stdout.isTTY;
       const path = `${localPath(task.id)}/exec?terminal=${String(terminal)}`;
       const way = taskExec.parse(await context.call(agent, { method: 'GET', path })).words;
-      const argv = [...way, ...commandOf(words)];
-      process.exitCode =
-        lab === undefined ? await runAttached(argv) : await labExec(lab.name, lab.host, argv);
+      const here = lab === undefined ? way : await labWords(lab.name, lab.host, way);
+      process.exitCode = await execInContainer(here, commandOf(words), task.id);
     });
 }
