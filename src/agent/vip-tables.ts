@@ -4,7 +4,8 @@
  * Purpose: `ensure` brings rules and elements to what is wanted, whatever is there; `change` moves single elements.
  * Invariants: rules that are as they were left are left alone, also by an agent that has just started, so that a restart
  * interrupts nothing; a set is read whole before it is corrected; large corrections go in parts, a VIP's slots before the
- * element that says how many it has, and those it has no more after it.
+ * element that says how many it has, and those it has no more after it; the table of bridges is there from the first local
+ * backend on, as each frame that enters any bridge of the host pays for its chain, and goes at the first look without one.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -67,6 +68,8 @@ export class VipTables {
   /** What `nft.replace` answered for the rules as text; from the journal after a start. */
   readonly #known = new Map<TableName, z.infer<typeof known>>();
   #hasBridges = true;
+  /** Looked for a table of bridges that nobody wants. */
+  #isBridgeless = false;
 
   constructor(components: { readonly nft: Nft; readonly journal: Journal; readonly log: Log }) {
     this.#nft = components.nft;
@@ -82,7 +85,7 @@ export class VipTables {
   async ensure(input: VipRulesetInput, wanted: ElementTable): Promise<Correction> {
     const rules = [
       ...(await this.#ensureRules('inet', vipRuleset({ vips: [], overlays: [] }))),
-      ...(await this.#ensureBridgeRules()),
+      ...(wanted.wants('bridge') ? await this.#ensureBridgeRules() : await this.#removeBridgeRules()),
     ];
     const prefixes = await this.#ensurePrefixes(input);
     const { elements, examples } = await this.#ensureElements(wanted);
@@ -93,8 +96,9 @@ export class VipTables {
   async change(changes: readonly ElementChange[]): Promise<void> {
     for (const table of ['bridge', 'inet'] as const) {
       const own = changes.filter((each) => each.table === table && each.remove.length + each.add.length > 0);
-      if (own.length > 0 && (table === 'inet' || this.#hasBridges))
-        await this.#nft.changePacked(refs[table], own);
+      if (own.length === 0) continue;
+      if (table === 'bridge' && !this.#known.has(table)) await this.#ensureBridgeRules();
+      if (table === 'inet' || this.#hasBridges) await this.#nft.changePacked(refs[table], own);
     }
   }
 
@@ -127,16 +131,35 @@ export class VipTables {
     return [`${table.family} ${table.name}`];
   }
 
-  /** Kernels without nftables for bridges do without: answers within a bridge then need br_netfilter. */
+  /** Answers the table when it had to be made again, not when there was none because nobody wanted it. */
   async #ensureBridgeRules(): Promise<readonly string[]> {
-    if (!this.#hasBridges) return [];
+    const had = this.#known.has('bridge');
+    const made = (await this.#withBridges(() => this.#ensureRules('bridge', vipBridgeRuleset()))) ?? [];
+    return had ? made : [];
+  }
+
+  /** Also once after a start: an agent that was killed may have made it and not have written that down. */
+  async #removeBridgeRules(): Promise<readonly string[]> {
+    if (this.#isBridgeless && !this.#known.has('bridge')) return [];
+    await this.#withBridges(async () => {
+      const found = await this.#nft.fingerprint(VIP_BRIDGE_TABLE);
+      if (found !== undefined) await this.#nft.remove(VIP_BRIDGE_TABLE);
+    });
+    this.#isBridgeless = true;
+    if (this.#known.delete('bridge')) await this.#journal.write({ [keyOf('bridge')]: undefined });
+    return [];
+  }
+
+  /** Kernels without nftables for bridges do without: answers within a bridge then need br_netfilter. */
+  async #withBridges<T>(action: () => Promise<T>): Promise<T | undefined> {
+    if (!this.#hasBridges) return undefined;
     try {
-      return await this.#ensureRules('bridge', vipBridgeRuleset());
+      return await action();
     } catch (error) {
       if (!isErrno(error, 'EOPNOTSUPP') && !isErrno(error, 'EAFNOSUPPORT')) throw error;
       this.#hasBridges = false;
       this.#log.warn('This kernel has no nftables for bridges: VIPs within one bridge need br_netfilter', {});
-      return [];
+      return undefined;
     }
   }
 
@@ -164,7 +187,7 @@ export class VipTables {
     const examples: string[] = [];
     const compared: { readonly set: NftSet; readonly comparison: ElementComparison }[] = [];
     for (const { table, set } of sets) {
-      if (table === 'bridge' && !this.#hasBridges) continue;
+      if (table === 'bridge' && !this.#known.has(table)) continue;
       const comparison = wanted.compare(table, set.name);
       await this.#nft.readPacked(refs[table], set.name, comparison);
       if (comparison.differing === 0) continue;

@@ -306,4 +306,36 @@ describe('VIPs in the kernel', () => {
     expect(await names()).toEqual(new Set(['web1', 'web2']));
     expect(vips.status()).toMatchObject({ enabled: true, applied: true });
   });
+
+  it('have a table for bridges from the first local backend on, and until the first look without one', async () => {
+    const tables = (): string => execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' });
+    const bridged = (): string =>
+      execFileSync('nft', ['list', 'map', 'bridge', 'portolan_vip', 'bridged4'], { encoding: 'utf8' });
+    const restart = async (): Promise<void> => {
+      await vips.close();
+      await open();
+    };
+    const record = { name: 'h9', address: '10.0.0.9', gossip_port: 1, api_port: 2, role: 'agent' };
+    execFileSync('sh', ['-ec', 'ip link add m-x type bridge; ip addr add 9.0.9.1/25 dev m-x']);
+    try {
+      await restart();
+      expect(tables()).not.toContain('bridge portolan_vip');
+      exchange.put(`node/${fakeNode(9)}/node`, record);
+      put(9);
+      await expect.poll(tables).toContain('bridge portolan_vip');
+      await expect.poll(bridged).toContain('9.0.9.2 . tcp . 8080');
+      await restart();
+      expect(bridged()).toContain('9.0.9.2 . tcp . 8080');
+      exchange.put(`node/${fakeNode(9)}/task/t9`, null);
+      await vips.settle();
+      expect(await names()).toEqual(new Set(['web1', 'web2', 'web3']));
+      await restart();
+      expect(tables()).not.toContain('bridge portolan_vip');
+      await kernel.nft.run('add table bridge portolan_vip');
+      await restart();
+      expect(tables()).not.toContain('bridge portolan_vip');
+    } finally {
+      execFileSync('ip', ['link', 'del', 'm-x']);
+    }
+  });
 });

@@ -41,12 +41,16 @@ export function dnsSysctls({ addresses }: DnsListen): readonly DesiredSysctl[] {
 }
 
 /**
- * The ports are compared first, each once for both families: nearly every packet fails there, and every packet of every
- * connection comes here. A query and its answer pass both base chains when the client is this host itself.
+ * The port is compared first, once for both families: nearly every packet fails there, and every packet of every
+ * connection comes here.
  */
-export function dnsRules({ addresses, port }: DnsListen): readonly string[] {
-  if (addresses.length === 0) return [];
-  return [`th dport ${port} jump ${QUERIES}`, `th sport ${port} jump ${ANSWERS}`];
+export function dnsQueryRules({ addresses, port }: DnsListen): readonly string[] {
+  return addresses.length === 0 ? [] : [`th dport ${port} jump ${QUERIES}`];
+}
+
+/** Only where this host sends: what it has sent to itself stays untracked when it arrives. */
+export function dnsAnswerRules({ addresses, port }: DnsListen): readonly string[] {
+  return addresses.length === 0 ? [] : [`th sport ${port} jump ${ANSWERS}`];
 }
 
 const [QUERIES, ANSWERS] = ['dns-queries', 'dns-answers'];

@@ -82,12 +82,12 @@ describe('ruleset', () => {
     const outerRules = (underlay: string): string[] =>
       rulesOf(input({ underlay: ip(underlay) })).filter((rule) => rule.includes('notrack'));
     expect(outerRules('10.0.0.11')).toEqual([
-      'udp dport 64000 ip daddr 10.0.0.11 notrack',
-      'udp dport 64000 ip saddr 10.0.0.11 notrack',
+      'udp dport 64000 ip daddr 10.0.0.11 notrack accept',
+      'udp dport 64000 ip saddr 10.0.0.11 notrack accept',
     ]);
     expect(outerRules('fd00::11')).toEqual([
-      'udp dport 64000 ip6 daddr fd00::11 notrack',
-      'udp dport 64000 ip6 saddr fd00::11 notrack',
+      'udp dport 64000 ip6 daddr fd00::11 notrack accept',
+      'udp dport 64000 ip6 saddr fd00::11 notrack accept',
     ]);
   });
 

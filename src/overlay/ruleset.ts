@@ -14,7 +14,7 @@
 import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
-import { dnsChains, dnsRules, type DnsListen } from './dns-interface.ts';
+import { dnsAnswerRules, dnsChains, dnsQueryRules, type DnsListen } from './dns-interface.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
 
 export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
@@ -120,12 +120,12 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [outerRule(input, 'daddr'), ...dnsRules(input.dns), ...guardRules()],
+      rules: [outerRule(input, 'daddr'), ...dnsQueryRules(input.dns), ...guardRules()],
     },
     {
       name: 'raw-output',
       base: filter('output', RAW),
-      rules: [outerRule(input, 'saddr'), ...dnsRules(input.dns)],
+      rules: [outerRule(input, 'saddr'), ...dnsQueryRules(input.dns), ...dnsAnswerRules(input.dns)],
     },
     { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
@@ -168,13 +168,14 @@ function guardRules(): readonly string[] {
 }
 
 /**
- * The outer packets of VXLAN need no connection tracking. Containers may use the same port among themselves and
- * towards others: theirs are neither from this host's end of the tunnels nor for it. One comparison of an address
- * costs a tenth of looking up both in the sets of overlays, for every packet of the tunnel.
+ * The outer packets of VXLAN need no connection tracking, and no other rule here. Containers may use the same port among
+ * themselves and towards others: theirs are neither from this host's end of the tunnels nor for it. One comparison of an
+ * address costs a tenth of looking up both in the sets of overlays, for every packet of the tunnel. As 127/8 a container
+ * gets no further here than the kernel's own check of sources.
  */
 function outerRule({ vxlanPort, underlay }: RulesetInput, end: 'saddr' | 'daddr'): string {
   const family = underlay.family === 4 ? 'ip' : 'ip6';
-  return `udp dport ${vxlanPort} ${family} ${end} ${String(underlay)} notrack`;
+  return `udp dport ${vxlanPort} ${family} ${end} ${String(underlay)} notrack accept`;
 }
 
 const TO_THIS_HOST = 'fib daddr type local jump host-ports';

@@ -40,6 +40,12 @@ export class ElementTable {
     return size;
   }
 
+  /** Whether any VIP wants an element of this table. */
+  wants(table: VipElement['table']): boolean {
+    for (const set of this.#sets[table].values()) if (set.size > 0) return true;
+    return false;
+  }
+
   /** Ids of the VIPs that have elements. */
   vips(): Iterable<string> {
     return this.#vips.keys();
