@@ -57,6 +57,7 @@ export interface Link {
 
 export class Links {
   readonly #links = new Map<number, Link>();
+  readonly #parted = new Set<Handle>();
   /** Rises whenever the set of neighbours may have changed. */
   version = 0;
   /** Asked for with every frame: made anew when they may have changed, and never changed themselves. */
@@ -122,6 +123,18 @@ export class Links {
   get(connection: number): Link | undefined {
     const link = this.#links.get(connection);
     return link?.isClosing === true ? undefined : link;
+  }
+
+  /** Neighbours no longer, by agreement: it is about to be closed, though both are there. */
+  part(link: Link): void {
+    if (link.isActive && !link.isLost) this.#parted.add(link.handle);
+  }
+
+  /** Those that were parted from since the last call. */
+  takeParted(): Handle[] {
+    const handles = Array.from(this.#parted);
+    this.#parted.clear();
+    return handles;
   }
 
   close(link: Link): void {

@@ -196,7 +196,7 @@ export class Liveness {
     if (links.version !== this.#seenVersion || doubted.length > 0) {
       this.#seenVersion = links.version;
       this.#note(links.neighbours(), now);
-      this.#patience.neighbours(this.#components.table.count(SELF), now);
+      this.#patience.neighbours(links.neighbours().length, now);
       for (const link of links.active()) this.#toJudge.add(this.#components.table.find(link.handle));
     }
     if (this.#own.tell(now))
@@ -293,11 +293,12 @@ export class Liveness {
   }
 
   #note(neighbours: readonly Link[], now: number): void {
-    const { table } = this.#components;
+    const { table, links } = this.#components;
+    const parted = links.takeParted().map((handle) => table.find(handle));
     const indices = new Set(
       neighbours.map(({ handle }) => table.index(handle)).filter((index) => index > SELF),
     );
-    this.#own.note(Array.from(indices), this.doubts.failedHandles(), now);
+    this.#own.note(Array.from(indices), this.doubts.failedHandles(), now, parted);
   }
 
   /**

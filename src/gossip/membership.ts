@@ -313,6 +313,7 @@ export class Membership {
     const spare = others.reduce((best, link) => (degree(link) > degree(best) ? link : best), first);
     outbox.send(spare, { type: 'part', peers: this.#named() });
     if (spare.node !== undefined) this.passive.add(spare.node, spare.listens);
+    links.part(spare);
     outbox.disconnect(spare, 'enough other neighbours');
   }
 
@@ -320,6 +321,7 @@ export class Membership {
     this.#learn(peers);
     // Full now: not to be asked again at once.
     if (link.isDialled) this.attempts.failed(link.address, now);
+    this.#components.links.part(link);
     this.#components.outbox.disconnect(link, 'it has enough neighbours');
     this.#soon(now);
   }

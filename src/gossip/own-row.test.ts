@@ -199,3 +199,19 @@ it('tells at once of a node that falls silent again after it said it was back', 
   expect(row.tell(12_000)).toBe(true);
   expect(told()).toEqual([1, 3, joined(peer, friend, other)]);
 });
+
+it('keeps whom it parts from for a second, so that those in their place are told first', () => {
+  row.note([another, third], '', 10_000, [peer, friend, other]);
+  expect(row.tellAt).toBe(10_000);
+  expect(row.tell(10_000)).toBe(true);
+  expect(told()).toEqual([1, 2, joined(another, third, peer, friend, other)]);
+  expect(row.tellAt).toBe(11_000);
+  expect(row.tell(11_000)).toBe(true);
+  expect(told()).toEqual([1, 3, joined(another, third)]);
+});
+
+it('tells at once of a neighbour that falls silent while it parts from another', () => {
+  row.note([other, another], '', 10_000, [friend]);
+  expect(row.tell(10_000)).toBe(true);
+  expect(told()).toEqual([1, 2, joined(other, another, friend)]);
+});

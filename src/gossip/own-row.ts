@@ -5,6 +5,8 @@
  * know who died. A gain is told soon where a node may be out of reach without it, otherwise some time later: when a
  * starved node wakes, most of its neighbours have not given it up, and nobody needs to know that the others have it back.
  * If most have, it answers their rows itself, in one of its own (answers.ts), for which they wait a moment.
+ * Whom it parts from by agreement stays in the row for a while, so that those that come in their place are told first: of a
+ * contact that many nodes join at once, all neighbours change within milliseconds.
  * Invariants: what others are told of this node under one version is always the same; what is noted is told in the end,
  * unless it was undone meanwhile.
  */
@@ -12,6 +14,8 @@ import type { Random } from '../base/random.ts';
 import type { Answer } from './answers.ts';
 import { MAX_NEIGHBOURS, type NodeTable, type RowChange } from './nodes.ts';
 
+/** For as long the edge to a node that was parted from counts: longer than a gain takes to be told everywhere. */
+const PARTED_MS = 1_000;
 /** Between two tellings of gains: newcomers come in crowds. */
 const SOON_MS = 250;
 /** Of a gain that nobody waits for, on average: long enough to go with another change, as a rule, where there are many. */
@@ -55,6 +59,9 @@ export class OwnRow {
   #toldFailed = '';
   #toldAnswers: readonly Answer[] = [];
   #toldAt = -Infinity;
+  /** Neighbours no longer, by agreement, and until when the row still has them. */
+  readonly #parted = new Map<number, number>();
+  #partedAt = Infinity;
   /** Left out of the row since they fell silent. */
   readonly #denied = new Set<number>();
   /** Neighbours' rows to answer, by neighbour. */
@@ -76,7 +83,7 @@ export class OwnRow {
 
   /** When to tell; Infinity = nothing is noted that was not told. */
   get tellAt(): number {
-    return Math.min(this.#urgentAt, this.#answerAt, this.#laterAt);
+    return Math.min(this.#urgentAt, this.#answerAt, this.#laterAt, this.#partedAt);
   }
 
   /** As of a new start. */
@@ -85,10 +92,13 @@ export class OwnRow {
     this.#urgentAt = now;
   }
 
-  /** This node hears `neighbours` and fails to reach `failed`, though others can. */
-  note(neighbours: readonly number[], failed: string, now: number): void {
+  /** This node hears `neighbours` and fails to reach `failed`, though others can. `parted`: neighbours until now. */
+  note(neighbours: readonly number[], failed: string, now: number, parted: readonly number[] = []): void {
     const { table, set } = this.#components;
-    const next = neighbours.slice(0, MAX_NEIGHBOURS);
+    for (const index of parted) if (this.#told.includes(index)) this.#parted.set(index, now + PARTED_MS);
+    for (const index of neighbours) this.#parted.delete(index);
+    this.#partedAt = Math.min(Infinity, ...this.#parted.values());
+    const next = [...neighbours, ...this.#parted.keys()].slice(0, MAX_NEIGHBOURS);
     if (isSameSet(next, this.#held()) && failed === table.failedOf(this.#index)) return;
     // Before the row changes: what it names is reached.
     const isUrgent = this.#areUrgent(this.#openOf(next), next);
@@ -125,8 +135,11 @@ export class OwnRow {
   tell(now: number): boolean {
     if (now < this.tellAt) return false;
     const { table, set } = this.#components;
+    const held = this.#held().filter((index) => !((this.#parted.get(index) ?? Infinity) <= now));
+    for (const index of this.#told) if (!held.includes(index)) this.#parted.delete(index);
+    this.#partedAt = Math.min(Infinity, ...this.#parted.values());
     this.#urgentAt = this.#answerAt = this.#laterAt = Infinity;
-    const [neighbours, failed, answers] = [this.#held(), table.failedOf(this.#index), this.#validAnswers()];
+    const [neighbours, failed, answers] = [held, table.failedOf(this.#index), this.#validAnswers()];
     const isNewStart = table.epoch(this.#index) !== this.#epoch;
     if (
       !isNewStart &&
@@ -209,7 +222,9 @@ export class OwnRow {
   #areUrgent(gained: readonly number[], held: readonly number[]): boolean {
     if (gained.length === 0) return false;
     const { table, isReached } = this.#components;
-    const own = this.#told.filter((index) => held.includes(index) && table.lists(index, this.#index));
+    const own = this.#told.filter(
+      (index) => held.includes(index) && !this.#parted.has(index) && table.lists(index, this.#index),
+    );
     return own.length < ENOUGH || gained.some((index) => !isReached(index) || this.#edges(index) < ENOUGH);
   }
 
