@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../base/clock.ts';
+import { ManualClock, type Clock } from '../base/clock.ts';
 import { Rounds } from './rounds.ts';
 
 interface Bed {
@@ -11,12 +11,12 @@ interface Bed {
   finish(failed?: boolean): Promise<void>;
 }
 
-function makeBed(): Bed {
+function makeBed(its?: Clock): Bed {
   const clock = new ManualClock();
   const begun: string[] = [];
   let end: ((failed: boolean) => void) | undefined;
   const rounds = new Rounds<number>(
-    { clock },
+    { clock: its ?? clock },
     {
       sweepMs: 60_000,
       run: (reason) => {
@@ -48,6 +48,25 @@ describe('Rounds', () => {
     await finish();
     clock.advance(1_000);
     expect(begun).toHaveLength(2);
+  });
+
+  it('begins the round that a timer asked for before its time, while another one ran', async () => {
+    const clock = new ManualClock();
+    const { rounds, begun, finish } = makeBed({
+      wallMs: () => clock.wallMs(),
+      nowMs: () => clock.nowMs(),
+      after: (delayMs, action) => clock.after(Math.max(0, delayMs - 5), action),
+    });
+    clock.advance(0);
+    rounds.soon('route delete');
+    clock.advance(16);
+    expect(begun).toEqual(['start']);
+    await finish();
+    expect(begun).toEqual(['start', 'route delete']);
+    await finish();
+    rounds.now('a');
+    clock.advance(0);
+    expect(begun).toEqual(['start', 'route delete', 'a']);
   });
 
   it('sweeps when nothing else happens', async () => {

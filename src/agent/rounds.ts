@@ -1,8 +1,8 @@
 /**
  * When to reconcile: one round at a time, triggers coalesced, a sweep as the backstop.
  *
- * Invariants: a round asked for while one runs begins after it, once; a caller of `settle` gets a round that began
- * after its call. Rounds that somebody else's changes cause are spaced by the cost of a round, so that a quarrel with
+ * Invariants: a round asked for while one runs begins after it, once, also when its timer rings before its time, as Node's
+ * do by up to some milliseconds; a caller of `settle` gets a round that began after its call. Rounds that somebody else's changes cause are spaced by the cost of a round, so that a quarrel with
  * another program never takes more than a fifth of a processor.
  */
 import { PortolanError } from '../base/errors.ts';
@@ -25,6 +25,8 @@ export class Rounds<Report> {
   readonly #init: RoundsInit<Report>;
   #timer: { readonly timer: Timer; readonly at: number } | undefined;
   #running: Promise<void> | undefined;
+  /** The timer has rung while a round was running. */
+  #isDue = false;
   #reason: string | undefined;
   #waiting: { resolve(report: Report): void; reject(error: Error): void }[] = [];
   #retryMs = RETRY_FIRST_MS;
@@ -73,11 +75,13 @@ export class Rounds<Report> {
     this.#timer?.timer.cancel();
     this.#timer = undefined;
     await this.#running;
+    this.#isDue = false;
     for (const { reject } of this.#waiting.splice(0)) reject(stoppedError());
   }
 
   #request(reason: string, delayMs: number): void {
-    if (this.#stopped) return;
+    // What is due begins after the running round, and serves whoever asks meanwhile.
+    if (this.#stopped || this.#isDue) return;
     const at = this.#clock.nowMs() + delayMs;
     if (this.#timer !== undefined) {
       if (this.#timer.at <= at) return;
@@ -88,9 +92,10 @@ export class Rounds<Report> {
   }
 
   #begin(): void {
-    // While a round runs, the timer stays as the mark that another one is wanted.
-    if (this.#running !== undefined || this.#stopped) return;
+    this.#timer?.timer.cancel();
     this.#timer = undefined;
+    this.#isDue = this.#running !== undefined;
+    if (this.#isDue || this.#stopped) return;
     this.#running = this.#run(this.#reason ?? 'sweep');
   }
 
@@ -107,15 +112,13 @@ export class Rounds<Report> {
 
   #next(failed: boolean): void {
     if (this.#stopped) return;
-    const wanted = this.#timer;
-    if (wanted !== undefined && wanted.at <= this.#clock.nowMs()) {
-      wanted.timer.cancel();
+    if (this.#isDue || (this.#timer !== undefined && this.#timer.at <= this.#clock.nowMs())) {
       this.#begin();
       return;
     }
     const delayMs = failed ? Math.min(this.#retryMs, this.#init.sweepMs) : this.#init.sweepMs;
     this.#retryMs = failed ? this.#retryMs * 2 : RETRY_FIRST_MS;
-    if (wanted === undefined) this.#request(failed ? 'retry' : 'sweep', delayMs);
+    if (this.#timer === undefined) this.#request(failed ? 'retry' : 'sweep', delayMs);
   }
 }
 
