@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { realClock } from '../../base/clock.ts';
 import { memoryLog } from '../../base/log.ts';
@@ -7,6 +8,7 @@ import { AgentAsker, MAX_ASKED, type AskedRecord, type DrainingAgent } from './a
 const agent: DrainingAgent = { node: 'n1' as NodeId, name: 'agent1', address: '10.0.0.11', apiPort: 5051 };
 const recordOf = (i: number): AskedRecord => ({ key: `node/n2/task/t${i}`, epoch: 1, sequence: i });
 const never = new AbortController().signal;
+setMaxListeners(0, never);
 const FAR = Number.POSITIVE_INFINITY;
 
 /** An agent that has applied what `has` names, or does not answer. */

@@ -8,6 +8,7 @@
  * Invariants: an agent that becomes unreachable is not waited for; one that is reachable but does not answer is waited for
  * no longer than `MAX_WAIT_MS`, and named in the log: an upgrade must end.
  */
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { NodeId } from '../../model/names.ts';
@@ -49,6 +50,8 @@ export class Drainer {
     for (const { taskId, node } of tasks) {
       if (this.#underWay.has(taskId)) continue;
       const abort = new AbortController();
+      // One for each agent of the cluster; Node takes more than ten for a leak.
+      setMaxListeners(0, abort.signal);
       this.#underWay.set(taskId, abort);
       void this.#drain(taskId, node, abort.signal).then(() => {
         if (!abort.signal.aborted) onWithdrawn(taskId);
