@@ -273,6 +273,7 @@ export class Host {
     const settle = (): void => this.#cluster.settle();
     return {
       listen: transport.listen,
+      hear: transport.hear,
       connect: (address, options) => {
         const connecting = transport.connect(address, options);
         connecting.then(settle, settle);

@@ -9,6 +9,7 @@ import { memoryLog, silentLog } from '../base/log.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { realRandom } from '../base/random.ts';
 import { parseTarget, request } from '../http/client.ts';
+import { FakeUdp } from '../kernel/udp/fake.ts';
 import { node as newNode, registration } from '../master/fake.ts';
 import { startMaster, type Master, type MasterExchange } from '../master/master.ts';
 import { agentConfig, masterConfig, type AgentConfig } from '../model/config.ts';
@@ -107,7 +108,7 @@ function configWith(...invitations: string[]): AgentConfig {
 }
 
 async function member(journal: Journal, ...invitations: string[]): Promise<NodeTrust> {
-  const components = { journal, clock: realClock, random: realRandom, log: silentLog };
+  const components = { journal, clock: realClock, random: realRandom, log: silentLog, udp: new FakeUdp() };
   const trust = await openTrust(components, { config: configWith(...invitations), signal });
   closers.push(() => trust.close());
   return trust;
@@ -149,7 +150,13 @@ describe('a host', () => {
     expect(nameOf(journal)).toEqual(before);
     const beside = await journalAt('b');
     const config = agentConfig.parse({ run_dir: join(dir, 'm', 'run') });
-    const components = { journal: beside, clock: realClock, random: realRandom, log: silentLog };
+    const components = {
+      journal: beside,
+      clock: realClock,
+      random: realRandom,
+      log: silentLog,
+      udp: new FakeUdp(),
+    };
     (await openTrust(components, { config, signal })).close();
     expect(nameOf(beside)?.cluster).toBe(master.master.cluster);
   });
@@ -187,7 +194,7 @@ describe('a host', () => {
     await master.master.close();
     const given = new AbortController();
     const log = memoryLog();
-    const components = { journal, clock: realClock, random: realRandom, log };
+    const components = { journal, clock: realClock, random: realRandom, log, udp: new FakeUdp() };
     const joining = openTrust(components, { config: configWith(invitation), signal: given.signal });
     await expect.poll(() => log.lines.map(({ message }) => message)).toEqual(['Cannot join yet']);
     given.abort();

@@ -12,10 +12,12 @@ import { Agent } from 'node:https';
 import { join } from 'node:path';
 import { sleep, type Clock, type Timer } from '../base/clock.ts';
 import { describeError, isPortolanError, PortolanError } from '../base/errors.ts';
+import { ip } from '../base/ip.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { parseTarget, request, type Answer, type HttpTarget, type RequestInit } from '../http/client.ts';
 import { answered } from '../http/errors.ts';
+import type { Udp } from '../kernel/udp/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { certificateAnswer, RENEW_PATH, renewPurpose, type RenewRequest } from '../model/trust.ts';
 import { createTlsTransport } from '../peer/tls.ts';
@@ -54,6 +56,7 @@ export interface TrustComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  readonly udp: Pick<Udp, 'mailbox'>;
 }
 
 const FIRST_RETRY_MS = 500;
@@ -174,7 +177,11 @@ class Trust implements NodeTrust {
     this.#membership = membership;
     this.#agent = agentFor(membership.credentials);
     const credentials = (): Credentials => this.#membership.credentials;
-    this.transport = createTlsTransport(components, { credentials });
+    const { udp } = components;
+    this.transport = createTlsTransport(components, {
+      credentials,
+      openMailbox: ({ host, port }) => udp.mailbox(ip(host), port),
+    });
     this.records = new RecordSignatures({
       cluster,
       authority: () => credentials().authority,

@@ -12,9 +12,9 @@ import type { Row } from './nodes.ts';
 
 /**
  * What this program speaks, and the oldest it still understands. Both ends of a connection use the lower newest.
- * 2: records carry signatures; 1 leaves them out, also of records that it passes on.
+ * 3: beats go beside the stream, too. 2: records carry signatures; 1 leaves them out, also of records that it passes on.
  */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const OLDEST_PROTOCOL = 1;
 
 /** First on every connection, both ways. */

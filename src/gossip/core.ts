@@ -12,6 +12,7 @@ import type { ClusterId, NodeId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
 import type { Authenticator } from '../trust/authenticity.ts';
 import { announcedAddress, formatPeerAddress, introducedNode, parsePeerAddress } from './addresses.ts';
+import { hasCompared, type Aside } from './asides.ts';
 import { AwakeTime } from './awake.ts';
 import {
   decodeMessage,
@@ -80,6 +81,8 @@ export class GossipCore {
   #cluster: ClusterId | undefined;
   #port = 0;
   #now = 0;
+  /** Of everything that is held. */
+  readonly #held: () => string;
   #hasStarted = false;
 
   /** `store` holds what was known at the last stop. */
@@ -105,8 +108,10 @@ export class GossipCore {
     const seek = (now: number): void => this.#membership.seek(now);
     const raiseEpoch = (epoch: number): void => this.#raiseEpoch(epoch);
     const spread = this.#spread;
+    const held = (): string => `${store.hash} ${table.hash}`;
+    this.#held = held;
     this.liveness = new Liveness(
-      { random, links, table, outbox, awake, spread, addressOf, probe, seek, raiseEpoch },
+      { random, links, table, outbox, awake, held, spread, addressOf, probe, seek, raiseEpoch },
       init,
     );
     this.#membership = new Membership({ random, links, outbox, table, addressOf, isReachable }, init);
@@ -163,11 +168,19 @@ export class GossipCore {
     return this.#addresses.get(node);
   }
 
-  step(event: GossipEvent, now: number): readonly GossipEffect[] {
+  /** From when on `step` wants to be given what came beside the streams. */
+  get hearAt(): number {
+    return this.liveness.hearAt;
+  }
+
+  /** `asides`: what came beside the streams since the last step, oldest first. */
+  step(event: GossipEvent, now: number, asides: readonly Aside[] = []): readonly GossipEffect[] {
     if (!this.#hasStarted) this.liveness.started(now);
     this.#hasStarted = true;
-    this.liveness.woke(this.#awake.observe(now, this.wakeAt), now);
+    const lagMs = this.#awake.observe(now, this.wakeAt);
+    this.liveness.woke(lagMs, now);
     this.#now = now;
+    if (asides.length > 0) this.#hear(asides, now, lagMs > 0);
     this.#handle(event, now);
     this.#tick(now);
     const returned = this.liveness.settle(now);
@@ -208,9 +221,14 @@ export class GossipCore {
     if (now >= this.#rounds.announceAt)
       for (const link of this.#rounds.announce()) this.#replication.compare(link, now);
     // Before the beat, in whose place it goes.
-    if (isBeat) this.#replication.compare(this.#rounds.regular(now), now);
+    if (isBeat) this.#compareRegularly(now);
     this.liveness.tick(now);
     if (now >= this.#writer.dueAt) this.#replication.forgetTombstones(now);
+  }
+
+  #compareRegularly(now: number): void {
+    const link = this.#rounds.regular(now);
+    if (link !== undefined && !hasCompared(link, this.#awake.at(now))) this.#replication.compare(link, now);
   }
 
   #join(cluster: ClusterId, isOther: boolean, now: number): void {
@@ -273,6 +291,17 @@ export class GossipCore {
       node: link.node,
       address: link.address,
     });
+  }
+
+  /** What came while this node could not run counts as heard now. */
+  #hear(asides: readonly Aside[], now: number, isBack: boolean): void {
+    const held = this.#held();
+    for (const { connection, bytes, ageMs } of asides) {
+      const link = this.links.get(connection);
+      if (link === undefined || link.node === undefined) continue;
+      if (this.liveness.heardAside(link, bytes, held, isBack ? now : now - ageMs, now))
+        this.#regained(link, now);
+    }
   }
 
   #receive(connection: number, frame: Uint8Array, now: number): void {

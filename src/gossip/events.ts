@@ -38,6 +38,8 @@ export type GossipEvent =
 
 export type GossipEffect =
   | { readonly do: 'send'; readonly connection: number; readonly frame: Uint8Array }
+  /** Beside the stream: it may be lost. */
+  | { readonly do: 'aside'; readonly connection: number; readonly bytes: Uint8Array }
   | { readonly do: 'connect'; readonly address: AddressText }
   | { readonly do: 'disconnect'; readonly connection: number; readonly reason: string }
   /** `dropped` keys are no longer held; `durable`: the writer waits for the disk. */

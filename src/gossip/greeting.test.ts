@@ -24,7 +24,9 @@ describe('a hello', () => {
   });
 
   it('without what later versions added is taken', () => {
-    expect(judgeHello(hello({}), own)).toEqual({ is: 'peer', node: peer, epoch: 0, port: 0, address: '' });
+    const protocol = PROTOCOL_VERSION;
+    const judged = { is: 'peer', node: peer, epoch: 0, protocol, port: 0, address: '' };
+    expect(judgeHello(hello({}), own)).toEqual(judged);
   });
 
   it('of a version that has given ours up, or that we have given up, is refused by naming both', () => {

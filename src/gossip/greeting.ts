@@ -7,6 +7,8 @@ import type { RecordStore, StoredRecord } from './records.ts';
 export interface Peer {
   readonly node: NodeId;
   readonly epoch: number;
+  /** The newest version of the protocol that it speaks. */
+  readonly protocol: number;
   /** Where it listens: 0 and empty = not said. */
   readonly port: number;
   readonly address: string;
@@ -24,7 +26,7 @@ export function judgeHello(
   own: { readonly cluster: ClusterId | undefined; readonly node: NodeId; readonly store: RecordStore },
   certified?: NodeId,
 ): Judgement {
-  const { cluster, node, epoch, port, address } = hello;
+  const { cluster, node, epoch, protocol, port, address } = hello;
   if (hello.oldest > PROTOCOL_VERSION || hello.protocol < OLDEST_PROTOCOL)
     return {
       is: 'stranger',
@@ -40,5 +42,7 @@ export function judgeHello(
     return { is: 'stranger', reason: `it says it is node "${node}", its certificate is of "${certified}"` };
   if (node === own.node) return { is: 'self' };
   const removal = own.store.stored(keys.removed(node));
-  return removal === undefined ? { is: 'peer', node, epoch, port, address } : { is: 'removed', removal };
+  return removal === undefined
+    ? { is: 'peer', node, epoch, protocol, port, address }
+    : { is: 'removed', removal };
 }

@@ -1,5 +1,6 @@
 /** The connections there are, from the first byte to the last. */
 import type { NodeId } from '../model/names.ts';
+import { areSpokenBy } from './asides.ts';
 import { handleOf, type Handle } from './nodes.ts';
 
 /** `host:port`, `[v6]:port` for IPv6. */
@@ -46,6 +47,12 @@ export interface Link {
   heardAt: number;
   /** How late frames were of late, decaying. */
   lateMs: number;
+  /** Beats go beside the stream, too: see asides.ts. */
+  speaksAside: boolean;
+  /** Awake time of the last one from there; what it said: whether ours are heard, and that it holds the same. */
+  asideAt: number;
+  isHeardAside: boolean;
+  holdsSame: boolean;
   /** Awake time at which it was asked whether it is there; `undefined` once it is heard. */
   askedAt: number | undefined;
   /** When the comparison under way was opened by us. */
@@ -82,6 +89,10 @@ export class Links {
       regainedAt: -Infinity,
       isEager: true,
       lateMs: 0,
+      speaksAside: false,
+      asideAt: -Infinity,
+      isHeardAside: false,
+      holdsSame: false,
       askedAt: undefined,
       roundSince: undefined,
       isCompared: false,
@@ -92,11 +103,16 @@ export class Links {
   }
 
   /** Its hello is there. */
-  establish(link: Link, peer: { node: NodeId; epoch: number; listens: AddressText }, now: number): void {
+  establish(
+    link: Link,
+    peer: { node: NodeId; epoch: number; listens: AddressText; protocol: number },
+    now: number,
+  ): void {
     link.node = peer.node;
     link.handle = handleOf(peer.node);
     link.epoch = peer.epoch;
     link.listens = peer.listens;
+    link.speaksAside = areSpokenBy(peer.protocol);
     link.since = now;
   }
 

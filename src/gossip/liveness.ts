@@ -11,6 +11,7 @@
 import type { Random } from '../base/random.ts';
 import type { NodeId } from '../model/names.ts';
 import type { Answer } from './answers.ts';
+import { areExchanged, encodeAside, isHeard, takeAside } from './asides.ts';
 import type { AwakeTime } from './awake.ts';
 import { beatFrame } from './codec.ts';
 import { Doubts } from './doubts.ts';
@@ -28,7 +29,17 @@ import type { Outbox } from './outbox.ts';
 import { OwnRow } from './own-row.ts';
 import { rowFrames } from './paging.ts';
 import { Patience } from './patience.ts';
-import { ANSWER_MS, ASK_AFTER_MS, CONFIRMATIONS, nextBeatAt, nextLateness, silenceMs } from './pulse.ts';
+import {
+  ANSWER_MS,
+  ASK_AFTER_MS,
+  ASK_ASIDE_AFTER_MS,
+  BEAT_MS,
+  CONFIRMATIONS,
+  MISSED_MS,
+  nextBeatAt,
+  nextLateness,
+  silenceMs,
+} from './pulse.ts';
 import { ReachTable } from './reach.ts';
 import { ReachTree } from './reach-tree.ts';
 import type { Spread } from './spread.ts';
@@ -52,6 +63,8 @@ export interface LivenessComponents {
   readonly table: NodeTable;
   readonly spread: Spread;
   readonly awake: AwakeTime;
+  /** The hash of everything that this node holds. */
+  readonly held: () => string;
   readonly addressOf: (node: NodeId) => AddressText | undefined;
   readonly probe: (node: NodeId) => boolean;
   /** Hardly any neighbour is certain to be there: others should be looked for now. */
@@ -77,6 +90,8 @@ export class Liveness {
   /** Some neighbour that was not asked yet is silent for so long that it should be. No time to wake up at. */
   #lateAt = Infinity;
   #isAnyAsked = false;
+  /** After this node could not run, others are to notice at once that it is back. */
+  #backUntil = -Infinity;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -96,6 +111,11 @@ export class Liveness {
   get dueAt(): number {
     const judgeAt = this.#toJudge.size > 0 ? this.#patience.until : Infinity;
     return Math.min(this.#beatAt, this.#checkAt, this.#own.tellAt, this.doubts.dueAt, judgeAt);
+  }
+
+  /** What came beside the streams is to be heard before anything happens then. */
+  get hearAt(): number {
+    return Math.min(this.#beatAt, this.#checkAt, this.#lateAt);
   }
 
   /** Not known means not hidden. */
@@ -144,6 +164,7 @@ export class Liveness {
   woke(lagMs: number, now: number): void {
     this.#patience.woke(lagMs, now);
     this.#own.woke(lagMs, now);
+    if (lagMs > 0) this.#backUntil = now + BEAT_MS;
   }
 
   /** The neighbours of this node as a new start: its epoch has risen. */
@@ -167,8 +188,20 @@ export class Liveness {
 
   /** A frame has come; true when the link had been given up. */
   heard(link: Link, now: number): boolean {
-    const at = this.#components.awake.at(now);
-    if (link.isActive) link.lateMs = nextLateness(link.lateMs, at - link.heardAt);
+    return this.#heard(link, this.#components.awake.at(now), now);
+  }
+
+  /** Something came beside the stream at the moment `cameAt`, when this node held `held`. */
+  heardAside(link: Link, bytes: Uint8Array, held: string, cameAt: number, now: number): boolean {
+    const at = this.#components.awake.at(cameAt);
+    return takeAside(link, bytes, held, at) && this.#heard(link, Math.max(at, link.heardAt), now);
+  }
+
+  #heard(link: Link, at: number, now: number): boolean {
+    // Beside the stream a loss is no lateness: how long it took to answer is.
+    const asked = isHeard(link, at) ? link.askedAt : undefined;
+    const gapMs = asked === undefined ? at - link.heardAt : BEAT_MS + at - asked;
+    if (link.isActive) link.lateMs = nextLateness(link.lateMs, gapMs);
     link.heardAt = at;
     link.askedAt = undefined;
     if (!link.isLost) return false;
@@ -302,16 +335,25 @@ export class Liveness {
   }
 
   /**
-   * To half of the links: when this node dies, some of its neighbours notice early, and the others then sooner. Whoever
-   * has something said to it anyhow needs no beat.
+   * Beside the stream to all links, on it to half of them: when this node dies, some of its neighbours notice early, and
+   * the others then sooner. Whoever has something said to it anyhow, or hears what is said aside, needs no beat.
    */
   #beat(now: number): void {
-    const { links, outbox, spread } = this.#components;
+    const { links, outbox, spread, awake } = this.#components;
+    const at = awake.at(now);
     this.#isOddBeat = !this.#isOddBeat;
-    for (const link of links.active())
+    const held = this.#components.held();
+    for (const link of links.active()) {
+      if (link.speaksAside) outbox.aside(link, encodeAside(link, held, at));
       if (link.isOdd !== this.#isOddBeat) continue;
       else if (link.isLost) outbox.send(link, { type: 'ping' });
+      else if (this.#isHeardAside(link, now)) spread.mentionRows(link, now);
       else if (!outbox.isTold(link) && !spread.mention(link, now)) outbox.frame(link, beatFrame);
+    }
+  }
+
+  #isHeardAside(link: Link, now: number): boolean {
+    return now >= this.#backUntil && areExchanged(link, this.#components.awake.at(now));
   }
 
   /**
@@ -326,24 +368,31 @@ export class Liveness {
     for (const link of links.active()) {
       if (link.isLost) this.#giveUp(link, at);
       else {
-        const limitAt = link.heardAt + silenceMs(link.lateMs, awake.strain, this.#isConfirmed(link, now));
-        if (this.#isSilent(link, limitAt, at)) this.#lose(link, now);
-        else if (link.askedAt === undefined) unasked = Math.min(unasked, link.heardAt);
-        else next = Math.min(next, Math.max(limitAt, link.askedAt + ANSWER_MS));
+        const { lateMs, heardAt } = link;
+        const isAside = isHeard(link, at);
+        const isConfirmed = this.#isConfirmed(link, now);
+        const askAt = heardAt + (isAside ? ASK_ASIDE_AFTER_MS : ASK_AFTER_MS);
+        const limitAt = heardAt + silenceMs({ lateMs, strain: awake.strain, isConfirmed, isAside });
+        if (this.#isSilent(link, Math.min(askAt, limitAt), limitAt, at)) this.#lose(link, now);
+        else if (link.askedAt === undefined) {
+          unasked = Math.min(unasked, askAt);
+          if (isAside && at - heardAt > MISSED_MS) next = Math.min(next, askAt);
+        } else {
+          this.#isAnyAsked = true;
+          next = Math.min(next, Math.max(limitAt, link.askedAt + ANSWER_MS));
+        }
       }
     }
-    this.#isAnyAsked = next < Infinity;
     if (this.#isAnyAsked && links.areFew) this.#components.seek(now);
-    this.#lateAt = awake.moment(unasked + ASK_AFTER_MS);
+    this.#lateAt = awake.moment(unasked);
     const nextAt = Math.max(awake.moment(next), now + 1);
     this.#checkAt = nextAt < this.#beatAt ? nextAt : Infinity;
     for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
   }
 
   /** Silent for too long, and has been given time to answer by a node that was awake. */
-  #isSilent(link: Link, limitAt: number, at: number): boolean {
-    const isLate = at >= Math.min(limitAt, link.heardAt + ASK_AFTER_MS);
-    if (isLate && link.askedAt === undefined) {
+  #isSilent(link: Link, askAt: number, limitAt: number, at: number): boolean {
+    if (at >= askAt && link.askedAt === undefined) {
       link.askedAt = at;
       this.#components.outbox.send(link, { type: 'ping' });
     }

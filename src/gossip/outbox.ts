@@ -39,6 +39,10 @@ export class Outbox {
     this.#effects.push({ do: 'send', connection: link.connection, frame });
   }
 
+  aside({ connection }: Link, bytes: Uint8Array): void {
+    this.#effects.push({ do: 'aside', connection, bytes });
+  }
+
   frames(link: Link, frames: readonly Uint8Array[]): void {
     for (const frame of frames) this.frame(link, frame);
   }

@@ -1,25 +1,45 @@
 import { describe, expect, it } from 'vitest';
-import { ANSWER_MS, ASK_AFTER_MS, BEAT_MS, nextBeatAt, nextLateness, silenceMs } from './pulse.ts';
+import {
+  ANSWER_MS,
+  ASIDE_MS,
+  ASK_AFTER_MS,
+  ASK_ASIDE_AFTER_MS,
+  BEAT_MS,
+  MISSED_MS,
+  nextBeatAt,
+  nextLateness,
+  silenceMs,
+} from './pulse.ts';
+
+const silence = (lateMs: number, strain: number, isConfirmed: boolean, isAside = false): number =>
+  silenceMs({ lateMs, strain, isConfirmed, isAside });
 
 describe('silence', () => {
   it('of a punctual neighbour means something well after a beat of it was due', () => {
-    expect(silenceMs(0, 0, false)).toBe(BEAT_MS + 650);
-    expect(ASK_AFTER_MS + ANSWER_MS).toBeLessThan(silenceMs(0, 0, true));
+    expect(silence(0, 0, false)).toBe(BEAT_MS + 650);
+    expect(ASK_AFTER_MS + ANSWER_MS).toBeLessThan(silence(0, 0, true));
   });
 
   it('outlasts a packet that is lost twice in a row, or once when others have noticed it', () => {
-    expect(silenceMs(0, 0, false)).toBeGreaterThan(BEAT_MS + 600);
-    expect(silenceMs(0, 0, true)).toBeGreaterThan(BEAT_MS + 200);
+    expect(silence(0, 0, false)).toBeGreaterThan(BEAT_MS + 600);
+    expect(silence(0, 0, true)).toBeGreaterThan(BEAT_MS + 200);
   });
 
   it('means something sooner when other neighbours of the peer say so', () => {
-    expect(silenceMs(0, 0, true)).toBe(BEAT_MS + 300);
+    expect(silence(0, 0, true)).toBe(BEAT_MS + 300);
   });
 
   it('is given more time on a link that is often late, and by a node that is starved itself', () => {
-    expect(silenceMs(600, 0, false)).toBeGreaterThan(BEAT_MS + 1_100);
-    expect(silenceMs(1e9, 0, false)).toBe(BEAT_MS + 4_000);
-    expect(silenceMs(0, 1, false)).toBe(BEAT_MS + 1_300);
+    expect(silence(600, 0, false)).toBeGreaterThan(BEAT_MS + 1_100);
+    expect(silence(1e9, 0, false)).toBe(BEAT_MS + 4_000);
+    expect(silence(0, 1, false)).toBe(BEAT_MS + 1_300);
+  });
+
+  it('of one that beats aside outlasts two datagrams lost, and a question lost after them', () => {
+    expect(silence(0, 0, false, true)).toBe(1_300);
+    expect(silence(0, 0, true, true)).toBeGreaterThan(ASK_ASIDE_AFTER_MS + 200);
+    expect(2 * 1.05 * ASIDE_MS).toBeLessThan(ASK_ASIDE_AFTER_MS);
+    expect(MISSED_MS).toBeGreaterThan(1.05 * ASIDE_MS);
   });
 
   it('is remembered by the latest of its ends, for some seconds', () => {

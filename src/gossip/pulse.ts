@@ -1,21 +1,31 @@
 /**
  * When a neighbour's silence means something: pure functions of time.
  *
- * Every node beats on each of its links every BEAT_MS, and any frame counts as a beat. A neighbour that is silent for
- * ASK_AFTER_MS is asked at the next beat, and given up for the time being after `silenceMs`. Over a stream a lost packet
+ * Every node beats on each of its links every BEAT_MS, or beside the stream (asides.ts) every ASIDE_MS, and any frame
+ * counts as a beat. A neighbour that is silent for ASK_AFTER_MS is asked at the next beat, or at once where a datagram was
+ * lost before, and given up for the time being after `silenceMs`. Over a stream a lost packet
  * is a delay of 200 ms, 600 ms when it is lost twice in a row: less than ALLOWANCE_MS, so that it takes three losses in a
  * row to err, and then the link only rests until the next frame. A link that is late often is given more.
  */
 
 export const BEAT_MS = 900;
+/** As often as a node beats at all: on half of its streams each time. */
+export const ASIDE_MS = BEAT_MS / 2;
+/** One has come too late to have been on its way. */
+export const MISSED_MS = ASIDE_MS + 50;
 /** More than the beats' own irregularity. */
 const ASK_MS = 100;
 export const ASK_AFTER_MS = BEAT_MS + ASK_MS;
+/** Two datagrams are missing. */
+export const ASK_ASIDE_AFTER_MS = 2 * ASIDE_MS + 50;
 /** Nobody is given up before it had this long to answer: what it said may wait here, when this node could not run. */
 export const ANSWER_MS = 50;
 const ALLOWANCE_MS = 650;
 /** When other neighbours of the peer have given it up, its silence is probably death. */
 const SHORT_ALLOWANCE_MS = 300;
+/** After beats beside the stream: two may be lost, and then the question or the answer once. */
+const ASIDE_ALLOWANCE_MS = 850;
+const SHORT_ASIDE_ALLOWANCE_MS = 730;
 const MAX_ALLOWANCE_MS = 4_000;
 /** Others that have given a peer up, from which the shorter allowance holds. */
 export const CONFIRMATIONS = 2;
@@ -38,10 +48,19 @@ export function nextLateness(lateMs: number, gapMs: number): number {
   return Math.min(MAX_ALLOWANCE_MS, Math.max(decayed, late, 0));
 }
 
-/** `strain`: of this node, see awake.ts; `isConfirmed`: other neighbours of the peer have given it up. */
-export function silenceMs(lateMs: number, strain: number, isConfirmed: boolean): number {
-  const allowance = isConfirmed
-    ? Math.max(SHORT_ALLOWANCE_MS, 1.25 * lateMs)
-    : Math.max(ALLOWANCE_MS, ALLOWANCE_MS / 2 + 1.5 * lateMs);
-  return BEAT_MS + Math.min(MAX_ALLOWANCE_MS, allowance) * (1 + strain);
+export interface Silence {
+  readonly lateMs: number;
+  /** Of this node, see awake.ts. */
+  readonly strain: number;
+  /** Other neighbours of the peer have given it up. */
+  readonly isConfirmed: boolean;
+  /** It beats beside the stream. */
+  readonly isAside: boolean;
+}
+
+export function silenceMs({ lateMs, strain, isConfirmed, isAside }: Silence): number {
+  const short = isAside ? SHORT_ASIDE_ALLOWANCE_MS : SHORT_ALLOWANCE_MS;
+  const usual = isAside ? ASIDE_ALLOWANCE_MS : ALLOWANCE_MS;
+  const allowance = isConfirmed ? Math.max(short, 1.25 * lateMs) : Math.max(usual, usual / 2 + 1.5 * lateMs);
+  return (isAside ? ASIDE_MS : BEAT_MS) + Math.min(MAX_ALLOWANCE_MS, allowance) * (1 + strain);
 }

@@ -46,10 +46,13 @@ const MIN_EAGER = 2;
 /** News waiting for neighbours. */
 const MAX_PENDING = 20_000;
 const MAX_MENTIONS = 1_000;
-/** Mentions gather this long, or until the next beat: whoever no push reaches asks then. Rows change more often. */
+/**
+ * Mentions gather this long, or until the next beat over a stream: whoever no push reaches asks then. Rows change more
+ * often, and for reports nobody waits.
+ */
 const MENTION_DELAY_MS = 50;
 const MENTION_ROW_DELAY_MS = 250;
-const MENTION_REPORT_DELAY_MS = 250;
+const MENTION_REPORT_DELAY_MS = 500;
 /** While there are many pushes, what was told in a shorter time is not mentioned yet: it is on its way. */
 const RIPE_MS = 100;
 /** Repaired records gather this long before they are mentioned. */
@@ -224,9 +227,14 @@ export class Spread {
     return this.#mention(this.#bitOf(link.connection), now);
   }
 
-  #mention(links: number, now: number): boolean {
+  /** Those of rows alone: a death is to be known soon, and the rest can wait for its own time. */
+  mentionRows(link: Link, now: number): void {
+    this.#mention(this.#bitOf(link.connection), now, 0);
+  }
+
+  #mention(links: number, now: number, forKeys = links): boolean {
     const until = this.#isBusy() ? now - RIPE_MS : now;
-    const keys = this.#mentionedKeys.takeRipe(links, until);
+    const keys = this.#mentionedKeys.takeRipe(forKeys, until);
     const rows = this.#mentionedRows.takeRipe(links, until);
     if (keys.size + rows.size === 0) return false;
     for (const group of rows.split(keys.split([links]))) {

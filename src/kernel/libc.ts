@@ -17,6 +17,7 @@ export const SOL_SOCKET = 1;
 export const SO_RCVTIMEO = 20;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+export const SO_TIMESTAMPNS = 35;
 const SO_ATTACH_FILTER = 26;
 export const SOL_NETLINK = 270;
 export const MSG_TRUNC = 0x20;

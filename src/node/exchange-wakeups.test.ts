@@ -63,8 +63,8 @@ it('in an idle cluster each node says little more than its beats', async () => {
 });
 
 /** Messages of all for what each of 24 nodes writes within 100 ms, without those of the same time in which none writes. */
-async function messagesFor(key: (node: NodeId) => string): Promise<number> {
-  const world = new ExchangeWorld();
+async function messagesFor(seed: number, key: (node: NodeId) => string): Promise<number> {
+  const world = new ExchangeWorld(seed);
   await world.addMany(24);
   await world.run(10_000, 20);
   const sent = async (write: boolean): Promise<number> => {
@@ -88,6 +88,11 @@ function total(world: ExchangeWorld): number {
 }
 
 it('what every node reports after one change goes in far fewer messages, and reaches all', async () => {
-  const reports = await messagesFor((node) => keys.applied(node));
-  expect(reports).toBeLessThan(0.65 * (await messagesFor((node) => `node/${node}/other`)));
+  let [reports, others] = [0, 0];
+  // One world alone says little: its share is anything from a third to three quarters.
+  for (const seed of [1, 2, 3, 4, 5]) {
+    reports += await messagesFor(seed, (node) => keys.applied(node));
+    others += await messagesFor(seed, (node) => `node/${node}/other`);
+  }
+  expect(reports).toBeLessThan(0.65 * others);
 });

@@ -14,6 +14,7 @@ import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import { formatPeerAddress, parsePeerAddress } from '../gossip/addresses.ts';
+import type { Aside } from '../gossip/asides.ts';
 import { GossipCore } from '../gossip/core.ts';
 import type { GossipEffect, GossipEvent } from '../gossip/events.ts';
 import type { Reach } from '../gossip/reach.ts';
@@ -125,6 +126,8 @@ class Exchange implements RecordExchange {
   #timer: Timer | undefined;
   #timerAt = Infinity;
   #nextConnection = 1;
+  /** What came beside the streams and is not taken yet. */
+  #asides: Aside[] = [];
   /** What steps asked for, in order; listeners may cause further steps meanwhile. */
   readonly #effects: Exclude<GossipEffect, { do: 'persist' }>[] = [];
   #isPerforming = false;
@@ -293,7 +296,7 @@ class Exchange implements RecordExchange {
       throw new PortolanError('unavailable', 'Cannot publish: the record exchange is closed');
     let effects: readonly GossipEffect[];
     try {
-      effects = this.#core.step(event, clock.nowMs());
+      effects = this.#stepCore(event, clock.nowMs());
     } catch (error) {
       // One of many was refused: the others are to be carried out.
       this.#step({ on: 'tick' });
@@ -304,7 +307,15 @@ class Exchange implements RecordExchange {
   }
 
   #step(event: GossipEvent, now = this.#components.clock.nowMs()): void {
-    if (!this.#isClosing) void this.#carryOut(this.#core.step(event, now));
+    if (!this.#isClosing) void this.#carryOut(this.#stepCore(event, now));
+  }
+
+  #stepCore(event: GossipEvent, now: number): readonly GossipEffect[] {
+    if (now < this.#core.hearAt) return this.#core.step(event, now);
+    this.#components.transport.hear();
+    const asides = this.#asides;
+    this.#asides = [];
+    return this.#core.step(event, now, asides);
   }
 
   /** The promise of the disk, when there is a durable write among `effects`. */
@@ -330,6 +341,9 @@ class Exchange implements RecordExchange {
     switch (effect.do) {
       case 'send':
         return this.#send(effect.connection, effect.frame);
+      case 'aside':
+        this.#traffic.bytesSent += effect.bytes.length;
+        return this.#connections.get(effect.connection)?.sendAside(effect.bytes);
       case 'connect':
         return this.#connect(effect.address);
       case 'disconnect':
@@ -414,6 +428,10 @@ class Exchange implements RecordExchange {
       this.#traffic.messagesReceived++;
       this.#traffic.bytesReceived += frame.length;
       this.#step({ on: 'frame', connection: id, frame });
+    });
+    connection.onAside((bytes, ageMs) => {
+      this.#traffic.bytesReceived += bytes.length;
+      this.#asides.push({ connection: id, bytes, ageMs });
     });
     connection.onClose((error) => {
       this.#connections.delete(id);

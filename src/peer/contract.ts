@@ -20,18 +20,21 @@ function watch(connection: PeerConnection): End {
   return end;
 }
 
-/** `setup` gives a transport that can reach itself at `host`, and an address nobody answers at. */
+/** `setup` gives a transport that can reach itself at `host`; `isDeaf`: nothing is said beside its streams. */
 export function peerTransportContract(
   name: string,
-  setup: () => { readonly transport: PeerTransport; readonly host: string },
+  setup: () => { readonly transport: PeerTransport; readonly host: string; readonly isDeaf?: boolean },
 ): void {
   describe(`${name} keeps the contract of peer transports`, () => {
     let transport: PeerTransport;
     let listener: PeerListener;
     let accepted: End[];
+    let isDeaf: boolean;
     beforeEach(async () => {
-      const { transport: made, host } = setup();
-      transport = made;
+      const made = setup();
+      const { host } = made;
+      transport = made.transport;
+      isDeaf = made.isDeaf === true;
       accepted = [];
       listener = await transport.listen({ host, port: 0 }, (connection) => accepted.push(watch(connection)));
     });
@@ -64,6 +67,36 @@ export function peerTransportContract(
       expect(right.frames).toHaveLength(20);
       expect(left.connection.send(Buffer.from('late'))).toBe(false);
       expect(right.connection.send(Buffer.from('late'))).toBe(false);
+    });
+
+    it('what is said beside the streams waits until it is asked for', async () => {
+      const [left, right] = await pair();
+      const heard: string[] = [];
+      left.connection.onAside((bytes) => heard.push(`left ${text(bytes)}`));
+      right.connection.onAside((bytes) => heard.push(`right ${text(bytes)}`));
+      // The end that was dialled learns by the first word where to answer.
+      await expect
+        .poll(() => {
+          left.connection.sendAside(Buffer.from('there'));
+          transport.hear();
+          return heard.length > 0;
+        })
+        .toBe(!isDeaf);
+      right.connection.sendAside(Buffer.from('back'));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(heard).not.toContain('left back');
+      await expect
+        .poll(() => {
+          transport.hear();
+          return heard.includes('left back');
+        })
+        .toBe(!isDeaf);
+      right.connection.close();
+      await expect.poll(() => left.closes.length).toBe(1);
+      heard.length = 0;
+      left.connection.sendAside(Buffer.from('late'));
+      transport.hear();
+      expect(heard).toEqual([]);
     });
 
     it('closing gives the reason to the own listener', async () => {

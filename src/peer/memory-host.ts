@@ -10,6 +10,13 @@ interface Listening {
   readonly accepted: Set<MemoryStream>;
 }
 
+/** A datagram on its way beside a stream, or waiting to be heard. */
+interface MemoryAside {
+  readonly stream: MemoryStream;
+  readonly bytes: Uint8Array;
+  readonly arrivesAt: number;
+}
+
 export class MemoryHost {
   readonly name: string;
   /** Its packets to these vanish. */
@@ -27,6 +34,7 @@ export class MemoryHost {
   /** On the wire, headers and repetitions included. */
   sentBytes = 0;
   #isFrozen = false;
+  #asides: MemoryAside[] = [];
   readonly #listeners = new Map<number, Listening>();
   #waiting: { readonly life: number; readonly action: () => void }[] = [];
 
@@ -49,6 +57,18 @@ export class MemoryHost {
   unlisten(listening: Listening): void {
     if (this.#listeners.get(listening.port) === listening) this.#listeners.delete(listening.port);
     for (const stream of listening.accepted) stream.reset('connection reset');
+  }
+
+  post(aside: MemoryAside): void {
+    this.#asides.push(aside);
+  }
+
+  /** What has come to its program beside its streams. */
+  hear(now: number): void {
+    const asides = this.#asides;
+    this.#asides = asides.filter(({ arrivesAt }) => arrivesAt > now);
+    for (const { stream, bytes, arrivesAt } of asides)
+      if (arrivesAt <= now) stream.takeAside(bytes, now - arrivesAt);
   }
 
   /** True while packets do not get through, one way or the other. */
@@ -104,6 +124,7 @@ export class MemoryHost {
     this.life++;
     this.#isFrozen = false;
     this.#waiting = [];
+    this.#asides = [];
     this.#listeners.clear();
   }
 }

@@ -13,6 +13,8 @@ const SEGMENT_BYTES = 1_400;
 /** Ethernet, IP and TCP with time stamps, per packet; length, TLS record and its tag, per frame. */
 const PACKET_OVERHEAD_BYTES = 66;
 const FRAME_OVERHEAD_BYTES = 26;
+/** Ethernet, IP and UDP, and what makes a datagram beside the stream authentic. */
+const ASIDE_OVERHEAD_BYTES = 42 + 28;
 
 /** What a stream has to know of its network. */
 export interface StreamNetwork {
@@ -55,6 +57,7 @@ export class MemoryStream implements PeerConnection {
   /** The host knows nothing of it any more. */
   #isGone = false;
   #onFrame: ((frame: Uint8Array) => void) | undefined;
+  #onAside: ((bytes: Uint8Array, ageMs: number) => void) | undefined;
   #onClose: ((error: Error | undefined) => void) | undefined;
   #closeError: Error | undefined;
   #isTold = false;
@@ -83,6 +86,25 @@ export class MemoryStream implements PeerConnection {
     this.#isFresh = false;
     this.#enqueue(frame);
     return true;
+  }
+
+  sendAside(bytes: Uint8Array): void {
+    const { from, to } = this;
+    const network = this.#network;
+    from.sentBytes += bytes.length + ASIDE_OVERHEAD_BYTES;
+    const stream = this.#other;
+    if (this.#isClosed || stream === undefined || !from.reaches(to)) return;
+    if (network.isLost(from) || network.vanishes(bytes)) return;
+    to.post({ stream, bytes, arrivesAt: network.clock.nowMs() + network.packetMs() });
+  }
+
+  onAside(listener: (bytes: Uint8Array, ageMs: number) => void): void {
+    this.#onAside = listener;
+  }
+
+  /** Its program looks for what has come. */
+  takeAside(bytes: Uint8Array, ageMs: number): void {
+    if (!this.#isClosed) this.#onAside?.(bytes, ageMs);
   }
 
   onFrame(listener: (frame: Uint8Array) => void): void {

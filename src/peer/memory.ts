@@ -9,7 +9,7 @@
  * Invariants: frames arrive whole and in order, or the connection closes. A crashed host says nothing, its peers'
  * streams just fall silent; a killed program's host resets them. A frozen host keeps what arrives for when it thaws.
  * Review notes: the figures are Linux's. `lossRate` breaks the promise of streams on purpose, to see that repair does
- * not depend on it. A frame must not be changed after it was sent, as with sockets.
+ * not depend on it. Datagrams beside a stream are lost for good, and disorder is not made among them. A frame must not be changed after it was sent, as with sockets.
  */
 import type { Clock } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
@@ -71,6 +71,7 @@ export class MemoryNetwork implements StreamNetwork {
     return {
       listen: (address, onConnection) => this.#listen(host, address, onConnection),
       connect: (address, options) => this.#connect(host, address, options),
+      hear: () => host.hear(this.clock.nowMs()),
     };
   }
 

@@ -9,7 +9,7 @@ import { createTcpTransport } from './tcp.ts';
 
 const transport = createTcpTransport({ clock: realClock, log: silentLog });
 
-peerTransportContract('the TCP transport', () => ({ transport, host: '127.0.0.1' }));
+peerTransportContract('the TCP transport', () => ({ transport, host: '127.0.0.1', isDeaf: true }));
 
 it('a stream that is no stream of frames is closed with the reason', async () => {
   const closes: (Error | undefined)[] = [];

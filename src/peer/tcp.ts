@@ -14,6 +14,7 @@ import { PortolanError } from '../base/errors.ts';
 import { LimitedLog } from '../base/limited-log.ts';
 import type { Log } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
+import { Asides, type AsideChannel, type AsideWay } from './asides.ts';
 import { encodeLength, encodeWhole, FrameReader } from './frames.ts';
 import { Turns, type TakesTurns } from './turns.ts';
 import {
@@ -21,6 +22,7 @@ import {
   MAX_QUEUED_BYTES,
   type PeerAddress,
   type PeerConnection,
+  type Mailbox,
   type PeerListener,
   type PeerTransport,
 } from './types.ts';
@@ -44,9 +46,13 @@ export type Side = 'accepted' | 'dialled';
 export interface SecuredSocket {
   readonly socket: Socket;
   readonly peer?: NodeId;
+  /** Known to both ends and nobody else, SECRET_BYTES of it; absent = nothing is said beside the stream. */
+  readonly secret?: Buffer;
 }
 
 export interface TcpTransportInit {
+  /** Where datagrams beside the streams come to; absent = there are none. */
+  readonly openMailbox?: (address: PeerAddress) => Mailbox;
   /** Turns a socket into an authenticated one, or rejects with the reason; absent = plain TCP. */
   readonly secure?: (socket: Socket, side: Side) => Promise<SecuredSocket>;
 }
@@ -58,18 +64,36 @@ export function createTcpTransport(
   const log = components.log.child('peer');
   const refusals = new LimitedLog({ ...components, log });
   const turns = new Turns(components);
+  const asides = new Asides();
   const open = async (socket: Socket, side: Side): Promise<SecuredSocket> => {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEPALIVE_MS);
     return init.secure === undefined ? { socket } : init.secure(socket, side);
   };
   return {
-    listen: (address, onConnection) => listen({ log, refusals, open, turns }, address, onConnection),
+    listen: async (address, onConnection) => {
+      const listener = await listen({ log, refusals, open, turns, asides }, address, onConnection);
+      asides.mailbox = mailboxAt(log, init, listener.address);
+      return {
+        address: listener.address,
+        close: () => {
+          asides.mailbox?.close();
+          asides.mailbox = undefined;
+          return listener.close();
+        },
+      };
+    },
+    hear: () => asides.hear(),
     connect: async (address, options) => {
       const raw = await dial(address, options);
       try {
         const secured = await open(raw, 'dialled');
-        return new TcpConnection({ turns }, { ...secured, remote: address });
+        const host = raw.remoteAddress ?? address.host;
+        const way = { isDialled: true, host, port: address.port };
+        return new TcpConnection(
+          { turns, aside: channel(asides, secured, way) },
+          { ...secured, remote: address },
+        );
       } catch (error) {
         raw.destroy();
         throw unreachable(address, error as Error);
@@ -83,10 +107,29 @@ interface Acceptor {
   readonly refusals: LimitedLog;
   readonly open: (socket: Socket, side: Side) => Promise<SecuredSocket>;
   readonly turns: Turns;
+  readonly asides: Asides;
+}
+
+function channel(
+  asides: Asides,
+  { secret }: SecuredSocket,
+  way: Omit<AsideWay, 'secret'>,
+): AsideChannel | undefined {
+  return secret === undefined ? undefined : asides.open({ ...way, secret });
+}
+
+/** Without one, all is said over the streams. */
+function mailboxAt(log: Log, { openMailbox }: TcpTransportInit, address: PeerAddress): Mailbox | undefined {
+  try {
+    return openMailbox?.(address);
+  } catch (error) {
+    log.warn('Cannot receive datagrams of peers: they beat over their streams', { address, error });
+    return undefined;
+  }
 }
 
 async function listen(
-  { log, refusals, open, turns }: Acceptor,
+  { log, refusals, open, turns, asides }: Acceptor,
   address: PeerAddress,
   onConnection: (connection: PeerConnection) => void,
 ): Promise<PeerListener> {
@@ -107,7 +150,10 @@ async function listen(
     socket.once('close', () => sockets.delete(socket));
     open(socket, 'accepted')
       .then(
-        (ready) => onConnection(new TcpConnection({ turns }, { ...ready, remote })),
+        (ready) => {
+          const aside = channel(asides, ready, { isDialled: false, ...remote });
+          onConnection(new TcpConnection({ turns, aside }, { ...ready, remote }));
+        },
         (error: unknown) => {
           const reason = (error as Error).message;
           refusals.warn(`${remote.host} ${reason}`, 'refused a connection', { host: remote.host, reason });
@@ -193,6 +239,7 @@ class TcpConnection implements PeerConnection, TakesTurns {
   readonly peer?: NodeId;
   readonly #socket: Socket;
   readonly #turns: Turns;
+  readonly #aside: AsideChannel | undefined;
   readonly #reader = new FrameReader();
   /** Not taken yet. */
   #frames: Buffer[] = [];
@@ -203,10 +250,11 @@ class TcpConnection implements PeerConnection, TakesTurns {
   #closed = false;
 
   constructor(
-    components: { readonly turns: Turns },
+    components: { readonly turns: Turns; readonly aside: AsideChannel | undefined },
     { socket, peer, remote }: SecuredSocket & { readonly remote: PeerAddress },
   ) {
     this.#turns = components.turns;
+    this.#aside = components.aside;
     this.remote = remote;
     if (peer !== undefined) this.peer = peer;
     this.#socket = socket;
@@ -230,6 +278,14 @@ class TcpConnection implements PeerConnection, TakesTurns {
       this.#socket.uncork();
     }
     return true;
+  }
+
+  sendAside(bytes: Uint8Array): void {
+    if (!this.#closed) this.#aside?.send(bytes);
+  }
+
+  onAside(listener: (bytes: Uint8Array, ageMs: number) => void): void {
+    this.#aside?.listen(listener);
   }
 
   onFrame(listener: (frame: Uint8Array) => void): void {
@@ -297,6 +353,7 @@ class TcpConnection implements PeerConnection, TakesTurns {
     // Its last words, of one read at most.
     while (this.#frames.length > 0) this.takeOne();
     this.#closed = true;
+    this.#aside?.close();
     this.#onClose?.(this.#error);
   }
 }

@@ -2,7 +2,9 @@ import { createConnection } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { realClock, type Clock } from '../base/clock.ts';
+import { ip } from '../base/ip.ts';
 import { memoryLog, silentLog } from '../base/log.ts';
+import { FakeUdp } from '../kernel/udp/fake.ts';
 import type { Credentials } from '../trust/credentials.ts';
 import { testAuthority, testCredentials } from '../trust/fake.ts';
 import { peerTransportContract } from './contract.ts';
@@ -10,6 +12,7 @@ import { createTcpTransport } from './tcp.ts';
 import { createTlsTransport } from './tls.ts';
 import type { PeerConnection, PeerListener } from './types.ts';
 
+const udp = new FakeUdp();
 const authority = testAuthority();
 const ours = testCredentials(authority);
 const timeoutMs = 2_000;
@@ -17,7 +20,10 @@ const local = { host: '127.0.0.1', port: 0 };
 const YEAR_MS = 365 * 86_400_000;
 
 peerTransportContract('the TLS transport', () => ({
-  transport: createTlsTransport({ clock: realClock, log: silentLog }, { credentials: () => ours }),
+  transport: createTlsTransport(
+    { clock: realClock, log: silentLog },
+    { credentials: () => ours, openMailbox: ({ host, port }) => udp.mailbox(ip(host), port) },
+  ),
   host: '127.0.0.1',
 }));
 

@@ -11,16 +11,20 @@ import { connect, TLSSocket } from 'node:tls';
 import type { Credentials } from '../trust/credentials.ts';
 import { verifyPeer } from '../trust/verify.ts';
 import { createTcpTransport, type SecuredSocket, type Side, type TcpTransportComponents } from './tcp.ts';
-import type { PeerTransport } from './types.ts';
+import { SECRET_BYTES } from './asides.ts';
+import type { Mailbox, PeerAddress, PeerTransport } from './types.ts';
 import { LimitedLog } from '../base/limited-log.ts';
 
 /** Changes with what is said in the frames, so that two incompatible ones never get to talk. */
 const PROTOCOL = 'portolan-gossip/1';
 const HANDSHAKE_MS = 5_000;
+/** Of what both ends derive from their handshake (RFC 8446, 7.5). */
+const ASIDE_LABEL = 'EXPERIMENTAL-portolan-asides/1';
 
 export interface TlsTransportInit {
   /** This node's, as of now. */
   readonly credentials: () => Credentials;
+  readonly openMailbox?: (address: PeerAddress) => Mailbox;
 }
 
 export function createTlsTransport(
@@ -32,7 +36,10 @@ export function createTlsTransport(
     const own = init.credentials();
     const ready = await handshake(components, socket, side, own);
     const verdict = verifyPeer(ready.getPeerX509Certificate(), own, components.clock.wallMs());
-    if ('peer' in verdict) return { socket: ready, peer: verdict.peer.node };
+    if ('peer' in verdict) {
+      const secret = ready.exportKeyingMaterial(SECRET_BYTES, ASIDE_LABEL, Buffer.alloc(0));
+      return { socket: ready, peer: verdict.peer.node, secret };
+    }
     ready.destroy();
     // Whoever listens tells of those it refuses; of one that was dialled only this line tells.
     if (side === 'dialled') {
@@ -44,7 +51,8 @@ export function createTlsTransport(
     }
     throw new Error(verdict.reason);
   };
-  return createTcpTransport(components, { secure: secured });
+  const { openMailbox } = init;
+  return createTcpTransport(components, { secure: secured, ...(openMailbox && { openMailbox }) });
 }
 
 function handshake(

@@ -24,11 +24,25 @@ export interface PeerConnection {
   readonly peer?: NodeId;
   /** Queues one frame. False, and the connection closes, when the queue is full. */
   send(frame: Uint8Array): boolean;
+  /** Sends a datagram beside the stream, where there is a way: it may be lost, and wakes nobody at the other end. */
+  sendAside(bytes: Uint8Array): void;
+  /** Set once; called by the transport's `hear`. */
+  onAside(listener: (bytes: Uint8Array, ageMs: number) => void): void;
   /** Set once, before the first turn of the event loop after the connection was handed over. */
   onFrame(listener: (frame: Uint8Array) => void): void;
   /** Called once, with the reason where there is one. */
   onClose(listener: (error: Error | undefined) => void): void;
   close(reason?: string): void;
+}
+
+/** Datagrams that wait until they are taken. */
+export interface Mailbox {
+  /** Everything that waits, oldest first; `bytes` are valid during the call only, `from` is to be kept as it is. */
+  take(visit: (bytes: Buffer, from: () => Uint8Array, ageMs: number) => void): void;
+  send(to: Uint8Array, bytes: Uint8Array): void;
+  /** As `send` wants it; `undefined`: no datagram of this mailbox gets there. */
+  addressOf(host: string, port: number): Uint8Array | undefined;
+  close(): void;
 }
 
 export interface PeerListener {
@@ -38,6 +52,8 @@ export interface PeerListener {
 
 export interface PeerTransport {
   listen(address: PeerAddress, onConnection: (connection: PeerConnection) => void): Promise<PeerListener>;
+  /** Gives to the connections what has come beside their streams since the last call, oldest first. */
+  hear(): void;
   /** Rejects when nobody answers within `timeoutMs`. */
   connect(
     address: PeerAddress,

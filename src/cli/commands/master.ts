@@ -2,9 +2,11 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { realClock } from '../../base/clock.ts';
+import { ip } from '../../base/ip.ts';
 import { createLog } from '../../base/log.ts';
 import { createMetrics } from '../../base/metrics.ts';
 import { realRandom } from '../../base/random.ts';
+import { RealMailbox } from '../../kernel/udp/mailbox.ts';
 import { loadMasterConfig } from '../../master/config.ts';
 import { openMasterExchange, type MasterExchangeComponents } from '../../master/exchange.ts';
 import { startMaster } from '../../master/master.ts';
@@ -32,7 +34,10 @@ async function run(options: MasterOptions): Promise<void> {
   const metrics = createMetrics();
   const components = { clock: realClock, random: realRandom, log, metrics };
   const openTransport: MasterExchangeComponents['openTransport'] = (credentials) =>
-    createTlsTransport({ clock: realClock, log }, { credentials });
+    createTlsTransport(
+      { clock: realClock, log },
+      { credentials, openMailbox: ({ host, port }) => new RealMailbox(ip(host), port) },
+    );
   const path = join(config.state_dir, 'records.journal');
   await runUntilSignal(log, () =>
     startMaster(

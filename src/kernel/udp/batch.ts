@@ -12,13 +12,22 @@ export const BATCH = 64;
 const HEADER_WORDS = 16;
 const VECTOR_WORDS = 4;
 const ADDRESS_BYTES = 32;
-/** Words of mmsghdr: msg_name (two), msg_namelen, msg_iov (two), msg_iovlen, msg_flags, msg_len. */
+/**
+ * Words of mmsghdr: msg_name (two), msg_namelen, msg_iov (two), msg_iovlen, msg_control (two), msg_controllen,
+ * msg_flags, msg_len. */
 const NAME = 0;
 const NAME_LENGTH = 2;
 const VECTOR = 4;
 const VECTOR_COUNT = 6;
+const CONTROL = 8;
+const CONTROL_LENGTH = 10;
 const FLAGS = 12;
 const LENGTH = 14;
+/** Of struct cmsghdr with one struct timespec: cmsg_len, cmsg_level, cmsg_type, tv_sec, tv_nsec. */
+const STAMP_BYTES = 32;
+const STAMP_TYPE = 12;
+const STAMP_SECONDS = 16;
+const STAMP_NANOSECONDS = 24;
 /** Of iovec: iov_base (two), iov_len. */
 const VECTOR_LENGTH = 2;
 
@@ -30,11 +39,13 @@ export class Batch {
   readonly #vectors: Words;
   readonly #addresses: Buffer;
   readonly #addressPointer: bigint;
+  /** Where the kernel writes when each datagram came; empty when it is not asked to. */
+  readonly #stamps: Buffer;
   /** How many of the headers have what was received last. */
   #received: number;
 
-  /** Room for `count` datagrams of `size` bytes. */
-  constructor(size: number, count: number) {
+  /** Room for `count` datagrams of `size` bytes; `stamped`: with the time at which each came, for a socket that tells it. */
+  constructor(size: number, count: number, { stamped = false } = {}) {
     const bytes = Buffer.alloc(count * size);
     this.slots = Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
     this.#count = count;
@@ -43,6 +54,12 @@ export class Batch {
     this.#vectors = new Words(count * VECTOR_WORDS);
     this.#addresses = Buffer.alloc(count * ADDRESS_BYTES);
     this.#addressPointer = libc.addressOf(this.#addresses);
+    this.#stamps = Buffer.alloc(stamped ? count * STAMP_BYTES : 0);
+    if (stamped) {
+      const stamps = libc.addressOf(this.#stamps);
+      for (let i = 0; i < count; i++)
+        this.#headers.setPointer(i * HEADER_WORDS + CONTROL, stamps + BigInt(i * STAMP_BYTES));
+    }
     const [data, vectors] = [libc.addressOf(bytes), libc.addressOf(this.#vectors.bytes)];
     for (let i = 0; i < count; i++) {
       this.#vectors.setPointer(i * VECTOR_WORDS, data + BigInt(i * size));
@@ -57,6 +74,8 @@ export class Batch {
   receive(fd: number): number {
     const { words } = this.#headers;
     for (let i = 0; i < this.#received; i++) words[i * HEADER_WORDS + NAME_LENGTH] = ADDRESS_BYTES;
+    if (this.#stamps.length > 0)
+      for (let i = 0; i < this.#count; i++) words[i * HEADER_WORDS + CONTROL_LENGTH] = STAMP_BYTES;
     const count = libc.recvmmsg(fd, this.#headers.bytes, this.#count, libc.MSG_DONTWAIT);
     this.#received = Math.max(count, 0);
     return count;
@@ -74,6 +93,16 @@ export class Batch {
   /** It was longer than there was room. */
   truncated(i: number): boolean {
     return ((this.#headers.words[i * HEADER_WORDS + FLAGS] ?? 0) & libc.MSG_TRUNC) !== 0;
+  }
+
+  /** When it came, wall time in ms; `undefined`: the kernel has not said. */
+  cameAt(i: number): number | undefined {
+    const at = i * STAMP_BYTES;
+    const told = this.#headers.words[i * HEADER_WORDS + CONTROL_LENGTH] ?? 0;
+    if (told < STAMP_BYTES || this.#stamps.readInt32LE(at + STAMP_TYPE) !== libc.SO_TIMESTAMPNS)
+      return undefined;
+    const seconds = Number(this.#stamps.readBigInt64LE(at + STAMP_SECONDS));
+    return seconds * 1000 + Number(this.#stamps.readBigInt64LE(at + STAMP_NANOSECONDS)) / 1e6;
   }
 
   /** A copy. */

@@ -1,7 +1,7 @@
 /** What every `Udp` must do, real or fake. `exchange` sends datagrams as a client and gives what came back within a moment. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ip, type IpAddress } from '../../base/ip.ts';
-import type { Peer, Udp, UdpServer } from './types.ts';
+import { MAIL_BYTES_MAX, type Peer, type Udp, type UdpServer } from './types.ts';
 
 export interface OpenUdp {
   readonly udp: Udp;
@@ -98,6 +98,39 @@ export function udpContract(name: string, open: () => Promise<OpenUdp>): void {
       expect(await opened.exchange(ip('127.0.0.1'), server.port, [long, long, 'short'], 1)).toEqual([
         'short!',
       ]);
+    });
+
+    it.each(['127.0.0.1', '::1'])('keeps datagrams to %s until somebody looks', async (text) => {
+      const [here, there] = [opened.udp.mailbox(ip(text), 0), opened.udp.mailbox(ip(text), 0)];
+      const seen: string[] = [];
+      const froms: Peer[] = [];
+      const look = (): void =>
+        there.take((bytes, from, ageMs) => {
+          seen.push(bytes.toString());
+          froms.push(from());
+          expect(ageMs).toBeGreaterThanOrEqual(0);
+          expect(ageMs).toBeLessThan(10_000);
+        });
+      try {
+        const to = here.addressOf(text, there.port) as Peer;
+        for (let i = 0; i < 40; i++) here.send(to, Buffer.from(`word ${i}`));
+        here.send(to, Buffer.alloc(MAIL_BYTES_MAX + 1));
+        look();
+        expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => `word ${i}`));
+        look();
+        expect(seen).toHaveLength(40);
+        there.send(froms[0] as Peer, Buffer.from('back'));
+        here.take((bytes) => seen.push(bytes.toString()));
+        expect(seen.at(-1)).toBe('back');
+        expect(here.addressOf('somewhere.example', 1)).toBeUndefined();
+        expect(() => opened.udp.mailbox(ip(text), here.port)).toThrow(/EADDRINUSE|in use/);
+      } finally {
+        here.close();
+        there.close();
+      }
+      here.send(froms[0] as Peer, Buffer.from('nobody hears it'));
+      look();
+      expect(seen).toHaveLength(41);
     });
 
     it('is silent when it is closed', async () => {

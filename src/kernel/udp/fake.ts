@@ -1,12 +1,22 @@
 /** Datagrams in memory: a peer is the number of a client, whose inbox gets what is sent to it. */
-import type { IpAddress } from '../../base/ip.ts';
+import { parseIp, type IpAddress } from '../../base/ip.ts';
 import { kernelErrorOf } from '../errno.ts';
-import { DATAGRAM_BYTES_MAX, REPLY_BYTES_MAX, type Udp, type UdpInit } from './types.ts';
+import {
+  DATAGRAM_BYTES_MAX,
+  MAIL_BYTES_MAX,
+  REPLY_BYTES_MAX,
+  type Mailbox,
+  type Peer,
+  type Udp,
+  type UdpInit,
+} from './types.ts';
 
 const FIRST_PORT = 49_152;
 
 export class FakeUdp implements Udp {
   readonly #serving = new Map<string, UdpInit>();
+  /** By address and port. */
+  readonly #mailboxes = new Map<string, (bytes: Buffer, from: Peer) => void>();
   readonly #inboxes: Buffer[][] = [];
   #nextPort = FIRST_PORT;
 
@@ -23,6 +33,29 @@ export class FakeUdp implements Udp {
       close: async () => {
         if (this.#serving.get(key) === init) this.#serving.delete(key);
       },
+    };
+  }
+
+  mailbox(address: IpAddress, port: number): Mailbox {
+    const own = port === 0 ? this.#nextPort++ : port;
+    const waiting: { readonly bytes: Buffer; readonly from: Peer }[] = [];
+    const name = `${address} ${own}`;
+    if (this.#mailboxes.has(name)) throw kernelErrorOf(`listen on ${name}`, 'EADDRINUSE');
+    this.#mailboxes.set(name, (bytes, from) => waiting.push({ bytes, from }));
+    return {
+      port: own,
+      take: (visit) => {
+        for (const { bytes, from } of waiting.splice(0)) visit(bytes, () => from, 0);
+      },
+      send: (to, bytes) => {
+        if (bytes.length <= MAIL_BYTES_MAX)
+          this.#mailboxes.get(to.toString())?.(Buffer.from(bytes), Buffer.from(name));
+      },
+      addressOf: (host, to) => {
+        const there = parseIp(host);
+        return there?.family === address.family ? Buffer.from(`${there} ${to}`) : undefined;
+      },
+      close: () => this.#mailboxes.delete(name),
     };
   }
 

@@ -9,6 +9,7 @@
 import { assert } from '../../base/assert.ts';
 import * as libc from '../libc.ts';
 import { Batch, BATCH } from './batch.ts';
+import { RealMailbox } from './mailbox.ts';
 import { boundPort, boundSocket } from './bound-socket.ts';
 import {
   DATAGRAM_BYTES_MAX,
@@ -41,6 +42,7 @@ export function openUdp(): Udp {
       libc.setsockopt(fd, libc.SOL_SOCKET, libc.SO_RCVBUFFORCE, size);
       return new RealServer(fd, init, { ...batches, datagrams });
     },
+    mailbox: (address, port) => new RealMailbox(address, port),
   };
 }
 

@@ -34,13 +34,31 @@ export interface UdpServer {
   close(): Promise<void>;
 }
 
+/** Datagrams for whose arrival nobody is woken: they wait until they are taken. */
+export interface Mailbox {
+  readonly port: number;
+  /**
+   * Everything that waits, oldest first, and how long it has. `bytes` are valid during the call only; what is longer than
+   * MAIL_BYTES_MAX is left out.
+   */
+  take(visit: (bytes: Buffer, from: () => Peer, ageMs: number) => void): void;
+  /** What cannot be sent is lost, as on the way. */
+  send(to: Peer, bytes: Uint8Array): void;
+  /** `undefined`: of the other family, or no address. */
+  addressOf(host: string, port: number): Peer | undefined;
+  close(): void;
+}
+
 export interface Udp {
   /**
    * Serves datagrams to an address, which need not be there yet. Rejects with KernelError: EADDRINUSE, EACCES.
    */
   serve(init: UdpInit): Promise<UdpServer>;
+  /** Throws KernelError: EADDRINUSE, EACCES. Port 0 = one that the kernel chooses. */
+  mailbox(address: IpAddress, port: number): Mailbox;
 }
 
 /** What a reply may be at most; longer datagrams than `DATAGRAM_BYTES_MAX` are not given to the handler. */
 export const REPLY_BYTES_MAX = 4096;
 export const DATAGRAM_BYTES_MAX = 2048;
+export const MAIL_BYTES_MAX = 256;
