@@ -2,7 +2,8 @@
  * Changes in one namespace, as they happen.
  *
  * While things happen, the sockets are looked at every POLL_MS, so that a burst costs a few looks; once nothing has come
- * for a while, the event loop watches them, so that an idle agent does not wake up for it. The kernel queues meanwhile.
+ * for a while, the event loop watches them, so that an idle agent does not wake up for it, and the first look is POLL_MS
+ * after something has come. The kernel queues meanwhile.
  * Invariants: what we change ourselves is not told; events come in the kernel's order per protocol; a link is told only when something changed that a `Link`
  * shows (the kernel announces a port's every state); lost ones are told as one `overrun`; the timer does not keep the
  * process alive.
@@ -138,7 +139,14 @@ export class NetlinkMonitor implements Monitor, EchoListener {
 
   #watch(): void {
     const { routeSocket, nftSocket } = this.#components;
-    this.#watches = [routeSocket, nftSocket].map((socket) => socket.onceReadable(() => void this.#look()));
+    this.#watches = [routeSocket, nftSocket].map((socket) => socket.onceReadable(() => this.#gather()));
+  }
+
+  /** The first of several, mostly of our own doing: a look now would be in the way of what is being done. */
+  #gather(): void {
+    if (this.#closed) return;
+    this.#rest();
+    this.#schedule(POLL_MS);
   }
 
   /** Nothing leads to a look any more. */
