@@ -2,8 +2,8 @@
  * `npm run sim:long [-- OPTIONS]`: every scenario at full size, one process each.
  *
  * Takes hours, of which the simulated hour of a thousand nodes and the day of a hundred need most, so these are made of
- * pieces (pieces.ts). What is done is kept in a file, a line each, with the commit of the record exchange, so that it can
- * be stopped and taken up again in many sittings; what other code has done does not count.
+ * pieces (pieces.ts). What is done is kept in a file, a line each, with a hash of the shipped code it ran, so that it
+ * can be stopped and taken up again in many sittings; what other code has done does not count.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,24 +11,22 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseLongOptions, usage } from './long-options.ts';
 import { plans } from './plans.ts';
+import { hashOfShipped } from './code.ts';
 import { joined, joinedPlans, piecesOf, shownSeconds, type Done } from './pieces.ts';
 import { promisesTable } from './promises.ts';
 import { optionsTable, table } from './report.ts';
 import type { Figures } from './simulate.ts';
 
 const root = join(import.meta.dirname, '..', '..');
+const main = join(import.meta.dirname, 'main.js');
 const benchmarks = join(root, 'docs', 'benchmarks.md');
 const TITLE = '## Simulated';
-/** What a run shows is of this code. */
-const CODE = ['src/gossip', 'src/peer', 'src/node'];
 /** What the section says beside what is made here. */
 const BY_HAND = /<!-- by hand -->[^]*?<!-- made again -->/;
 
-/** The last commit that changed it; with `+` when something is changed since. */
-function commitOf(paths: readonly string[]): string {
-  const git = (...args: readonly string[]): string =>
-    spawnSync('git', ['-C', root, ...args, '--', ...paths], { encoding: 'utf8' }).stdout.trim();
-  return git('log', '-1', '--format=%h') + (git('status', '--porcelain') === '' ? '' : '+');
+/** The version that is built, for readers. */
+function headCommit(): string {
+  return spawnSync('git', ['-C', root, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).stdout.trim();
 }
 
 /** What this code has done. */
@@ -37,19 +35,18 @@ function readDone(): readonly Done[] {
   const lines = readFileSync(results, 'utf8')
     .split('\n')
     .filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as Done).filter((done) => done.commit === commit);
+  return lines.map((line) => JSON.parse(line) as Done).filter((done) => done.code === code);
 }
 
 function runOne(args: string): boolean {
   console.error(`sim ${args}`);
-  const main = join(import.meta.dirname, 'main.js');
   const run = spawnSync(process.execPath, [...process.execArgv, main, '--json', ...args.split(' ')], {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
   });
   if (run.stdout === '') return false;
   const figures = JSON.parse(run.stdout) as Figures;
-  appendFileSync(results, `${JSON.stringify({ args, commit, figures } satisfies Done)}\n`);
+  appendFileSync(results, `${JSON.stringify({ args, code, figures } satisfies Done)}\n`);
   console.log(table([figures]));
   return run.status === 0;
 }
@@ -76,7 +73,7 @@ function write(done: readonly Done[]): void {
   const section = `${TITLE}
 
 Made by \`npm run sim:long -- --write\` on ${new Date().toISOString().slice(0, 10)} (${machine}): the shipped record exchange under virtual time,
-packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five). The record exchange is that of commit ${commit}.
+packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five). The shipped code is that of commit ${headCommit()} (hash ${code}).
 
 ${promisesTable(done)}
 ${byHand === '' ? '' : `\n${byHand}\n`}
@@ -112,7 +109,7 @@ if (options.is === 'wrong') {
   console.error(`sim:long: ${options.reason}\n${usage}`);
   process.exit(2);
 }
-const commit = commitOf(CODE);
+const code = await hashOfShipped(main, join(root, 'dist-sim', 'src'));
 const results = options.file ?? join(root, 'dist-sim', 'long.jsonl');
 if (options.isAgain) rmSync(results, { force: true });
 let isGood = true;

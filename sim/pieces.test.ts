@@ -7,7 +7,7 @@ function stalled(seed: number, figures: Partial<Figures>, seconds = 1_800): Done
   const none = { p50Ms: null, p99Ms: null, maxMs: null, reach99Ms: null };
   return {
     args: `--scenario stall --nodes 1000 --seconds ${seconds} --seed ${seed}`,
-    commit: 'abc',
+    code: 'abc',
     figures: {
       ...{ scenario: 'stall', protocol: 'portolan', nodes: 1_000, seed, virtualSeconds: seconds + 20 },
       ...{ violations: [], convergence: none, detection: { reach90Ms: null, reach99Ms: null, maxMs: null } },

@@ -7,8 +7,8 @@ import type { Figures } from './simulate.ts';
 export interface Done {
   /** The options of the run, its seed last. */
   readonly args: string;
-  /** Of the record exchange. */
-  readonly commit: string;
+  /** Hash of the shipped code it ran. */
+  readonly code: string;
   readonly figures: Figures;
 }
 
@@ -34,7 +34,7 @@ export function piecesOf(done: readonly Done[]): readonly (readonly Done[])[] {
 export function joined(pieces: readonly Done[]): Done {
   return {
     args: named(pieces.map(({ args }) => args)),
-    commit: pieces[0]?.commit ?? '',
+    code: pieces[0]?.code ?? '',
     figures: pieces.map(({ figures }) => figures).reduce(join),
   };
 }
