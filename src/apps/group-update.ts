@@ -1,4 +1,5 @@
 /** Groups as clients send them, applied to the tree. Apps of a group are whole definitions, not updates. */
+import { isSameList } from '../base/lists.ts';
 import type { App, Group } from '../model/app.ts';
 import { defineAppIn, type DefinitionInit } from './definition.ts';
 import { absoluteId, idErrors, parentOf, ROOT } from './ids.ts';
@@ -150,8 +151,4 @@ function stamped(before: Group | undefined, after: Group, version: string): Grou
     isSameList(before.dependencies, after.dependencies, (a, b) => a === b) &&
     before.enforceRole === after.enforceRole;
   return { ...after, groups, version: isSame ? before.version : version };
-}
-
-function isSameList<T>(left: readonly T[], right: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
-  return left.length === right.length && left.every((each, i) => isSame(each, right[i] as T));
 }

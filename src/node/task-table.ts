@@ -9,7 +9,8 @@ import type { Endpoint } from '../model/endpoint.ts';
 import type { NodeId } from '../model/names.ts';
 import type { NodeRecord } from '../model/record.ts';
 import { plainTask, type ViewedTask } from '../model/task-view.ts';
-import type { TaskPort, TaskRecord } from '../model/task.ts';
+import type { TaskRecord } from '../model/task.ts';
+import { withParts } from './task-parts.ts';
 
 /** What one node runs. */
 interface NodeTasks {
@@ -24,51 +25,6 @@ interface NodeTasks {
 export interface TaskTableInit {
   node(id: NodeId): NodeRecord | undefined;
   isReachable(node: NodeId): boolean;
-}
-
-/**
- * With the ports and networks of `before`, the same objects, where they say the same: they are most of a record and seldom
- * change, and readers see at a glance that they have not.
- */
-function withParts(task: TaskRecord, before: TaskRecord): TaskRecord {
-  const ports = isEqualList(task.ports, before.ports, isSamePort) ? before.ports : task.ports;
-  const networks = isEqualList(task.networks, before.networks, isSameNetwork)
-    ? before.networks
-    : task.networks;
-  return { ...task, ports, networks };
-}
-
-const isSamePort = (a: TaskPort, b: TaskPort): boolean =>
-  a.name === b.name &&
-  a.protocol === b.protocol &&
-  a.container_port === b.container_port &&
-  a.host_port === b.host_port &&
-  isEqualList(a.networks, b.networks, isSameText) &&
-  isSameRecord(a.labels, b.labels);
-
-type Network = TaskRecord['networks'][number];
-const isSameNetwork = (a: Network, b: Network): boolean =>
-  a.mode === b.mode && a.name === b.name && isEqualList(a.addresses, b.addresses, isSameText);
-
-const isSameText = (a: string, b: string): boolean => a === b;
-
-function isSameRecord(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  let size = 0;
-  for (const key in a) {
-    if (a[key] !== b[key]) return false;
-    size++;
-  }
-  for (const _ in b) size--;
-  return size === 0;
-}
-
-function isEqualList<T>(
-  a: readonly T[] | undefined,
-  b: readonly T[] | undefined,
-  isEqual: (a: T, b: T) => boolean,
-): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return a.length === b.length && a.every((each, i) => isEqual(each, b[i] as T));
 }
 
 export class TaskTable {
