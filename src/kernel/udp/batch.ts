@@ -12,9 +12,7 @@ export const BATCH = 64;
 const HEADER_WORDS = 16;
 const VECTOR_WORDS = 4;
 const ADDRESS_BYTES = 32;
-/**
- * Words of mmsghdr: msg_name (two), msg_namelen, msg_iov (two), msg_iovlen, msg_control (two), msg_controllen,
- * msg_flags, msg_len. */
+/** Of mmsghdr: msg_name (two), msg_namelen, msg_iov (two), msg_iovlen, msg_control (two), _controllen, _flags, msg_len. */
 const NAME = 0;
 const NAME_LENGTH = 2;
 const VECTOR = 4;
