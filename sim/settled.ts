@@ -35,8 +35,6 @@ export async function settle(cluster: Cluster): Promise<void> {
   cluster.network.drops = (frame) => frame.length > LARGE_BYTES && isOfRows(frame);
   await cluster.run(PASSING_ON_MS);
   cluster.network.drops = undefined;
-  // Whom it lost as a neighbour, a node without the others' rows took for lost to all.
-  cluster.observer.forgetAccusations();
 }
 
 function isOfRows(frame: Uint8Array): boolean {
