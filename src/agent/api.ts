@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { PortolanError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
+import type { OverlayRecord } from '../model/record.ts';
 import type { AppliedRecordQuestion } from './applied-record.ts';
 import type { NodeState } from '../node/node-states.ts';
 import type { KnownEndpoint, KnownNode } from '../node/record-view.ts';
@@ -32,11 +33,15 @@ export interface AgentStatus {
   readonly memory_rss: number;
 }
 
+/** Where a node is in the overlays, as it told. */
+export type NodePlace = Pick<OverlayRecord, 'grant_epoch' | 'vtep_ip' | 'vtep_ip6' | 'vtep_mac'>;
+export type ListedNode = KnownNode & NodeState & Partial<NodePlace>;
+
 /** What the API shows; the agent gives it. */
 export interface AgentView {
   overlayState(): { ip: string; configuration_attempts: number; overlays: readonly AgentOverlay[] };
   status(): AgentStatus;
-  nodes(): readonly (KnownNode & NodeState)[];
+  nodes(): readonly ListedNode[];
   /** By id, name or address; `undefined` when there is no such node. */
   node(ref: string): object | undefined;
   endpoints(): readonly KnownEndpoint[];

@@ -1,7 +1,7 @@
 /** What the API shows of a running session. */
-import { linkTo, nodeStates, type NodeState } from '../node/node-states.ts';
-import type { KnownNode } from '../node/record-view.ts';
-import type { AgentStatus, AgentView } from './api.ts';
+import type { OverlayRecord } from '../model/record.ts';
+import { linkTo, nodeStates } from '../node/node-states.ts';
+import type { AgentStatus, AgentView, ListedNode, NodePlace } from './api.ts';
 import { isRecordApplied } from './applied-record.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ReconcilerStatus, RoundReport } from './reconciler.ts';
@@ -35,20 +35,26 @@ async function settleAll({ vips, reconciler }: Parts): Promise<RoundReport> {
   return { ...round, done: round.done && (applied || !enabled) };
 }
 
-function nodes(parts: Parts): readonly (KnownNode & NodeState)[] {
+/** With the place that each told. */
+function nodes(parts: Parts): readonly ListedNode[] {
   const stateOf = nodeStates({ ...parts, self: parts.node });
-  return parts.records.nodes().map((each) => ({ ...each, ...stateOf(each.id) }));
+  const places = new Map(parts.records.overlays().map(({ node, record }) => [node, record]));
+  return parts.records
+    .nodes()
+    .map((each) => ({ ...each, ...stateOf(each.id), ...place(places.get(each.id)) }));
+}
+
+function place(record: OverlayRecord | undefined): NodePlace | undefined {
+  if (record === undefined) return undefined;
+  const { grant_epoch, vtep_ip, vtep_ip6, vtep_mac } = record;
+  return { grant_epoch, vtep_ip, ...(vtep_ip6 === undefined ? {} : { vtep_ip6 }), vtep_mac };
 }
 
 function node(parts: Parts, ref: string): object | undefined {
   const found = nodes(parts).find((each) => [each.id, each.name, each.address].includes(ref));
   if (found === undefined) return undefined;
-  const place = parts.records.overlays().find((each) => each.node === found.id)?.record;
   return {
     ...found,
-    ...(place === undefined
-      ? {}
-      : { grant_epoch: place.grant_epoch, vtep_ip: place.vtep_ip, vtep_mac: place.vtep_mac }),
     ...linkTo(parts, found.id),
     ...(found.id === parts.node ? { peers: parts.exchange.peers() } : {}),
   };

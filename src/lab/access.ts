@@ -1,7 +1,9 @@
 /** Getting inside a lab host: with the caller's terminal, or for its output. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { PortolanError } from '../base/errors.ts';
+import { packageRoot } from '../base/package-root.ts';
 import { mustRun, runCommand, type CommandOptions, type CommandResult } from '../runtime/command.ts';
 import { enterHost, hostExists } from './host.ts';
 import { hostPaths } from './paths.ts';
@@ -18,15 +20,16 @@ export async function hostPrefix(lab: string, hostName: string): Promise<readonl
   });
 }
 
-/** The words of a command for its host, to be run where the caller is if the host has that place. */
+/** The words of a command for its host: run where the caller is if the host has that place, with `portolan` on its path. */
 export async function labWords(
   lab: string,
   host: string,
   argv: readonly string[],
 ): Promise<readonly string[]> {
   // Entering a mount namespace ends in its root.
-  const script = 'cd "$1" 2>/dev/null; shift; exec "$@"';
-  return [...(await hostPrefix(lab, host)), 'sh', '-c', script, 'lab-exec', process.cwd(), ...argv];
+  const script = 'cd "$1" 2>/dev/null; PATH="$2:$PATH"; shift 2; exec "$@"';
+  const shell = ['sh', '-c', script, 'lab-exec', process.cwd(), join(packageRoot, 'bin')];
+  return [...(await hostPrefix(lab, host)), ...shell, ...argv];
 }
 
 /** Runs a command with this process's terminal; resolves to its exit status as a shell would say it. */

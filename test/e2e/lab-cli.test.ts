@@ -23,7 +23,7 @@ describe('portolan lab', () => {
   const on = ['--lab', lab.name] as const;
   /** The program inside a host, as if one were logged in there. */
   const inside = (host: string, ...words: readonly string[]): Promise<Outcome> =>
-    portolan('lab', 'exec', host, ...on, '--', `${process.cwd()}/bin/portolan`, ...words);
+    portolan('lab', 'exec', host, ...on, '--', 'portolan', ...words);
 
   beforeAll(() => lab.up({ hosts: 2 }));
   afterAll(() => lab.down());
@@ -39,6 +39,19 @@ describe('portolan lab', () => {
   it("passes a command's output and exit status through", async () => {
     const outcome = await portolan('lab', 'exec', 'agent1', ...on, '--', 'sh', '-c', 'hostname; exit 42');
     expect(outcome).toMatchObject({ code: 42, stdout: 'agent1\n' });
+  });
+
+  it("tells an agent's user the same of a node in the list as alone", async () => {
+    const listed = JSON.parse((await inside('agent1', 'node', 'ls', '-o', 'json')).stdout) as object[];
+    const alone = JSON.parse((await inside('agent1', 'node', 'inspect', 'agent2', '-o', 'json')).stdout) as {
+      link?: unknown;
+      state_since?: unknown;
+    };
+    delete alone.link;
+    // Reckoned back from now, by two clocks, each time.
+    delete alone.state_since;
+    expect(listed).toContainEqual(expect.objectContaining(alone));
+    expect(alone).toMatchObject({ name: 'agent2', vtep_ip: expect.stringMatching(/^44\.128\./) as string });
   });
 
   it('runs, lists, enters, reads and removes a container', async () => {

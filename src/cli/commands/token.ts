@@ -1,5 +1,5 @@
 /** `portolan token create|ls|rm`: what hosts join the cluster with. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { PortolanError } from '../../base/errors.ts';
 import { TOKENS_PATH, type TokenView } from '../../model/trust.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
@@ -23,7 +23,11 @@ export function command(context: CliContext): Command {
 function createCommand(context: CliContext): Command {
   return new Command('create')
     .description('Make tokens. Each is shown this once; the cluster keeps only its hash.')
-    .option('--ttl <duration>', 'how long it may be used: 90s, 15m, 12h or 7d', parseDuration, 3600)
+    .addOption(
+      new Option('--ttl <duration>', 'how long it may be used: 90s, 15m, 12h or 7d')
+        .argParser(parseDuration)
+        .default(3600, '1h'),
+    )
     .option('--count <n>', 'how many', parseCount, 1)
     .option('--note <text>', 'whom or what it is for')
     .addOption(outputOption())
