@@ -21,13 +21,8 @@ import { encodeLinkDump, LinkDecoder, type DecodedLink } from './netlink/rtnetli
 import { encodeNeighbourDump, NeighbourDecoder } from './netlink/rtnetlink/neighbour.ts';
 import { encodeRouteDump, isDefault, RouteDecoder, type RouteFilter } from './netlink/rtnetlink/route.ts';
 import { encodeRuleDump, RuleDecoder } from './netlink/rtnetlink/rule.ts';
-import {
-  NETLINK_ROUTE,
-  NetlinkSocket,
-  OwnPorts,
-  receiveBuffer,
-  type ReceiveBuffer,
-} from './netlink/socket.ts';
+import { OwnPorts } from './netlink/own-ports.ts';
+import { NETLINK_ROUTE, NetlinkSocket, receiveBuffer, type ReceiveBuffer } from './netlink/socket.ts';
 import type { NamespaceHandle } from './netns.ts';
 import { offloadDevice, readOffload, writeOffload } from './offload.ts';
 import { SysctlReader } from './sysctl-reader.ts';

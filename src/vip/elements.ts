@@ -56,7 +56,12 @@ export class ElementTable {
    * leaves as little as it can that lives on.
    */
   replace(vip: string, elements: readonly VipElement[], changes = new ElementChanges()): ElementChanges {
-    const before = this.#vips.get(vip) ?? [];
+    const before = this.#vips.get(vip);
+    if (before === undefined) {
+      for (const element of elements) this.#hold(element, changes);
+      if (elements.length > 0) this.#vips.set(vip, elements);
+      return changes;
+    }
     const now: VipElement[] = [];
     // What is wanted before and after keeps a holder in between, so that it is no change.
     for (let i = 0; i < elements.length; i++) {

@@ -10,7 +10,8 @@ import { vtep } from '../samples-contract.ts';
 import type { KernelEvent, KernelOperation } from '../types.ts';
 import { Echoes } from './echoes.ts';
 import { NetlinkMonitor, NFT_GROUPS, ROUTE_GROUPS } from './monitor.ts';
-import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket, OwnPorts } from './socket.ts';
+import { OwnPorts } from './own-ports.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket } from './socket.ts';
 
 const entry = (i: number): KernelOperation => ({
   do: 'fdb-replace',

@@ -25,7 +25,8 @@ import { ownFilter } from './own-filter.ts';
 import { RTM_DELLINK, RTM_DELNEIGH, RTM_NEWLINK, RTM_NEWNEIGH } from './rtnetlink/constants.ts';
 import { linkIndexOf, type DecodedLink } from './rtnetlink/link.ts';
 import type { Watch } from '../libc.ts';
-import type { NetlinkSocket, OwnPorts } from './socket.ts';
+import type { OwnPorts } from './own-ports.ts';
+import type { NetlinkSocket } from './socket.ts';
 
 /** RTNLGRP_* of links, neighbours (forwarding entries too), and addresses, routes, rules and settings of both families. */
 export const ROUTE_GROUPS: readonly number[] = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25];

@@ -12,6 +12,7 @@ import { assert } from '../../base/assert.ts';
 import { errnoNumber, kernelError, kernelErrorOf } from '../errno.ts';
 import * as libc from '../libc.ts';
 import { Datagrams } from './datagrams.ts';
+import { DumpParts } from './dump-parts.ts';
 import {
   Attributes,
   forEachMessage,
@@ -25,6 +26,7 @@ import {
   type Message,
   type MessageWriter,
 } from './message.ts';
+import type { OwnPorts } from './own-ports.ts';
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
@@ -34,13 +36,13 @@ const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const NLMSGERR_ATTR_MSG = 1;
-/** A dump chunk is at most 32 KiB (af_netlink.c, netlink_recvmsg), one message at most 64 KiB. */
+/** A part of a dump is at most 32 KiB (af_netlink.c, netlink_recvmsg), one message at most 64 KiB. */
 const RECEIVE_BYTES = 64 * 1024;
 /** Answers never take this long; a lost one must not hold the process for ever. */
 const RECEIVE_TIMEOUT_SECONDS = 5;
 /** Room for the failure of every message of one send. */
 const RECEIVE_QUEUE_BYTES = 8 * 1024 * 1024;
-/** How long a dump may decode before it lets the event loop run. */
+/** How long a dump of small parts may be read before it lets the event loop run. */
 const HOLD_MS = 2;
 /** A dump that something changed under (NLM_F_DUMP_INTR) is taken again, at most this often. */
 const MAX_DUMP_ATTEMPTS = 10;
@@ -75,50 +77,6 @@ export type ReceiveBuffer = Buffer;
 
 export function receiveBuffer(): ReceiveBuffer {
   return Buffer.allocUnsafeSlow(RECEIVE_BYTES);
-}
-
-/** Longer than any program of ours runs and its notifications wait. */
-const LENT_MS = 60_000;
-
-/** Port ids of our sockets: a notification that carries one of them is the echo of our own change. */
-export class OwnPorts {
-  readonly #sockets = new Set<number>();
-  readonly #lent = new Set<number>();
-  readonly #watchers = new Set<(sockets: Iterable<number>) => void>();
-
-  add(portId: number): void {
-    this.#sockets.add(portId);
-    this.#tell();
-  }
-
-  delete(portId: number): void {
-    this.#sockets.delete(portId);
-    this.#tell();
-  }
-
-  /** Calls back now and whenever our sockets are others; answers how to end it. */
-  watch(watcher: (sockets: Iterable<number>) => void): () => void {
-    this.#watchers.add(watcher);
-    watcher(this.#sockets);
-    return () => this.#watchers.delete(watcher);
-  }
-
-  /**
-   * A process we start: its first netlink socket has its process id as port (af_netlink.c, netlink_autobind). The
-   * echoes of what it does are read when it may have ended.
-   */
-  lend(processId: number): void {
-    this.#lent.add(processId);
-    setTimeout(() => this.#lent.delete(processId), LENT_MS).unref();
-  }
-
-  has(portId: number): boolean {
-    return this.#sockets.has(portId) || this.#lent.has(portId);
-  }
-
-  #tell(): void {
-    for (const watcher of this.#watchers) watcher(this.#sockets);
-  }
 }
 
 export class NetlinkSocket {
@@ -360,31 +318,48 @@ export class NetlinkSocket {
     return acknowledgements;
   }
 
-  /** Reads until NLMSG_DONE; false when the dump was interrupted and must be taken again. */
+  /**
+   * Reads until NLMSG_DONE, also when `visit` throws, as the kernel begins no other dump before (EBUSY); false when the
+   * dump was interrupted and must be taken again.
+   */
   async #readDump(what: string, sequence: number, visit: MessageVisitor): Promise<boolean> {
-    let since = performance.now();
+    const parts = new DumpParts(this.#fd, this.#receive);
     let state: 'more' | 'done' = 'more';
     let interrupted = false;
     let failure: Acknowledgement | undefined;
+    let thrown: { readonly error: unknown } | undefined;
+    const visitNext = (message: Message): void => {
+      try {
+        if (thrown === undefined) visit(parts.buffer, message);
+      } catch (error) {
+        thrown = { error };
+      }
+    };
     const each = (message: Message): boolean => {
       if (message.sequence !== sequence) return true;
       if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
       if (message.type === NLMSG_DONE) state = 'done';
       else if (message.type === NLMSG_ERROR) {
         state = 'done';
-        failure = this.#acknowledgement(this.#receive, message);
-      } else visit(this.#receive, message);
+        failure = this.#acknowledgement(parts.buffer, message);
+      } else visitNext(message);
       return state !== 'done';
     };
-    while (state === 'more') {
-      const length = libc.recv(this.#fd, this.#receive);
-      if (length <= 0) throw kernelError(what, -length);
-      forEachMessage(this.#receive, length, each);
-      if (performance.now() - since > HOLD_MS) {
+    try {
+      for (let since = performance.now(); state === 'more';) {
+        const hasTurned = parts.isComing;
+        const length = await parts.next();
+        if (hasTurned) since = performance.now();
+        if (length <= 0) throw kernelError(what, -length);
+        forEachMessage(parts.buffer, length, each);
+        if (parts.isComing || performance.now() - since <= HOLD_MS) continue;
         await nextTurn();
         since = performance.now();
       }
+    } finally {
+      await parts.close();
     }
+    if (thrown !== undefined) throw thrown.error;
     const { errno, detail } = failure ?? { errno: 0, detail: '' };
     if (errno !== 0) throw kernelError(what, errno, detail);
     return !interrupted;

@@ -125,6 +125,25 @@ describe('the nft of the kernel', () => {
     expect(await nft.elements(table, set)).toHaveLength(elements.length);
   });
 
+  it('reads a large set again after a reader that threw in the middle of it', async () => {
+    const set: NftSet = { name: 's', key: ['ipv4_addr'] };
+    const elements = Array.from({ length: 5_000 }, (_, i) => ({ key: [ip('11.0.0.0').plus(i) ?? ip('::')] }));
+    const table = { family: 'inet', name: 'large', sets: [{ ...set, elements }], chains: [] } as const;
+    await nft.replace(table);
+    for (const stopAt of [1, 3_000]) {
+      let taken = 0;
+      const read = nft.readPacked(table, 's', {
+        restart: () => undefined,
+        take: () => {
+          if (++taken === stopAt) throw new Error('enough');
+          return true;
+        },
+      });
+      await expect(read).rejects.toThrow('enough');
+      expect((await nft.packed(table, 's'))?.elements.size).toBe(elements.length);
+    }
+  });
+
   it('tells by the fingerprint every edit of rules, chains, sets and anonymous elements, and nothing else', async () => {
     const table = {
       family: 'inet',

@@ -13,7 +13,8 @@ import { sleep } from '../../base/clock.ts';
 import { PortolanError } from '../../base/errors.ts';
 import { kernelError, kernelErrorOf } from '../errno.ts';
 import { MessageWriter } from '../netlink/message.ts';
-import { NETLINK_NETFILTER, NetlinkSocket, type OwnPorts } from '../netlink/socket.ts';
+import type { OwnPorts } from '../netlink/own-ports.ts';
+import { NETLINK_NETFILTER, NetlinkSocket } from '../netlink/socket.ts';
 import { isErrno } from '../types.ts';
 import { BATCH_LIMIT_BYTES, encodeBatch, type Batch } from './batch.ts';
 import { ElementReader } from './element-reader.ts';
@@ -36,8 +37,8 @@ import type {
 
 /** Above it nft would need more than ten seconds and a gigabyte. */
 export const REPLACE_LIMIT_ELEMENTS = 500_000;
-/** Batches up to this size are sent on the main thread: the kernel takes about 1 ms for them. */
-const SYNCHRONOUS_BYTES = 32 << 10;
+/** Batches up to this size are sent on the main thread: the kernel takes 1 ms for 200 elements with counters, the dearest. */
+const SYNCHRONOUS_BYTES = 8 << 10;
 /** How often a table is written again because somebody changed nftables while it was read back. */
 const MAX_REPLACE_ATTEMPTS = 3;
 
