@@ -112,10 +112,10 @@ export class Cluster {
 
   async run(ms: number): Promise<void> {
     const until = this.timeline.nowMs() + ms;
-    await this.#turns(SETTLING_TURNS);
+    await this.#turns();
     while (this.timeline.runNext(until)) {
-      await this.#turns(1);
-      if (this.#isSettling) await this.#turns(SETTLING_TURNS);
+      await turn;
+      while (this.#isSettling) await this.#turns();
     }
     this.timeline.runUntil(until);
     if (this.#failure !== undefined) throw this.#failure;
@@ -158,9 +158,9 @@ export class Cluster {
     this.begin(master?.program?.publishCluster(key, value, ++this.#revision) ?? Promise.resolve());
   }
 
-  async #turns(count: number): Promise<void> {
+  async #turns(): Promise<void> {
     this.#isSettling = false;
-    for (let i = 0; i < count; i++) await turn;
+    for (let i = 0; i < SETTLING_TURNS; i++) await turn;
   }
 }
 

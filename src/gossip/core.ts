@@ -3,41 +3,29 @@
  *
  * Purpose: holds the parts together and hands each event to the one it concerns: links and who is a neighbour
  * (membership.ts), who is alive (liveness.ts), records (replication.ts), news (spread.ts).
- * Invariants: no await, no I/O, no clock; hostile frames change nothing but their own connection; nothing is taken from
- * a connection before its hello has shown the cluster's id, so that two clusters never merge; all queues are bounded.
+ * Invariants: no await, no I/O, no clock; hostile frames change nothing but their own connection; all queues are bounded.
  * Review notes: bytes are codec.ts and forms.ts, the choice between records is records.ts, comparison is compare.ts.
  */
 import type { Random } from '../base/random.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
-import type { GossipRecord } from '../model/record.ts';
 import type { Authenticator } from '../trust/authenticity.ts';
-import { announcedAddress, formatPeerAddress, introducedNode, parsePeerAddress } from './addresses.ts';
 import { hasCompared, type Aside } from './asides.ts';
 import { AwakeTime } from './awake.ts';
-import {
-  decodeMessage,
-  OLDEST_PROTOCOL,
-  PROTOCOL_VERSION,
-  type Hello,
-  type Message,
-  type PeerRow,
-} from './codec.ts';
+import { decodeMessage, type Message, type PeerRow } from './codec.ts';
 import type { GossipEffect, GossipEvent } from './events.ts';
-import { judgeHello, type Peer } from './greeting.ts';
+import { Handshake } from './handshake.ts';
+import { Introductions } from './introductions.ts';
 import { Links, type AddressText, type Link } from './links.ts';
 import { Liveness } from './liveness.ts';
 import { Membership } from './membership.ts';
-import { handleOf, NodeTable } from './nodes.ts';
+import { NodeTable } from './nodes.ts';
 import { Outbox } from './outbox.ts';
-import { recordFrames } from './paging.ts';
+import { Probes } from './probes.ts';
 import type { RecordStore } from './records.ts';
 import { Replication } from './replication.ts';
 import { Rounds } from './rounds.ts';
 import { Spread } from './spread.ts';
 import { OwnWriter } from './writer.ts';
-
-/** Connections that are not neighbours; more are turned away. */
-const MAX_IDLE_LINKS = 128;
 
 export interface GossipInit {
   readonly node: NodeId;
@@ -72,17 +60,11 @@ export class GossipCore {
   readonly #spread: Spread;
   readonly #rounds: Rounds;
   readonly #writer: OwnWriter;
+  readonly #probes: Probes;
+  readonly #introductions: Introductions;
+  readonly #handshake: Handshake;
   readonly #init: GossipInit;
-  /** Nodes dialled to see whether they answer. */
-  readonly #probes = new Map<AddressText, NodeId>();
-  /** Those that nodes' own records tell. */
-  readonly #addresses = new Map<NodeId, AddressText>();
-  /** Unknown until the first registration; until then nobody is spoken to. */
-  #cluster: ClusterId | undefined;
-  #port = 0;
   #now = 0;
-  /** Of everything that is held. */
-  readonly #held: () => string;
   #hasStarted = false;
 
   /** `store` holds what was known at the last stop. */
@@ -104,12 +86,11 @@ export class GossipCore {
     this.#spread = new Spread({ random, links, outbox, store, table });
     const addressOf = (node: NodeId): AddressText | undefined => this.addressOf(node);
     const isReachable = (index: number): boolean => this.liveness.isReachable(index);
-    const probe = (node: NodeId): boolean => this.#probe(node);
+    const probe = (node: NodeId): boolean => this.#probes.begin(node, this.#now);
     const seek = (now: number): void => this.#membership.seek(now);
     const raiseEpoch = (epoch: number): void => this.#raiseEpoch(epoch);
     const spread = this.#spread;
     const held = (): string => `${store.hash} ${table.hash}`;
-    this.#held = held;
     this.liveness = new Liveness(
       { random, links, table, outbox, awake, held, spread, addressOf, probe, seek, raiseEpoch },
       init,
@@ -125,12 +106,22 @@ export class GossipCore {
         rounds: this.#rounds,
         writer: this.#writer,
         liveness: this.liveness,
-        onChanged: (held, gone) => this.#changed(held, gone),
+        onChanged: (held, gone) => this.#introductions.changed(held, gone, this.#now),
       },
       init,
     );
+    const { liveness } = this;
+    const [membership, replication, writer] = [this.#membership, this.#replication, this.#writer];
+    this.#introductions = new Introductions({ store, links, outbox, liveness, membership }, init.node);
+    const probes = new Probes({ table, doubts: liveness.doubts, membership, addressOf });
+    this.#probes = probes;
+    const { silence } = liveness;
+    this.#handshake = new Handshake(
+      { store, links, outbox, awake, writer, silence, membership, replication, probes, addressOf },
+      init.node,
+    );
     this.#membership.restore(init.peers ?? []);
-    for (const record of store.records('')) this.#learn(record);
+    for (const record of store.records('')) this.#introductions.learn(record, this.#now);
   }
 
   get statistics(): GossipStatistics {
@@ -153,7 +144,7 @@ export class GossipCore {
 
   /** When a tick is due next. What merely has to be done now and then waits for the next beat. */
   get wakeAt(): number {
-    const membershipAt = this.#cluster === undefined ? Infinity : this.#membership.dueAt;
+    const membershipAt = this.#handshake.cluster === undefined ? Infinity : this.#membership.dueAt;
     const others = Math.min(this.#writer.dueAt, membershipAt);
     return Math.min(this.#spread.dueAt, this.#rounds.announceAt, this.liveness.dueAt, others);
   }
@@ -165,12 +156,12 @@ export class GossipCore {
 
   /** By the node's own record. */
   addressOf(node: NodeId): AddressText | undefined {
-    return this.#addresses.get(node);
+    return this.#introductions.addressOf(node);
   }
 
   /** From when on `step` wants to be given what came beside the streams. */
   get hearAt(): number {
-    return this.liveness.hearAt;
+    return this.liveness.silence.hearAt;
   }
 
   /** `asides`: what came beside the streams since the last step, oldest first. */
@@ -180,7 +171,8 @@ export class GossipCore {
     const lagMs = this.#awake.observe(now, this.wakeAt);
     this.liveness.woke(lagMs, now);
     this.#now = now;
-    if (asides.length > 0) this.#hear(asides, now, lagMs > 0);
+    if (asides.length > 0)
+      for (const link of this.liveness.silence.hear(asides, lagMs > 0, now)) this.#regained(link, now);
     this.#handle(event, now);
     this.#tick(now);
     const returned = this.liveness.settle(now);
@@ -194,9 +186,9 @@ export class GossipCore {
   #handle(event: GossipEvent, now: number): void {
     switch (event.on) {
       case 'connected':
-        return this.#connected(event, now);
+        return this.#handshake.connected(event, now);
       case 'connect-failed':
-        return this.#connectFailed(event.address, now);
+        return this.#probes.failed(event.address, now);
       case 'frame':
         return this.#receive(event.connection, event.frame, now);
       case 'disconnected':
@@ -206,7 +198,7 @@ export class GossipCore {
       case 'write-cluster':
         return this.#replication.writeCluster(event.key, event.value, event.revision, now);
       case 'cluster':
-        this.#port = event.port ?? 0;
+        this.#handshake.port = event.port ?? 0;
         return this.#join(event.cluster, event.isOther, now);
       case 'contacts':
         return this.#membership.addContacts(event.addresses, now);
@@ -216,8 +208,9 @@ export class GossipCore {
   }
 
   #tick(now: number): void {
-    const isBeat = this.liveness.isBeatDue(now);
-    if (this.#cluster !== undefined && this.#membership.isDue(now, isBeat)) this.#membership.maintain(now);
+    const isBeat = this.liveness.silence.isBeatDue(now);
+    if (this.#handshake.cluster !== undefined && this.#membership.isDue(now, isBeat))
+      this.#membership.maintain(now);
     if (now >= this.#rounds.announceAt)
       for (const link of this.#rounds.announce()) this.#replication.compare(link, now);
     // Before the beat, in whose place it goes.
@@ -232,7 +225,7 @@ export class GossipCore {
   }
 
   #join(cluster: ClusterId, isOther: boolean, now: number): void {
-    this.#cluster = cluster;
+    this.#handshake.cluster = cluster;
     this.#membership.dueAt = now;
     this.#replication.signAll(now);
     if (!isOther) return;
@@ -240,42 +233,6 @@ export class GossipCore {
     this.#membership.passive.clear();
     this.#outbox.log('warn', 'forgot the records of another cluster', { records: dropped.length, cluster });
     this.#replication.changed([], dropped, false);
-  }
-
-  #connected(event: Extract<GossipEvent, { on: 'connected' }>, now: number): void {
-    const { connection, address, isDialled, certified } = event;
-    const purpose = isDialled ? this.#membership.takePurpose(address) : undefined;
-    const heardAt = this.#awake.at(now);
-    const link = this.links.add({ connection, address, isDialled, certified, purpose, since: now, heardAt });
-    if (isDialled) this.#reached(address, certified);
-    if (this.#cluster === undefined) return this.#outbox.disconnect(link, 'this node has no cluster yet');
-    if (this.links.idleCount() > MAX_IDLE_LINKS) return this.#outbox.disconnect(link, 'too many connections');
-    const hello: Hello = {
-      type: 'hello',
-      protocol: PROTOCOL_VERSION,
-      oldest: OLDEST_PROTOCOL,
-      cluster: this.#cluster,
-      node: this.#init.node,
-      epoch: this.#writer.epoch,
-      port: this.#port,
-      address: this.addressOf(this.#init.node) ?? '',
-    };
-    this.#outbox.send(link, hello);
-  }
-
-  /** Packets pass both ways, whether or not its hello is delayed. */
-  #reached(address: AddressText, certified: NodeId | undefined): void {
-    const probed = this.#probes.get(address);
-    if (probed === undefined || (certified !== undefined && certified !== probed)) return;
-    this.#probes.delete(address);
-    this.liveness.doubts.answered(this.table.find(handleOf(probed)));
-  }
-
-  #connectFailed(address: AddressText, now: number): void {
-    const probed = this.#probes.get(address);
-    this.#probes.delete(address);
-    this.#membership.dialFailed(address, now);
-    if (probed !== undefined) this.liveness.doubts.vain(this.table.find(handleOf(probed)), now);
   }
 
   #disconnected(connection: number, now: number): void {
@@ -293,21 +250,10 @@ export class GossipCore {
     });
   }
 
-  /** What came while this node could not run counts as heard now. */
-  #hear(asides: readonly Aside[], now: number, isBack: boolean): void {
-    const held = this.#held();
-    for (const { connection, bytes, ageMs } of asides) {
-      const link = this.links.get(connection);
-      if (link === undefined || link.node === undefined) continue;
-      if (this.liveness.heardAside(link, bytes, held, isBack ? now : now - ageMs, now))
-        this.#regained(link, now);
-    }
-  }
-
   #receive(connection: number, frame: Uint8Array, now: number): void {
     const link = this.links.get(connection);
     if (link === undefined) return;
-    if (this.liveness.heard(link, now)) this.#regained(link, now);
+    if (this.liveness.silence.heard(link, now)) this.#regained(link, now);
     const decoded = decodeMessage(frame);
     if (decoded.ok) return this.#take(link, decoded.message, now);
     if (!decoded.unknown) return this.#outbox.reject(link, `it sent what cannot be read: ${decoded.reason}`);
@@ -316,146 +262,20 @@ export class GossipCore {
 
   #take(link: Link, message: Message, now: number): void {
     if (message.type === 'beat' || message.type === 'pong') return;
-    if (message.type === 'hello') return this.#greet(link, message, now);
+    if (message.type === 'hello') return this.#handshake.greet(link, message, now);
     if (link.node === undefined) return this.#outbox.reject(link, 'it spoke before its hello');
     if (message.type === 'ping') return this.#outbox.send(link, { type: 'pong' });
     if (this.#replication.take(link, message, now)) return;
-    this.#membership.take(link, message, now, (each) => this.#activate(each, now));
-  }
-
-  #greet(link: Link, hello: Hello, now: number): void {
-    if (link.node !== undefined) return this.#outbox.reject(link, 'it said hello twice');
-    const own = { cluster: this.#cluster, node: this.#init.node, store: this.store };
-    const judged = judgeHello(hello, own, link.certified);
-    switch (judged.is) {
-      case 'peer':
-        return this.#establish(link, judged, now);
-      case 'self':
-        this.#membership.attempts.never(link.address);
-        return this.#outbox.disconnect(link, 'that is this node itself');
-      case 'stranger':
-        this.#membership.attempts.refused(link.address, now);
-        return this.#outbox.reject(link, judged.reason);
-      case 'removed':
-        // It may not know: this is the last thing it hears from us.
-        this.#outbox.frames(link, recordFrames([judged.removal], { repair: true }));
-        return this.#outbox.reject(link, 'it was removed from the cluster');
-    }
-  }
-
-  #establish(link: Link, peer: Peer, now: number): void {
-    this.links.establish(link, { ...peer, listens: this.#listens(link, peer) }, now);
-    this.#answered(link);
-    this.#membership.established(link);
-  }
-
-  /** Where the peer can be dialled. */
-  #listens(link: Link, peer: Peer): AddressText {
-    if (parsePeerAddress(peer.address) !== undefined) return peer.address;
-    const host = parsePeerAddress(link.address)?.host;
-    return link.isDialled || host === undefined || peer.port === 0
-      ? link.address
-      : formatPeerAddress({ host, port: peer.port });
-  }
-
-  #activate(link: Link, now: number): void {
-    const { node } = link;
-    if (node === undefined) return;
-    const other = this.links.ofNode(node);
-    if (other !== undefined && other !== link && other.isActive) {
-      const loser = this.#duplicate(other, link, node);
-      this.#outbox.disconnect(loser, 'there is another connection to this peer');
-      if (loser === link) return;
-    }
-    const isFirst = this.links.neighbours().length === 0;
-    this.links.activate(link);
-    this.liveness.activated(link, now);
-    this.#membership.passive.delete(node);
-    this.#outbox.log(
-      isFirst ? 'info' : 'debug',
-      isFirst ? 'connected to a first peer' : 'connected to a peer',
-      {
-        node,
-        address: link.address,
-      },
-    );
-    if (link.isDialled) this.#replication.compare(this.links.nextToCompare(now), now);
-  }
-
-  /**
-   * Of two connections with one node both sides drop the same: that with its earlier start, or a silent one; else the
-   * one that the lesser id dialled; else the newer.
-   */
-  #duplicate(older: Link, newer: Link, node: NodeId): Link {
-    if (newer.epoch > older.epoch || older.isLost) return older;
-    if (older.isDialled === newer.isDialled) return newer;
-    const keepsDialled = this.#init.node > node;
-    return older.isDialled === keepsDialled ? newer : older;
+    this.#membership.take(link, message, now, (each) => this.#handshake.activate(each, now));
   }
 
   #regained(link: Link, now: number): void {
-    this.#answered(link);
+    this.#probes.answered(link);
     this.#replication.compare(link, now);
-  }
-
-  #answered(link: Link): void {
-    this.liveness.doubts.answered(this.table.find(link.handle));
-    this.#probes.delete(link.address);
-  }
-
-  #probe(node: NodeId): boolean {
-    const address = this.addressOf(node);
-    if (address === undefined || !this.#membership.attempts.isFit(address, this.#now)) return false;
-    this.#probes.set(address, node);
-    this.#membership.dial(address, 'probe');
-    return true;
   }
 
   #raiseEpoch(epoch: number): void {
     this.#writer.raise(epoch);
     this.#outbox.add({ do: 'persist-epoch', epoch });
   }
-
-  #changed(held: readonly GossipRecord[], gone: readonly GossipRecord[]): void {
-    for (const record of gone) {
-      const node = introducedNode(record);
-      if (node === undefined) continue;
-      this.#addresses.delete(node);
-      this.liveness.forget(node);
-    }
-    for (const record of held) {
-      this.#learn(record);
-      this.#partFromRemoved(record);
-    }
-  }
-
-  #learn(record: GossipRecord): void {
-    const removed = removedNode(record);
-    if (removed !== undefined) {
-      this.liveness.bar(removed);
-      this.#membership.forget(removed);
-      return;
-    }
-    const node = introducedNode(record);
-    if (node === undefined) return;
-    const address = announcedAddress(record);
-    if (address === undefined) this.#addresses.delete(node);
-    else this.#addresses.set(node, address);
-    if (address !== undefined && node !== this.#init.node) this.liveness.learn(node, this.#now);
-  }
-
-  #partFromRemoved(record: GossipRecord): void {
-    const node = removedNode(record);
-    const removal = this.store.stored(record.key);
-    if (node === undefined || removal === undefined) return;
-    for (const link of this.links.all())
-      if (link.node === node) {
-        this.#outbox.frames(link, recordFrames([removal], { repair: false }));
-        this.#outbox.reject(link, 'it was removed from the cluster');
-      }
-  }
-}
-
-function removedNode({ key }: GossipRecord): NodeId | undefined {
-  return /^cluster\/removed\/(n[a-z2-7]{25})$/.exec(key)?.[1] as NodeId | undefined;
 }

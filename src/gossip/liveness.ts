@@ -1,51 +1,24 @@
 /**
  * Who is alive, as seen from here.
  *
- * Every node beats on its links, gives up neighbours that fall silent, and publishes the list of those it hears: its
- * row. A node is reachable while there is a path to it over edges that both ends confirm. So one accuser, starved or cut
- * off, harms nobody: it takes all neighbours of a node to make it unreachable, and losing the masters marks no one.
+ * Every node gives up neighbours that fall silent (silence.ts), and publishes the list of those it hears: its row. A node
+ * is reachable while there is a path to it over edges that both ends confirm. So one accuser, starved or cut off, harms
+ * nobody: it takes all neighbours of a node to make it unreachable, and losing the masters marks no one.
  * What a viewer fails to reach itself although others can is doubts.ts.
- * Invariants: silence is measured in awake time (awake.ts); a link that fell silent stays open and counts again with
- * the next frame, so that the return of a stalled node takes one message; rows are ordered by (epoch, sequence).
+ * Invariants: rows are ordered by (epoch, sequence); nobody is judged while the fault may be this node's own (patience.ts).
  */
-import type { Random } from '../base/random.ts';
 import type { NodeId } from '../model/names.ts';
 import type { Answer } from './answers.ts';
-import { areExchanged, encodeAside, isHeard, takeAside } from './asides.ts';
-import type { AwakeTime } from './awake.ts';
-import { beatFrame } from './codec.ts';
 import { Doubts } from './doubts.ts';
-import type { AddressText, Link, Links } from './links.ts';
-import {
-  handleOf,
-  SELF,
-  splitHandles,
-  type AnswerRow,
-  type NodeTable,
-  type Row,
-  type RowChange,
-} from './nodes.ts';
-import type { Outbox } from './outbox.ts';
+import type { AddressText, Link } from './links.ts';
+import { handleOf, SELF, splitHandles, type AnswerRow, type Row, type RowChange } from './nodes.ts';
 import { OwnRow } from './own-row.ts';
 import { rowFrames } from './paging.ts';
 import { Patience } from './patience.ts';
-import {
-  ANSWER_MS,
-  ASK_AFTER_MS,
-  ASK_ASIDE_AFTER_MS,
-  BEAT_MS,
-  CONFIRMATIONS,
-  MISSED_MS,
-  nextBeatAt,
-  nextLateness,
-  silenceMs,
-} from './pulse.ts';
 import { ReachTable } from './reach.ts';
 import { ReachTree } from './reach-tree.ts';
-import type { Spread } from './spread.ts';
+import { Silence, type SilenceComponents } from './silence.ts';
 
-/** A silent connection is given up for good: TCP itself would go on trying for a quarter of an hour. */
-const DEAD_MS = 20_000;
 /**
  * Starts that one row may be ahead of what is known: rows are not signed, and a node that took up an invented epoch near
  * the end of all numbers could never say anything newer again.
@@ -53,22 +26,10 @@ const DEAD_MS = 20_000;
 const MAX_EPOCH_STEP = 2 ** 20;
 /** Time for the row of a node that was just heard of to come. */
 const UNHEARD_MS = 5_000;
-/** Neighbours of a dead node notice within less. Who has it back says so later, see own-row.ts. */
-const SAID_MS = 2_000;
 
-export interface LivenessComponents {
-  readonly random: Random;
-  readonly links: Links;
-  readonly outbox: Outbox;
-  readonly table: NodeTable;
-  readonly spread: Spread;
-  readonly awake: AwakeTime;
-  /** The hash of everything that this node holds. */
-  readonly held: () => string;
+export interface LivenessComponents extends SilenceComponents {
   readonly addressOf: (node: NodeId) => AddressText | undefined;
   readonly probe: (node: NodeId) => boolean;
-  /** Hardly any neighbour is certain to be there: others should be looked for now. */
-  readonly seek: (now: number) => void;
   /** Others know of a later start of this node than it does. */
   readonly raiseEpoch: (epoch: number) => void;
 }
@@ -76,6 +37,7 @@ export interface LivenessComponents {
 export class Liveness {
   readonly reach = new ReachTable();
   readonly doubts: Doubts;
+  readonly silence: Silence;
   readonly #components: LivenessComponents;
   readonly #tree: ReachTree;
   /** Never reached so far, since when they are known. */
@@ -84,14 +46,6 @@ export class Liveness {
   readonly #patience = new Patience();
   readonly #own: OwnRow;
   #seenVersion = 0;
-  #beatAt = 0;
-  #isOddBeat = false;
-  #checkAt = 0;
-  /** Some neighbour that was not asked yet is silent for so long that it should be. No time to wake up at. */
-  #lateAt = Infinity;
-  #isAnyAsked = false;
-  /** After this node could not run, others are to notice at once that it is back. */
-  #backUntil = -Infinity;
   /** Nodes that were called unreachable and had been running all the while. */
   falseSuspicions = 0;
   readonly #epochWhenLost = new Map<number, number>();
@@ -106,16 +60,12 @@ export class Liveness {
     const set = (row: RowChange): void => this.#set(SELF, row);
     this.#own = new OwnRow({ random, table, set, isReached }, { index: SELF, epoch: init.epoch });
     this.doubts = new Doubts(components, { isReached });
+    this.silence = new Silence(components);
   }
 
   get dueAt(): number {
     const judgeAt = this.#toJudge.size > 0 ? this.#patience.until : Infinity;
-    return Math.min(this.#beatAt, this.#checkAt, this.#own.tellAt, this.doubts.dueAt, judgeAt);
-  }
-
-  /** What came beside the streams is to be heard before anything happens then. */
-  get hearAt(): number {
-    return Math.min(this.#beatAt, this.#checkAt, this.#lateAt);
+    return Math.min(this.silence.dueAt, this.#own.tellAt, this.doubts.dueAt, judgeAt);
   }
 
   /** Not known means not hidden. */
@@ -164,7 +114,7 @@ export class Liveness {
   woke(lagMs: number, now: number): void {
     this.#patience.woke(lagMs, now);
     this.#own.woke(lagMs, now);
-    if (lagMs > 0) this.#backUntil = now + BEAT_MS;
+    this.silence.woke(lagMs, now);
   }
 
   /** The neighbours of this node as a new start: its epoch has risen. */
@@ -172,53 +122,10 @@ export class Liveness {
     this.#own.raise(epoch, now);
   }
 
-  activated(link: Link, now: number): void {
-    link.heardAt = this.#components.awake.at(now);
-    link.lateMs = this.#usualLateness(link);
-    link.askedAt = undefined;
-    link.isDeaf = false;
-  }
-
-  /** Nothing is known yet of a new link but what the others are like: their median. */
-  #usualLateness(fresh: Link): number {
-    const others = this.#components.links.neighbours().filter((link) => link !== fresh);
-    const late = others.map(({ lateMs }) => lateMs);
-    return late.sort((a, b) => a - b)[late.length >> 1] ?? 0;
-  }
-
-  /** A frame has come; true when the link had been given up. */
-  heard(link: Link, now: number): boolean {
-    return this.#heard(link, this.#components.awake.at(now), now);
-  }
-
-  /** Something came beside the stream at the moment `cameAt`, when this node held `held`. */
-  heardAside(link: Link, bytes: Uint8Array, held: string, cameAt: number, now: number): boolean {
-    const at = this.#components.awake.at(cameAt);
-    return takeAside(link, bytes, held, at) && this.#heard(link, Math.max(at, link.heardAt), now);
-  }
-
-  #heard(link: Link, at: number, now: number): boolean {
-    // Beside the stream a loss is no lateness: how long it took to answer is.
-    const asked = isHeard(link, at) ? link.askedAt : undefined;
-    const gapMs = asked === undefined ? at - link.heardAt : BEAT_MS + at - asked;
-    if (link.isActive) link.lateMs = nextLateness(link.lateMs, gapMs);
-    link.heardAt = at;
-    link.askedAt = undefined;
-    if (!link.isLost) return false;
-    this.#components.links.regain(link, now);
-    return true;
-  }
-
   tick(now: number): void {
-    const isBeat = this.isBeatDue(now);
-    if (isBeat) this.#beatAt = nextBeatAt(this.#beatAt, now, this.#components.random.next());
-    if (isBeat || now >= this.#checkAt || now >= this.#lateAt) this.#check(now);
-    if (isBeat) this.#beat(now);
+    if (this.silence.tick(now))
+      for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
     this.doubts.tick(now);
-  }
-
-  isBeatDue(now: number): boolean {
-    return now >= this.#beatAt;
   }
 
   /** At the end of each step: notes and publishes what has changed of this node's neighbours, and judges whom that concerns. */
@@ -248,17 +155,10 @@ export class Liveness {
     if (rows.length > 0 && news.length === 0) this.#components.spread.duplicate(link);
     if (news.length === 0) return;
     this.#own.reconsider(now);
-    if (this.#isAnyAsked && news.some(([index]) => this.#concernsAsked(index))) this.#checkAt = now;
-  }
-
-  /** Its row may confirm that a neighbour that was asked is silent. */
-  #concernsAsked(index: number): boolean {
-    const { links, table } = this.#components;
-    return links.active().some((link) => {
-      if (link.askedAt === undefined || link.isLost) return false;
-      const peer = table.find(link.handle);
-      return peer === index || table.lists(peer, index);
-    });
+    this.silence.reconsider(
+      news.map(([index]) => index),
+      now,
+    );
   }
 
   #takeRow(link: Link, row: Row, now: number): number | undefined {
@@ -332,98 +232,6 @@ export class Liveness {
       neighbours.map(({ handle }) => table.index(handle)).filter((index) => index > SELF),
     );
     this.#own.note(Array.from(indices), this.doubts.failedHandles(), now, parted);
-  }
-
-  /**
-   * Beside the stream to all links, on it to half of them: when this node dies, some of its neighbours notice early, and
-   * the others then sooner. Whoever has something said to it anyhow, or hears what is said aside, needs no beat.
-   */
-  #beat(now: number): void {
-    const { links, outbox, spread, awake } = this.#components;
-    const at = awake.at(now);
-    this.#isOddBeat = !this.#isOddBeat;
-    const held = this.#components.held();
-    for (const link of links.active()) {
-      if (link.speaksAside) outbox.aside(link, encodeAside(link, held, at));
-      if (link.isOdd !== this.#isOddBeat) continue;
-      else if (link.isLost) outbox.send(link, { type: 'ping' });
-      else if (this.#isHeardAside(link, now)) spread.mentionRows(link, now);
-      else if (!outbox.isTold(link) && !spread.mention(link, now)) outbox.frame(link, beatFrame);
-    }
-  }
-
-  #isHeardAside(link: Link, now: number): boolean {
-    return now >= this.#backUntil && areExchanged(link, this.#components.awake.at(now));
-  }
-
-  /**
-   * At every beat, and whenever a neighbour is late while something happens anyhow; in between, the node wakes up for
-   * those only whose silence will come to mean something.
-   */
-  #check(now: number): void {
-    const { links, awake } = this.#components;
-    const at = awake.at(now);
-    let [next, unasked] = [Infinity, Infinity];
-    this.#isAnyAsked = false;
-    for (const link of links.active()) {
-      if (link.isLost) this.#giveUp(link, at);
-      else {
-        const { lateMs, heardAt } = link;
-        const isAside = isHeard(link, at);
-        const isConfirmed = this.#isConfirmed(link, now);
-        const askAt = heardAt + (isAside ? ASK_ASIDE_AFTER_MS : ASK_AFTER_MS);
-        const limitAt = heardAt + silenceMs({ lateMs, strain: awake.strain, isConfirmed, isAside });
-        if (this.#isSilent(link, Math.min(askAt, limitAt), limitAt, at)) this.#lose(link, now);
-        else if (link.askedAt === undefined) {
-          unasked = Math.min(unasked, askAt);
-          if (isAside && at - heardAt > MISSED_MS) next = Math.min(next, askAt);
-        } else {
-          this.#isAnyAsked = true;
-          next = Math.min(next, Math.max(limitAt, link.askedAt + ANSWER_MS));
-        }
-      }
-    }
-    if (this.#isAnyAsked && links.areFew) this.#components.seek(now);
-    this.#lateAt = awake.moment(unasked);
-    const nextAt = Math.max(awake.moment(next), now + 1);
-    this.#checkAt = nextAt < this.#beatAt ? nextAt : Infinity;
-    for (const [index, since] of this.#unheard) if (now - since >= UNHEARD_MS) this.#toJudge.add(index);
-  }
-
-  /** Silent for too long, and has been given time to answer by a node that was awake. */
-  #isSilent(link: Link, askAt: number, limitAt: number, at: number): boolean {
-    if (at >= askAt && link.askedAt === undefined) {
-      link.askedAt = at;
-      this.#components.outbox.send(link, { type: 'ping' });
-    }
-    return link.askedAt !== undefined && at >= Math.max(limitAt, link.askedAt + ANSWER_MS);
-  }
-
-  #lose(link: Link, now: number): void {
-    const { links, outbox, spread } = this.#components;
-    links.lose(link, now);
-    spread.reopen();
-    outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
-  }
-
-  #giveUp(link: Link, at: number): void {
-    const silent = at - link.heardAt;
-    if (silent >= DEAD_MS) this.#components.outbox.disconnect(link, `silent for ${Math.round(silent)} ms`);
-  }
-
-  /** Other neighbours of the peer do not hear it either, as they have just said: enough of them, or all. */
-  #isConfirmed(link: Link, now: number): boolean {
-    const { table } = this.#components;
-    const peer = table.find(link.handle);
-    let [others, silent] = [0, 0];
-    for (let at = 0; at < table.count(peer); at++) {
-      const other = table.neighbour(peer, at);
-      if (other === SELF) continue;
-      others++;
-      const hasJustSaid = table.hasRow(other) && now - table.saidAt(other) < SAID_MS;
-      if (hasJustSaid && !table.lists(other, peer)) silent++;
-    }
-    return silent >= Math.min(CONFIRMATIONS, Math.max(1, others));
   }
 
   #judge(now: number): readonly NodeId[] {

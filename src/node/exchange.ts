@@ -7,7 +7,6 @@
  * Review notes: an agent learns its cluster's id by its first registration; until then nothing is listened to, dialled
  * or published further than the own disk.
  */
-import { z } from 'zod';
 import type { Clock, Timer } from '../base/clock.ts';
 import { describeError, PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
@@ -18,20 +17,17 @@ import type { Aside } from '../gossip/asides.ts';
 import { GossipCore } from '../gossip/core.ts';
 import type { GossipEffect, GossipEvent } from '../gossip/events.ts';
 import type { Reach } from '../gossip/reach.ts';
-import { RecordStore } from '../gossip/records.ts';
+import type { RecordStore } from '../gossip/records.ts';
 import type { ClusterId, NodeId } from '../model/names.ts';
-import { gossipRecord, keys, recordNode, type GossipRecord, type RecordValue } from '../model/record.ts';
+import { keys, type GossipRecord, type RecordValue } from '../model/record.ts';
 import type { PeerAddress, PeerConnection, PeerListener, PeerTransport } from '../peer/types.ts';
 import type { Journal } from '../store/types.ts';
 import type { Authenticator } from '../trust/authenticity.ts';
+import { ExchangeJournal } from './exchange-journal.ts';
+import { ExchangeListeners } from './exchange-listeners.ts';
 import { readExchangeMetrics } from './exchange-metrics.ts';
 import type { ExchangeStatistics, MemberStatus, PeerStatus, RecordExchange } from './record-exchange.ts';
 
-const RECORD_PREFIX = 'record/';
-const EPOCH_KEY = 'gossip/epoch';
-const CLUSTER_KEY = 'gossip/cluster';
-const PEERS_KEY = 'gossip/peers';
-const peerRows = z.array(z.tuple([z.string(), z.string()]));
 const CONNECT_TIMEOUT_MS = 2_000;
 /** How often a node that belongs to no cluster yet asks whether it does. */
 const WAIT_FOR_CLUSTER_MS = 100;
@@ -41,11 +37,6 @@ const MIN_TICK_MS = 0.5;
 const EARLY_MS = 2;
 /** Long enough for everything that waits to be pushed. */
 const LAST_WORDS_MS = 50;
-
-interface Subscription {
-  readonly prefix: string;
-  readonly listener: (changes: readonly GossipRecord[]) => void;
-}
 
 /** Who signs with a key that others have to be told. */
 export interface Introducing {
@@ -78,45 +69,27 @@ export async function openExchange(
   components: ExchangeComponents,
   init: ExchangeInit,
 ): Promise<RecordExchange> {
-  const { journal } = components;
-  const epoch = Number(journal.get(EPOCH_KEY) ?? 0) + 1;
-  await journal.write({ [EPOCH_KEY]: epoch });
-  const exchange = new Exchange(
-    components,
-    init,
-    components.known?.copy() ?? loadRecords(components, init.node),
-    epoch,
-  );
+  const log = components.log.child('gossip');
+  const journal = new ExchangeJournal({ journal: components.journal, log });
+  const epoch = await journal.nextEpoch();
+  const store = components.known?.copy() ?? journal.records(init.node, components.authenticator);
+  const exchange = new Exchange({ ...components, log, journal, store }, { ...init, epoch });
   await exchange.start();
   return exchange;
 }
 
-function loadRecords({ journal, log, authenticator }: ExchangeComponents, node: NodeId): RecordStore {
-  const store = new RecordStore();
-  // What has a signature was judged when it came; own records without one are signed now.
-  const doubting = ({ key, signature }: GossipRecord): Authenticator | undefined =>
-    signature === undefined && recordNode(key) !== node ? authenticator : undefined;
-  for (const [key, stored] of journal.entries(RECORD_PREFIX)) {
-    const record = gossipRecord.safeParse({
-      key: key.slice(RECORD_PREFIX.length),
-      ...(stored as object),
-    });
-    const outcome = record.success ? store.put(record.data, doubting(record.data)).put : 'refused';
-    if (outcome === 'refused' || outcome === 'unknown')
-      log.warn('forgot a stored record that is not valid any more', { key });
-    if (outcome !== 'stored') journal.writeLazily({ [key]: undefined });
-  }
-  return store;
+interface Parts extends Omit<ExchangeComponents, 'journal' | 'known'> {
+  readonly journal: ExchangeJournal;
+  readonly store: RecordStore;
 }
 
 class Exchange implements RecordExchange {
-  readonly #components: ExchangeComponents;
+  readonly #components: Parts;
   readonly #init: ExchangeInit;
   readonly #log: Log;
+  readonly #listeners: ExchangeListeners;
   readonly #core: GossipCore;
   readonly #connections = new Map<number, PeerConnection>();
-  readonly #subscriptions = new Set<Subscription>();
-  readonly #memberListeners = new Set<(changes: readonly MemberStatus[]) => void>();
   readonly #traffic = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
   readonly #closing = new AbortController();
   /** As its signal says, which costs more to ask: this is asked with every frame. */
@@ -132,14 +105,15 @@ class Exchange implements RecordExchange {
   readonly #effects: Exclude<GossipEffect, { do: 'persist' }>[] = [];
   #isPerforming = false;
 
-  constructor(components: ExchangeComponents, init: ExchangeInit, store: RecordStore, epoch: number) {
+  constructor(components: Parts, init: ExchangeInit & { readonly epoch: number }) {
+    const { random, store, authenticator, log, journal } = components;
     this.#components = components;
     this.#init = init;
-    this.#log = components.log.child('gossip');
-    const peers = peerRows.safeParse(components.journal.get(PEERS_KEY));
+    this.#log = log;
+    this.#listeners = new ExchangeListeners(log);
     this.#core = new GossipCore(
-      { random: components.random, store, authenticator: components.authenticator },
-      { node: init.node, epoch, peers: peers.success ? peers.data : [] },
+      { random, store, authenticator },
+      { node: init.node, epoch: init.epoch, peers: journal.peers() },
     );
     this.#startedAt = components.clock.nowMs();
     readExchangeMetrics(components.metrics, this);
@@ -185,9 +159,7 @@ class Exchange implements RecordExchange {
   }
 
   subscribe(prefix: string, listener: (changes: readonly GossipRecord[]) => void): () => void {
-    const subscription: Subscription = { prefix, listener };
-    this.#subscriptions.add(subscription);
-    return () => this.#subscriptions.delete(subscription);
+    return this.#listeners.subscribe(prefix, listener);
   }
 
   addContacts(addresses: readonly string[]): void {
@@ -230,8 +202,7 @@ class Exchange implements RecordExchange {
   }
 
   subscribeMembers(listener: (changes: readonly MemberStatus[]) => void): () => void {
-    this.#memberListeners.add(listener);
-    return () => this.#memberListeners.delete(listener);
+    return this.#listeners.subscribeMembers(listener);
   }
 
   stats(): ExchangeStatistics {
@@ -284,9 +255,7 @@ class Exchange implements RecordExchange {
       this.#connected(connection, formatPeerAddress(connection.remote), false),
     );
     if (this.#closing.signal.aborted) return this.#listener.close();
-    const before = journal.get(CLUSTER_KEY) as ClusterId | undefined;
-    if (before !== cluster) await journal.write({ [CLUSTER_KEY]: cluster });
-    const isOther = before !== undefined && before !== cluster;
+    const { isOther } = await journal.joins(cluster);
     this.#step({ on: 'cluster', cluster, isOther, port: this.#listener.address.port });
   }
 
@@ -303,7 +272,7 @@ class Exchange implements RecordExchange {
       throw error;
     }
     // Unchanged means published before: possibly a moment ago, and not on disk yet.
-    await (this.#carryOut(effects) ?? journal.write({}));
+    await (this.#carryOut(effects) ?? journal.flushed());
   }
 
   #step(event: GossipEvent, now = this.#components.clock.nowMs()): void {
@@ -322,7 +291,7 @@ class Exchange implements RecordExchange {
   #carryOut(effects: readonly GossipEffect[]): Promise<void> | undefined {
     let durable: Promise<void> | undefined;
     for (const effect of effects)
-      if (effect.do === 'persist') durable = this.#persist(effect) ?? durable;
+      if (effect.do === 'persist') durable = this.#components.journal.persist(effect) ?? durable;
       else this.#effects.push(effect);
     this.#perform();
     this.#arm();
@@ -349,49 +318,16 @@ class Exchange implements RecordExchange {
       case 'disconnect':
         return this.#connections.get(effect.connection)?.close(effect.reason);
       case 'persist-epoch':
-        return this.#components.journal.writeLazily({ [EPOCH_KEY]: effect.epoch });
+        return this.#components.journal.keepEpoch(effect.epoch);
       case 'persist-peers':
-        return this.#components.journal.writeLazily({ [PEERS_KEY]: effect.peers });
+        return this.#components.journal.keepPeers(effect.peers);
       case 'notify':
-        return this.#notify(effect.changes);
+        return this.#listeners.notify(effect.changes);
       case 'notify-members':
-        return this.#notifyMembers(effect.changes);
+        return this.#listeners.notifyMembers(() => effect.changes.map((reach) => this.#memberStatus(reach)));
       case 'log':
         return this.#log[effect.level](effect.message, effect.fields);
     }
-  }
-
-  #persist(effect: Extract<GossipEffect, { do: 'persist' }>): Promise<void> | undefined {
-    const changes: Record<string, unknown> = {};
-    for (const { key, ...rest } of effect.records) changes[RECORD_PREFIX + key] = rest;
-    for (const key of effect.dropped) changes[RECORD_PREFIX + key] = undefined;
-    const { journal } = this.#components;
-    if (effect.durable) return journal.write(changes);
-    journal.writeLazily(changes);
-    return undefined;
-  }
-
-  #notify(changes: readonly GossipRecord[]): void {
-    for (const { prefix, listener } of Array.from(this.#subscriptions)) {
-      const seen = changes.filter(({ key }) => key.startsWith(prefix));
-      if (seen.length === 0) continue;
-      try {
-        listener(seen);
-      } catch (error) {
-        this.#log.error('a listener failed', { prefix, error: describeError(error) });
-      }
-    }
-  }
-
-  #notifyMembers(changes: readonly Reach[]): void {
-    if (this.#memberListeners.size === 0) return;
-    const members = changes.map((reach) => this.#memberStatus(reach));
-    for (const listener of Array.from(this.#memberListeners))
-      try {
-        listener(members);
-      } catch (error) {
-        this.#log.error('a listener failed', { prefix: 'members', error: describeError(error) });
-      }
   }
 
   #memberStatus({ node, state, since }: Reach): MemberStatus {
