@@ -53,10 +53,9 @@ async function show(context: CliContext, { output }: Options): Promise<void> {
   const get = (path: string): Promise<unknown> => context.call(api, { method: 'GET', path });
   const { nodes } = (await get('/v1/nodes')) as { nodes: readonly Node[] };
   const { endpoints } = (await get('/v1/endpoints')) as { endpoints: readonly { node: string }[] };
-  const rows = nodes.map((node) => ({
-    ...node,
-    endpoints: endpoints.filter((endpoint) => endpoint.node === node.id).length,
-  }));
+  const counts = new Map<string, number>();
+  for (const { node } of endpoints) counts.set(node, (counts.get(node) ?? 0) + 1);
+  const rows = nodes.map((node) => ({ ...node, endpoints: counts.get(node.id) ?? 0 }));
   if (output === 'table') {
     context.tell(membersSummary(nodes));
     tellApplied(context, (await get('/v1/applied')) as AppliedStatus);
