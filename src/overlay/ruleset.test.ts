@@ -17,6 +17,7 @@ const input = (change: Partial<RulesetInput> = {}): RulesetInput => ({
   vtep: 'vtep1024',
   vxlanPort: 64_000,
   underlay: ip('10.0.0.11'),
+  underlayLink: 'eth0',
   mtu: 1450,
   portMappings: [],
   dns: { addresses: [], port: 53 },
@@ -78,17 +79,24 @@ describe('ruleset', () => {
     expect(elementsOf(given, 'portMapOn6')).toEqual(['fd00::1 . 6 . 8080 : fd01:b::1:0:0:3 . 80']);
   });
 
-  it("leaves untracked what leaves this host's end of the tunnels or arrives there, in one rule each", () => {
-    const outerRules = (underlay: string): string[] =>
+  it("leaves untracked what leaves this host's end of the tunnels, or arrives there from the underlay", () => {
+    const untracked = (underlay: string): string[] =>
       rulesOf(input({ underlay: ip(underlay) })).filter((rule) => rule.includes('notrack'));
-    expect(outerRules('10.0.0.11')).toEqual([
-      'udp dport 64000 ip daddr 10.0.0.11 notrack accept',
+    expect(untracked('10.0.0.11')).toEqual([
       'udp dport 64000 ip saddr 10.0.0.11 notrack accept',
+      'iifname "eth0" ip daddr 10.0.0.11 notrack accept',
+      'iifname != @inside ip daddr 10.0.0.11 notrack accept',
     ]);
-    expect(outerRules('fd00::11')).toEqual([
-      'udp dport 64000 ip6 daddr fd00::11 notrack accept',
+    expect(untracked('fd00::11')).toEqual([
       'udp dport 64000 ip6 saddr fd00::11 notrack accept',
+      'iifname "eth0" ip6 daddr fd00::11 notrack accept',
+      'iifname != @inside ip6 daddr fd00::11 notrack accept',
     ]);
+  });
+
+  it('takes the tunnel and all bridges of overlays for the side of the containers', () => {
+    const overlays = [overlay, { name: 'other', space: prefix('10.9.0.0/16') }];
+    expect(elementsOf(input({ overlays }), 'inside')).toEqual(['d-dcos', 'd-other', 'm-dcos', 'vtep1024']);
   });
 
   it('looks no route up for the segments of containers that fit their own devices', () => {

@@ -13,6 +13,7 @@
  */
 import { comparePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import type { NftChain, NftElement, NftSet, NftTable, NftTableRef } from '../kernel/nft/types.ts';
+import { dockerBridgeName } from '../model/overlay.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
 import { dnsAnswerRules, dnsChains, dnsQueryRules, type DnsListen } from './dns-interface.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
@@ -24,6 +25,8 @@ export const overlays4: NftSet = { name: 'overlays4', key: ['ipv4_addr'], interv
 export const overlays6: NftSet = { name: 'overlays6', key: ['ipv6_addr'], interval: true };
 /** What only this host can reach: the node-local bridge's own. */
 export const local4: NftSet = { name: 'local4', key: ['ipv4_addr'], interval: true };
+/** What containers send by: the VTEP, and every bridge of an overlay, ours and Docker's. */
+export const inside: NftSet = { name: 'inside', key: ['ifname'] };
 /** Our bridges of this host, which have `route_localnet`. */
 export const bridges: NftSet = { name: 'bridges', key: ['ifname'] };
 /** Source and destination on the same bridge: each local subnet with itself. */
@@ -45,8 +48,9 @@ export interface RulesetInput {
   /** Name of the VXLAN device. */
   readonly vtep: string;
   readonly vxlanPort: number;
-  /** This host's end of every tunnel. */
+  /** This host's end of every tunnel, and the device that has it. */
   readonly underlay: IpAddress;
+  readonly underlayLink: string;
   /** Of the overlays' bridges, which is no more than the tunnel's. */
   readonly mtu: number;
   readonly portMappings: readonly PortMapping[];
@@ -75,13 +79,14 @@ export function ruleset(input: RulesetInput): NftTable {
   return { ...TABLE_REF, sets: sets(input), chains: chains(input) };
 }
 
-function sets({ overlays, portMappings }: RulesetInput): NftTable['sets'] {
+function sets({ overlays, vtep, portMappings }: RulesetInput): NftTable['sets'] {
   const mappings = portMappings.map(portMappingElement);
   const local = overlays.filter(({ bridge }) => bridge !== undefined);
   return [
     { ...overlays4, elements: outermost(overlays.map(({ space }) => space)).map(alone) },
     { ...overlays6, elements: outermost(overlays.map(({ space6 }) => space6)).map(alone) },
     { ...local4, elements: outermost(local.map(unreachable)).map(alone) },
+    { ...inside, elements: insideNames(overlays, vtep).map((name) => ({ key: [name] })) },
     { ...bridges, elements: bridgeNames(overlays).map((name) => ({ key: [name] })) },
     { ...sameBridge4, elements: outermost(local.map(({ subnet }) => subnet)).map(withItself) },
     { ...sameBridge6, elements: outermost(local.map(({ subnet6 }) => subnet6)).map(withItself) },
@@ -100,6 +105,11 @@ const withItself = (prefix: Prefix): NftElement => ({ key: [prefix, prefix] });
 
 const bridgeNames = (overlays: readonly RulesetOverlay[]): readonly string[] =>
   [...new Set(overlays.flatMap(({ bridge }) => bridge ?? []))].toSorted();
+
+const insideNames = (overlays: readonly RulesetOverlay[], vtep: string): readonly string[] =>
+  [
+    ...new Set([vtep, ...bridgeNames(overlays), ...overlays.map(({ name }) => dockerBridgeName(name))]),
+  ].sort();
 
 /** In order, and without those within another, as intervals must not overlap. */
 function outermost(prefixes: readonly (Prefix | undefined)[]): readonly Prefix[] {
@@ -120,13 +130,18 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [outerRule(input, 'daddr'), ...dnsQueryRules(input.dns), ...guardRules()],
+      rules: [`udp dport ${input.vxlanPort} jump outer`, ...dnsQueryRules(input.dns), ...guardRules()],
     },
     {
       name: 'raw-output',
       base: filter('output', RAW),
-      rules: [outerRule(input, 'saddr'), ...dnsQueryRules(input.dns), ...dnsAnswerRules(input.dns)],
+      rules: [
+        `udp dport ${input.vxlanPort} ${ofTunnel(input, 'saddr')}`,
+        ...dnsQueryRules(input.dns),
+        ...dnsAnswerRules(input.dns),
+      ],
     },
+    { name: 'outer', rules: outerRules(input) },
     { name: 'nat-prerouting', base: nat('prerouting', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-output', base: nat('output', DSTNAT), rules: [TO_THIS_HOST] },
     { name: 'nat-postrouting', base: nat('postrouting', SRCNAT), rules: masqueradeRules(input) },
@@ -168,14 +183,23 @@ function guardRules(): readonly string[] {
 }
 
 /**
- * The outer packets of VXLAN need no connection tracking, and no other rule here. Containers may use the same port among
- * themselves and towards others: theirs are neither from this host's end of the tunnels nor for it. One comparison of an
- * address costs a tenth of looking up both in the sets of overlays, for every packet of the tunnel. As 127/8 a container
- * gets no further here than the kernel's own check of sources.
+ * The outer packets of VXLAN need no connection tracking, and no other rule here. They come from the underlay, nearly
+ * always by the same device, to this host's end of the tunnels; whatever else comes for this host on that port is from
+ * nobody who may speak there: the kernel's tunnel asks neither for address nor sender, and would unwrap a container's frames
+ * of any source. Containers may use the same port among themselves and towards others. One comparison of an address costs
+ * a tenth of looking up both in the sets of overlays, for every packet of the tunnel.
  */
-function outerRule({ vxlanPort, underlay }: RulesetInput, end: 'saddr' | 'daddr'): string {
-  const family = underlay.family === 4 ? 'ip' : 'ip6';
-  return `udp dport ${vxlanPort} ${family} ${end} ${String(underlay)} notrack accept`;
+function outerRules(input: RulesetInput): readonly string[] {
+  const known = ofTunnel(input, 'daddr');
+  return [
+    `iifname "${input.underlayLink}" ${known}`,
+    `iifname != @inside ${known}`,
+    'fib daddr type != unicast counter drop',
+  ];
+}
+
+function ofTunnel({ underlay }: RulesetInput, end: 'saddr' | 'daddr'): string {
+  return `${underlay.family === 4 ? 'ip' : 'ip6'} ${end} ${String(underlay)} notrack accept`;
 }
 
 const TO_THIS_HOST = 'fib daddr type local jump host-ports';
@@ -199,10 +223,12 @@ function hostPortRules(): readonly string[] {
  * connections back to their own bridge get it, or the answer would take the short way and miss the translation;
  * IPv4 from an overlay to anything outside all overlays gets the host's (reference: IPv6 does not), except by the
  * VTEP, where remote hosts know the way back to the container; whatever leaves the node-local bridge gets the address
- * of the device that it leaves by, whose way back everybody knows.
+ * of the device that it leaves by, whose way back everybody knows. Were that from there to the port of VXLAN, other hosts
+ * would take it for this host's own; it goes no further than the overlays.
  */
-function masqueradeRules({ vtep }: RulesetInput): readonly string[] {
+function masqueradeRules({ vtep, vxlanPort }: RulesetInput): readonly string[] {
   return [
+    `udp dport ${vxlanPort} ip saddr @local4 ip daddr != @local4 oifname != @inside counter drop`,
     'ct status dnat ip saddr 127.0.0.0/8 oifname @bridges masquerade',
     'ct status dnat ip saddr . ip daddr @sameBridge4 masquerade',
     'ct status dnat ip6 saddr . ip6 daddr @sameBridge6 masquerade',

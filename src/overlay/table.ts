@@ -18,6 +18,7 @@ export function compileTable(input: CompileInput, local: Local): NftTable {
     vtep: local.vtep.name,
     vxlanPort: VXLAN_PORT,
     underlay: input.underlay.address,
+    underlayLink: input.underlay.link,
     mtu: local.containerMtu,
     portMappings: portMappings(input.attachments),
     dns: input.dns,

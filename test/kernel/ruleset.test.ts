@@ -2,11 +2,13 @@
  * Each sentence of the ruleset, by real packets: two hosts with containers, and a host outside, on one underlay.
  *
  *   outside 10.0.0.99 --+-- host1 10.0.0.11 -- m-dcos 9.0.1.1/25 -- a 9.0.1.3, b 9.0.1.4, intruder 9.0.1.5
- *                       |                   \- m-other 12.0.1.1/25 -- c 12.0.1.3
+ *                       |                   |- m-other 12.0.1.1/25 -- c 12.0.1.3
+ *                       |                   \- m-local 172.31.254.1/24 -- l 172.31.254.3
  *                       +-- host2 10.0.0.12 -- m-dcos 9.0.2.1/25 -- d 9.0.2.3
  */
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FORGED_SOURCE, forgedFrame, sendVxlan } from '../support/forged-frame.ts';
 import { Traffic } from '../support/traffic.ts';
 import { ip, prefix } from '../../src/base/ip.ts';
 import { renderTable } from '../../src/kernel/nft/render.ts';
@@ -14,7 +16,7 @@ import type { NftTable } from '../../src/kernel/nft/types.ts';
 import { requiredSysctls, ruleset, type RulesetInput } from '../../src/overlay/ruleset.ts';
 
 const tag = `ruleset-${process.pid}`;
-const names = ['under', 'outside', 'host1', 'host2', 'a', 'b', 'intruder', 'c', 'd'] as const;
+const names = ['under', 'outside', 'host1', 'host2', 'a', 'b', 'intruder', 'c', 'l', 'd'] as const;
 type Name = (typeof names)[number];
 const ns = (name: Name): string => `${tag}-${name}`;
 const pathOf = (name: Name): string => `/run/netns/${ns(name)}`;
@@ -40,11 +42,16 @@ function inputOf(host: 1 | 2): RulesetInput {
     subnet6: prefix(`fd01:b:0:0:${host}::/80`),
   };
   const other = { name: 'other', space: prefix('12.0.0.0/8') };
+  const hostOne = [
+    { ...other, bridge: 'm-other', subnet: prefix('12.0.1.0/25') },
+    { name: 'local', bridge: 'm-local', subnet: prefix('172.31.254.0/24') },
+  ];
   return {
-    overlays: [local, host === 1 ? { ...other, bridge: 'm-other', subnet: prefix('12.0.1.0/25') } : other],
+    overlays: [local, ...(host === 1 ? hostOne : [other])],
     vtep: 'vtep1024',
     vxlanPort: 64_000,
     underlay: ip(`10.0.0.1${host}`),
+    underlayLink: 'eth0',
     mtu: 1450,
     portMappings: host === 1 ? portMappings : [],
     dns: { addresses: [ip('198.51.100.1')], port: 53 },
@@ -124,6 +131,8 @@ function build(): void {
     ${hostScript(1)}
     ${hostScript(2)}
     ${bridgeScript(ns('host1'), 'm-other', '12.0.1.1/25')}
+    ${bridgeScript(ns('host1'), 'm-local', '172.31.254.1/24')}
+    ${containerScript('l', 'host1', 'm-local', '172.31.254.3/24')}
     ${containerScript('a', 'host1', 'm-dcos', '9.0.1.3/25', 'fd01:b:0:0:1::3/80')}
     ${containerScript('b', 'host1', 'm-dcos', '9.0.1.4/25', 'fd01:b:0:0:1::4/80')}
     ${containerScript('intruder', 'host1', 'm-dcos', '9.0.1.5/25')}
@@ -329,6 +338,53 @@ describe('the ruleset on real packets', () => {
       expect(inside('host1', 'conntrack -L 2>/dev/null')).toMatch(
         /src=9\.0\.1\.3 dst=9\.0\.2\.3 .*dport=64000/,
       );
+    });
+  });
+
+  describe('the port of VXLAN', () => {
+    const sendWrapped = (from: Name, to: string, host: 1 | 2): void =>
+      sendVxlan(pathOf(from), to, forgedFrame(`70:b3:d5:80:00:0${host}`, `9.0.${host}.3`));
+    /** Before any other rule, what comes out of the tunnel of a host. */
+    const watch = (host: 1 | 2): void =>
+      nft(
+        `host${host}`,
+        `add table inet seen; delete table inet seen
+         table inet seen { chain unwrapped { type filter hook prerouting priority -400
+           iifname vtep1024 ip saddr ${FORGED_SOURCE} counter
+         }
+         }`,
+      );
+    const unwrapped = (host: 1 | 2): number =>
+      Number(/packets (\d+)/.exec(inside(`host${host}`, 'nft list table inet seen'))?.[1]);
+
+    it('is for hosts: what comes to it from the underlay is unwrapped, by whatever device', () => {
+      watch(1);
+      sendWrapped('host2', '10.0.0.11', 1);
+      expect(unwrapped(1)).toBe(1);
+      load('host1', ruleset({ ...inputOf(1), underlayLink: 'eth1' }));
+      sendWrapped('host2', '10.0.0.11', 1);
+      expect(unwrapped(1)).toBe(2);
+    });
+
+    it.each([
+      ["its own host's address", 'a', '10.0.0.11', 1],
+      ['its gateway', 'a', '9.0.1.1', 1],
+      ["its own host's VTEP", 'a', '44.128.0.1', 1],
+      ['all on its bridge', 'a', '9.0.1.127', 1],
+      ['all hosts there', 'a', '224.0.0.1', 1],
+      ["another host's address, through the tunnel", 'a', '10.0.0.12', 2],
+      ["another host's gateway", 'a', '9.0.2.1', 2],
+      ["another host's VTEP", 'a', '44.128.0.2', 2],
+      ["its own host's address, from the node-local bridge", 'l', '10.0.0.11', 1],
+      ["another host's address, behind this host's", 'l', '10.0.0.12', 2],
+      ["another host's VTEP, behind this host's", 'l', '44.128.0.2', 2],
+      ["another host's second address", 'a', '10.0.0.112', 2],
+    ] as const)('takes nothing from a container to %s', (_, from, to, host) => {
+      inside('host2', 'ip addr replace 10.0.0.112/24 dev eth0');
+      inside(from, 'ip route replace 224.0.0.1 dev eth0');
+      watch(host);
+      sendWrapped(from, to, host);
+      expect(unwrapped(host)).toBe(0);
     });
   });
 

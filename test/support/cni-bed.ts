@@ -87,6 +87,7 @@ export class CniBed {
       vtep: 'vtep1024',
       vxlanPort: 64_000,
       underlay: ip('10.0.0.11'),
+      underlayLink: 'eth0',
       mtu: 1450,
       portMappings: [],
       dns: { addresses: [], port: 53 },
