@@ -21,6 +21,9 @@ export interface Credentials extends CredentialTexts {
   readonly context: SecureContext;
 }
 
+/** Sessions are resumed with whom they were begun: no other process has the keys of their tickets. */
+const SESSION_CONTEXT = 'portolan';
+
 /** Throws 'corrupt' for what cannot have been stored by us. */
 export function openCredentials(texts: CredentialTexts): Credentials {
   const certificate = parseCertificate(texts.certificate);
@@ -34,6 +37,8 @@ export function openCredentials(texts: CredentialTexts): Credentials {
     cert: texts.certificate,
     ca: texts.authority,
     minVersion: 'TLSv1.3',
+    // Without one, a server that asks for certificates cuts off whoever resumes a session (SSL_CTX_set_session_id_context(3)).
+    sessionIdContext: SESSION_CONTEXT,
   });
   return { ...texts, name, validity: validityOf(certificate), context };
 }
