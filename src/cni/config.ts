@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { parseInterfaceAddress, parseIp, parsePrefix, type IpAddress, type Prefix } from '../base/ip.ts';
 import { parseMac, type Mac } from '../base/mac.ts';
+import { describeIssue } from '../model/config-issue.ts';
 import { portMapping, type PortMapping } from '../model/endpoint.ts';
 import { CniError, cniCodes } from './errors.ts';
 import { dnsConfig, parseResult, type CniDns, type CniResult } from './result.ts';
@@ -113,7 +114,8 @@ const knownKeys = new Set([
 ]);
 const knownCapabilities = new Set(['portMappings', 'ips', 'mac']);
 
-const invalid = (message: string): CniError => new CniError(cniCodes.invalidConfig, message);
+const invalid = (message: string, details?: string): CniError =>
+  new CniError(cniCodes.invalidConfig, message, details);
 
 /** The `cniVersion` that errors are answered in: the one asked with, even where all else is unreadable. */
 export function askedVersion(stdin: string): string {
@@ -138,10 +140,10 @@ function readConfig(stdin: string): PluginConfig {
 }
 
 function checked(decoded: unknown): z.infer<typeof pluginConfig> {
-  const parsed = pluginConfig.safeParse(decoded);
+  const parsed = pluginConfig.safeParse(decoded, { reportInput: true });
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw invalid(`Read the network configuration: "${issue?.path.join('.') ?? ''}" ${issue?.message ?? ''}`);
+  const { problem, remedy } = describeIssue(pluginConfig, parsed.error.issues[0]);
+  throw invalid(`Read the network configuration: ${problem}`, remedy);
 }
 
 /**

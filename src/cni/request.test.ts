@@ -19,15 +19,20 @@ function parse(variables: Record<string, string> = {}, extra: Record<string, unk
   return parseRequest({ ...environment, ...variables }, JSON.stringify({ ...config, ...extra }));
 }
 
-/** The refusal as "code: message". */
-function refusal(action: () => unknown): string {
+function refused(action: () => unknown): CniError | undefined {
   try {
     action();
   } catch (error) {
-    if (error instanceof CniError) return `${error.code}: ${error.message}`;
+    if (error instanceof CniError) return error;
     throw error;
   }
-  return 'accepted';
+  return undefined;
+}
+
+/** The refusal as "code: message". */
+function refusal(action: () => unknown): string {
+  const error = refused(action);
+  return error === undefined ? 'accepted' : `${error.code}: ${error.message}`;
 }
 
 describe('environment (section 2, "Parameters")', () => {
@@ -93,6 +98,14 @@ describe('network configuration (section 1)', () => {
     for (const name of ['', '-x', 'a b', 7, undefined])
       expect(refusal(() => parse({}, { name }))).toMatch(/^7: .*"name"/);
   });
+  test('a refused value is named with its field, what is wrong and what to do', () => {
+    const thrown = refused(() => parse({}, { runtimeConfig: { ips: '9.0.1.9' } }));
+    expect(thrown?.message).toBe(
+      'Read the network configuration: field "runtimeConfig.ips": Invalid input: expected array, received string',
+    );
+    expect(thrown?.details).toBe('correct the value');
+    expect(refused(() => parse({}, { name: undefined }))?.details).toBe('add it (string), see the reference');
+  });
   test('a field that cannot be honoured is error 2 with key and value', () => {
     expect(refusal(() => parse({}, { ipam: { type: 'host-local' } }))).toBe(
       '2: Field "ipam" with value {"type":"host-local"} is not supported',
@@ -118,7 +131,7 @@ describe('network configuration (section 1)', () => {
     ]);
     expect(
       refusal(() => parse({}, { runtimeConfig: { portMappings: [{ hostPort: 0, containerPort: 1 }] } })),
-    ).toMatch(/^7: .*runtimeConfig.portMappings.0.hostPort/);
+    ).toMatch(/^7: .*"runtimeConfig.portMappings\[0\].hostPort"/);
   });
   test('the ips capability goes before args.cni.ips and both before CNI_ARGS', () => {
     const args = { cni: { ips: ['9.0.1.8'] } };
