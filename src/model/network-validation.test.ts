@@ -133,9 +133,12 @@ describe('validateNetwork', () => {
     expect(error.remedy).not.toBe('');
   });
 
-  test.each(['host', 'bridge', 'default', 'none'])('refuses the reserved name "%s"', (name) => {
-    expect(refusal(config({ overlays: [overlay({ name })] })).message).toMatch(/reserved/);
-  });
+  test.each(['host', 'bridge', 'default', 'none', 'mesos-bridge'])(
+    'refuses the reserved name "%s"',
+    (name) => {
+      expect(refusal(config({ overlays: [overlay({ name })] })).message).toMatch(/reserved/);
+    },
+  );
 
   test("refuses an overlay that intersects one of the host's networks, and names the interface", () => {
     const error = refusal(config(), [{ prefix: prefix('9.1.0.0/16'), source: 'eth0' }]);

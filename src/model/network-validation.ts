@@ -8,7 +8,7 @@ import { PortolanError } from '../base/errors.ts';
 import { parsePrefix, prefix, type Family, type Prefix } from '../base/ip.ts';
 import { parseMac } from '../base/mac.ts';
 import type { FamilySpace, NetworkSpace, OverlaySpace } from './network-space.ts';
-import type { NetworkConfig, OverlayInfo } from './overlay.ts';
+import { LOCAL_BRIDGE, type NetworkConfig, type OverlayInfo } from './overlay.ts';
 
 /** A network that the host is already in or routes to, and where that was seen: `eth0`, `route via eth0`. */
 export interface HostNetwork {
@@ -18,7 +18,8 @@ export interface HostNetwork {
 
 /** 15 bytes of a device name (IFNAMSIZ - 1) minus the bridge prefix `m-` or `d-`. */
 const MAX_NAME_LENGTH = 13;
-const RESERVED_NAMES = ['host', 'bridge', 'default', 'none'];
+/** Docker's own, and the network that every host has to itself. */
+const RESERVED_NAMES = ['host', 'bridge', 'default', 'none', LOCAL_BRIDGE];
 /** A half block needs network, gateway, one container and, in IPv4, broadcast. */
 const LONGEST_BLOCK: Readonly<Record<Family, number>> = { 4: 29, 6: 125 };
 const MIN_VTEP_LENGTH = 8;
