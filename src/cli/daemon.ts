@@ -18,15 +18,19 @@ export async function runUntilSignal(
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
   });
   void ended.then(() => starting.abort());
-  const daemon = await start(starting.signal).catch((error: unknown) => {
-    if (starting.signal.aborted) return undefined;
-    throw error;
-  });
-  if (daemon === undefined) return;
+  // Clocks and the kernel's sockets keep no process alive: a start that waits for nothing else would end it, without a word.
   const keepAlive = setInterval(() => undefined, 2 ** 30);
-  const signal = await ended;
-  log.info('Ending', { signal });
-  setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref();
-  await daemon.close();
-  clearInterval(keepAlive);
+  try {
+    const daemon = await start(starting.signal).catch((error: unknown) => {
+      if (starting.signal.aborted) return undefined;
+      throw error;
+    });
+    if (daemon === undefined) return;
+    const signal = await ended;
+    log.info('Ending', { signal });
+    setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref();
+    await daemon.close();
+  } finally {
+    clearInterval(keepAlive);
+  }
 }
