@@ -37,8 +37,11 @@ export class GrantKeeper {
     return (this.#grant ??= { overlays: this.#update.overlays, epoch: this.#update.grant_epoch });
   }
 
-  /** Resolves when it is on disk. */
-  async take(update: UpdateAgentOverlays): Promise<void> {
+  /**
+   * Resolves when it is on disk, to whether it grants something else than before. Agents register again whenever a master
+   * starts, and are mostly told what they know: then only the contacts are new, for which nobody waits.
+   */
+  async take(update: UpdateAgentOverlays): Promise<boolean> {
     const known = this.cluster();
     if (known !== undefined && known !== update.cluster)
       throw new PortolanError(
@@ -50,9 +53,12 @@ export class GrantKeeper {
             'name the masters of its own cluster, or run `portolan uninstall --purge` first to make it join another',
         },
       );
-    await this.#journal.write({ [GRANT_KEY]: update });
+    const isNews = grantText(this.#update) !== grantText(update);
+    if (isNews) await this.#journal.write({ [GRANT_KEY]: update });
+    else this.#journal.writeLazily({ [GRANT_KEY]: update });
     this.#update = update;
-    this.#grant = undefined;
+    if (isNews) this.#grant = undefined;
+    return isNews;
   }
 
   /** The cluster has removed this node: its block is no longer its own. */
@@ -60,6 +66,10 @@ export class GrantKeeper {
     await this.#journal.write({ [GRANT_KEY]: undefined });
     this.#update = undefined;
   }
+}
+
+function grantText(update: UpdateAgentOverlays | undefined): string {
+  return update === undefined ? '' : JSON.stringify([update.grant_epoch, update.overlays]);
 }
 
 function parseStored(stored: unknown): UpdateAgentOverlays {

@@ -154,7 +154,7 @@ async function open(
     await announcer.place();
     return dataplane.states.overlays();
   };
-  const registration = openRegistration(components, init, membership, bringAbout);
+  const registration = openRegistration(components, init, { ...membership, ...dataplane }, bringAbout);
   const leave = (): Promise<{ node: NodeId }> =>
     departure.leave(() => leaveCluster(components, config, membership));
   const parts: Parts = {
@@ -295,22 +295,25 @@ function openDockerNetworks(
 function openRegistration(
   components: SessionComponents,
   init: SessionInit,
-  membership: Membership,
+  parts: Membership & Pick<Dataplane, 'states'>,
   bringAbout: () => Promise<readonly AgentOverlay[]>,
 ): Registration {
   const { clock, random, log, metrics, trust } = components;
   const { config } = init;
-  const { node, name, grants, underlay, exchange } = membership;
-  const configure = async (update: UpdateAgentOverlays): Promise<readonly AgentOverlay[]> => {
-    await grants.take(update);
+  const { node, name, grants, underlay, exchange, states } = parts;
+  const configure = async (
+    update: UpdateAgentOverlays,
+    changed: readonly string[],
+  ): Promise<readonly AgentOverlay[]> => {
+    const isNews = await grants.take(update);
     exchange.addContacts(update.contacts);
-    return bringAbout();
+    return isNews || changed.length > 0 ? bringAbout() : states.overlays();
   };
   const cluster = (): object => (grants.cluster() === undefined ? {} : { cluster: grants.cluster() });
   return createRegistration(
     { clock, random, log: log.child('registration'), metrics, request: trust.request },
     {
-      masters: () => knownMasters(components, config, membership),
+      masters: () => knownMasters(components, config, parts),
       registration: () => ({
         node,
         ...cluster(),

@@ -282,6 +282,19 @@ describe('overlays added through the API', () => {
     expect((await openRegistry({ disk })).registry.network.overlays).toContainEqual(extra);
   });
 
+  test('change no instance while they are not enabled: no grant has them', async () => {
+    const { registry, published } = await openRegistry();
+    const { instance } = registry;
+    await registry.addOverlay({ ...extra, enabled: false });
+    expect(published.get('cluster/network')?.value).toMatchObject({ overlays: [{}, {}, { name: 'extra' }] });
+    await registry.removeOverlay('extra');
+    expect(published.get('cluster/network')?.value).toMatchObject({ overlays: [{}, {}] });
+    expect(registry.instance).toBe(instance);
+    await registry.addOverlay(extra);
+    await registry.removeOverlay('extra');
+    expect(registry.instance).not.toBe(instance);
+  });
+
   test('are checked like those of the file', async () => {
     const { registry } = await openRegistry();
     await expect(registry.addOverlay({ ...extra, subnet: '9.1.0.0/16' })).rejects.toThrow('9.0.0.0/8');

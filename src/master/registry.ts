@@ -103,7 +103,7 @@ export class Registry {
     return this.#init.cluster;
   }
 
-  /** Changes with every start and every change of the network: agents that see another one register again. */
+  /** Changes with every start and whenever grants may: agents that see another one register again. */
   get instance(): string {
     return `${this.#run}-${this.#networkGeneration}`;
   }
@@ -235,7 +235,7 @@ export class Registry {
       key: storeKeys.overlay(info.name),
       value: JSON.stringify(info),
     };
-    await this.#changeOverlays([...added, info], operation);
+    await this.#changeOverlays([...added, info], operation, info);
     this.#components.log.info('Added an overlay', { overlay: info.name });
   }
 
@@ -243,21 +243,27 @@ export class Registry {
   async removeOverlay(name: string): Promise<void> {
     const { added, ledger } = this.#ready();
     if (this.isConfigured(name)) throw fromFile(name);
-    if (!added.some((each) => each.name === name)) throw noSuchOverlay(name);
+    const info = added.find((each) => each.name === name);
+    if (info === undefined) throw noSuchOverlay(name);
     const { held } = ledger.pool.usage(name);
     if (held > 0) throw stillHeld(name, held);
     const others = added.filter((each) => each.name !== name);
-    await this.#changeOverlays(others, { do: 'delete', key: storeKeys.overlay(name) });
+    await this.#changeOverlays(others, { do: 'delete', key: storeKeys.overlay(name) }, info);
     this.#components.log.info('Removed an overlay', { overlay: name });
   }
 
-  async #changeOverlays(added: readonly OverlayInfo[], operation: StoreOperation): Promise<void> {
+  async #changeOverlays(
+    added: readonly OverlayInfo[],
+    operation: StoreOperation,
+    changed: OverlayInfo,
+  ): Promise<void> {
     const { ledger, commits } = this.#ready();
     const network = networkWith(this.#init.network, added);
     const space = validateNetwork(network, this.#init.hostNetworks);
     const next = new Ledger(space, withoutOverlays(ledger.content(), network));
     this.#live = { ledger: next, commits, added };
-    this.#networkGeneration += 1;
+    // One that is not enabled is in nobody's grant: to register again would tell no agent anything.
+    if (changed.enabled) this.#networkGeneration += 1;
     await commits.commit([operation]);
     await publishKept(this.#components, 'network', network);
   }
