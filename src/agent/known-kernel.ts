@@ -2,10 +2,14 @@
  * What the kernel is known to hold without looking at it: what the last round left there, while nobody else has been
  * heard to touch it.
  *
- * Invariants: every doubt ends it, also one that comes while a round is under way; it never lasts longer than `sweepMs`
- * after a look, since not everything is told by the kernel's notifications.
+ * Invariants: every doubt ends it, also one that comes while a round is under way; it never lasts much longer than
+ * `sweepMs` after a look, since not everything is told by the kernel's notifications. The look has that much time to wait
+ * for a pause between rounds: whoever waits for a change of the kernel does not wait for a look at all of it.
  */
 import type { Inventory } from '../overlay/inventory.ts';
+
+/** Of `sweepMs`. */
+const GRACE = 0.1;
 
 export class KnownKernel {
   readonly #sweepMs: number;
@@ -21,7 +25,12 @@ export class KnownKernel {
 
   /** `undefined` = it has to be looked at. */
   holds(nowMs: number): Inventory | undefined {
-    return this.#isLookWanted || nowMs - this.#lookedAt >= this.#sweepMs ? undefined : this.#holds;
+    const lasts = nowMs - this.#lookedAt < this.#sweepMs * (1 + GRACE);
+    return lasts && !this.#isLookWanted ? this.#holds : undefined;
+  }
+
+  untilLookMs(nowMs: number): number {
+    return Math.max(0, this.#lookedAt + this.#sweepMs - nowMs);
   }
 
   /** Somebody may have touched it. */

@@ -31,7 +31,7 @@ import { KnownKernel } from './known-kernel.ts';
 import { perform } from './perform.ts';
 import type { Failure, Performed } from './perform.ts';
 import { findRepairs, tellRepairs } from './repairs.ts';
-import { Rounds } from './rounds.ts';
+import { Rounds, SWEEP } from './rounds.ts';
 import { inSlices } from './slices.ts';
 import { TableMemory } from './table-memory.ts';
 
@@ -140,7 +140,14 @@ class KernelReconciler implements Reconciler {
     this.#table = new TableMemory({ nft: kernel.nft });
     const { sweepMs = SWEEP_MS } = init;
     this.#known = new KnownKernel({ sweepMs });
-    this.#rounds = new Rounds({ clock }, { sweepMs, run: (reason) => this.#round(reason) });
+    this.#rounds = new Rounds(
+      { clock },
+      {
+        sweepMs,
+        untilSweepMs: () => this.#known.untilLookMs(clock.nowMs()),
+        run: (reason) => this.#round(reason),
+      },
+    );
     this.#metrics = {
       repairs: metrics.counter(
         'portolan_repairs_total',
@@ -215,6 +222,7 @@ class KernelReconciler implements Reconciler {
 
   async #round(reason: string): Promise<{ report: RoundReport; failed: boolean }> {
     const begun = this.#components.clock.nowMs();
+    if (reason === SWEEP) this.#known.wantLook();
     try {
       const followed = await this.#follow();
       if (followed !== undefined) return { report: this.#done(reason, begun, followed, {}), failed: false };

@@ -11,7 +11,7 @@ interface Bed {
   finish(failed?: boolean): Promise<void>;
 }
 
-function makeBed(its?: Clock): Bed {
+function makeBed(its?: Clock, untilSweepMs?: () => number): Bed {
   const clock = new ManualClock();
   const begun: string[] = [];
   let end: ((failed: boolean) => void) | undefined;
@@ -19,6 +19,7 @@ function makeBed(its?: Clock): Bed {
     { clock: its ?? clock },
     {
       sweepMs: 60_000,
+      ...(untilSweepMs && { untilSweepMs }),
       run: (reason) => {
         begun.push(reason);
         return new Promise((resolve) => {
@@ -75,6 +76,22 @@ describe('Rounds', () => {
     await finish();
     clock.advance(60_000);
     expect(begun).toEqual(['start', 'sweep']);
+  });
+
+  it('sweeps when it is time, whatever rounds there were before', async () => {
+    let untilSweepMs = 60_000;
+    const { clock, rounds, begun, finish } = makeBed(undefined, () => untilSweepMs);
+    clock.advance(0);
+    await finish();
+    clock.advance(50_000);
+    untilSweepMs = 10_000;
+    rounds.now('records');
+    clock.advance(0);
+    await finish();
+    clock.advance(9_999);
+    expect(begun).toEqual(['start', 'records']);
+    clock.advance(1);
+    expect(begun).toEqual(['start', 'records', 'sweep']);
   });
 
   it('gathers a burst of foreign changes into one round', async () => {

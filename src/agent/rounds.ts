@@ -13,9 +13,13 @@ const GATHER_MS = 20;
 const SPACING_FACTOR = 4;
 const SPACING_MAX_MS = 500;
 const RETRY_FIRST_MS = 1_000;
+/** The reason of a round that nobody asked for. */
+export const SWEEP = 'sweep';
 
 export interface RoundsInit<Report> {
   readonly sweepMs: number;
+  /** Until the next sweep, asked after each round. Absent = `sweepMs`: every round is as good as a sweep. */
+  untilSweepMs?(): number;
   /** Performs one round; never rejects. `failed` asks for another try soon. */
   run(reason: string): Promise<{ readonly report: Report; readonly failed: boolean }>;
 }
@@ -96,7 +100,7 @@ export class Rounds<Report> {
     this.#timer = undefined;
     this.#isDue = this.#running !== undefined;
     if (this.#isDue || this.#stopped) return;
-    this.#running = this.#run(this.#reason ?? 'sweep');
+    this.#running = this.#run(this.#reason ?? SWEEP);
   }
 
   async #run(reason: string): Promise<void> {
@@ -116,9 +120,11 @@ export class Rounds<Report> {
       this.#begin();
       return;
     }
-    const delayMs = failed ? Math.min(this.#retryMs, this.#init.sweepMs) : this.#init.sweepMs;
+    const { sweepMs } = this.#init;
+    const untilSweepMs = this.#init.untilSweepMs?.() ?? sweepMs;
+    const delayMs = failed ? Math.min(this.#retryMs, sweepMs) : untilSweepMs;
     this.#retryMs = failed ? this.#retryMs * 2 : RETRY_FIRST_MS;
-    if (this.#timer === undefined) this.#request(failed ? 'retry' : 'sweep', delayMs);
+    if (this.#timer === undefined) this.#request(failed ? 'retry' : SWEEP, delayMs);
   }
 }
 
