@@ -64,7 +64,21 @@ describe('what an agent tells of its kernel', () => {
     expect(told()?.value).not.toHaveProperty('failing');
   });
 
-  it('is told at once, and then as seldom as the size of the cluster wants it', async () => {
+  it('is told when the others can have it too, as of when it came about', async () => {
+    const { exchange, clock, keeper, round, told } = world(20);
+    keeper.start();
+    clock.advance(1_000);
+    exchange.put('cluster/network', 1, 4);
+    clock.advance(30);
+    await round(whole);
+    const at = clock.wallMs();
+    clock.advance(69);
+    expect(told()).toBeUndefined();
+    clock.advance(1);
+    expect(told()?.value).toMatchObject({ revision: 4, at, took_ms: 30 });
+  });
+
+  it('is told as seldom as the size of the cluster wants it', async () => {
     const { exchange, clock, keeper, round, told } = world(1_000);
     keeper.start();
     const revisions: unknown[] = [];
@@ -74,7 +88,7 @@ describe('what an agent tells of its kernel', () => {
       await round(whole);
       clock.advance(100);
     }
-    expect(revisions).toMatchObject([{ revision: 1 }, { revision: 20 }]);
+    expect(revisions).toMatchObject([{ revision: 2 }, { revision: 22 }]);
     clock.advance(2_000);
     expect(told()?.value).toMatchObject({ revision: 30 });
   });

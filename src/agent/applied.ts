@@ -4,6 +4,9 @@
  * Invariants: a revision is told only after a round of the reconciler that began when all its records were known has
  * left the kernel exactly as desired; it is told when it has moved, and not more often than the size of the cluster
  * allows, since every agent tells after every change of the masters'.
+ * Review notes: the word of it waits until the change itself can be everywhere. All agents tell of the same change, so that
+ * telling costs far more than the change; the first ones' word would keep it from the last ones, and go from node to node
+ * in many messages instead of a few. When it was applied is told as it was.
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
@@ -17,6 +20,9 @@ import type { RoundReport } from './reconciler.ts';
 const SPACING_MS = 100;
 /** A node hears every agent's word: at most 500 of them a second, whatever the size of the cluster. */
 const SPACING_PER_NODE_MS = 2;
+/** After hearing of a change, for each node of the cluster: as long as it takes until all have heard of it, and applied it. */
+const PATIENCE_PER_NODE_MS = 5;
+const PATIENCE_MAX_MS = 200;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 
@@ -42,7 +48,7 @@ export class AppliedKeeper {
   readonly #cluster: ClusterRecords;
   readonly #seconds: Histogram;
   #heardAt: number;
-  #applied: Pick<AppliedRecord, 'revision' | 'set' | 'took_ms' | 'failing'> | undefined;
+  #applied: AppliedRecord | undefined;
   #isWorking = false;
   #isClosed = false;
   #unsubscribe: () => void = () => undefined;
@@ -123,10 +129,11 @@ export class AppliedKeeper {
       return false;
     }
     this.#retryMs = RETRY_FIRST_MS;
-    const tookMs = this.#components.clock.nowMs() - heardAt;
+    const { clock } = this.#components;
+    const tookMs = clock.nowMs() - heardAt;
     this.#seconds.observe(tookMs / 1000);
-    this.#applied = { ...known, took_ms: Math.round(tookMs) };
-    this.#publishSoon();
+    this.#applied = { ...known, at: Math.round(clock.wallMs()), took_ms: Math.round(tookMs) };
+    this.#publishSoon(heardAt);
     return true;
   }
 
@@ -142,18 +149,22 @@ export class AppliedKeeper {
   /** The reconciler tries again by itself; this looks whether it has succeeded. */
   #failed(failing: number): void {
     if (failing > 0 && this.#applied?.failing !== failing) {
-      this.#applied = { ...(this.#applied ?? nothingApplied), failing };
-      this.#publishSoon();
+      const at = Math.round(this.#components.clock.wallMs());
+      this.#applied = { ...(this.#applied ?? nothingApplied), at, failing };
+      this.#publishSoon(this.#heardAt);
     }
     this.#retry?.cancel();
     this.#retry = this.#components.clock.after(this.#retryMs, () => this.#work());
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
   }
 
-  #publishSoon(): void {
+  #publishSoon(heardAt: number): void {
     const { clock } = this.#components;
-    const spacingMs = Math.max(SPACING_MS, SPACING_PER_NODE_MS * this.#init.nodes());
-    const waitMs = Math.max(0, this.#publishedAt + spacingMs - clock.nowMs());
+    const nodes = this.#init.nodes();
+    const patienceMs = Math.min(PATIENCE_PER_NODE_MS * nodes, PATIENCE_MAX_MS);
+    const spacingMs = Math.max(SPACING_MS, SPACING_PER_NODE_MS * nodes);
+    const dueAt = Math.max(heardAt + patienceMs, this.#publishedAt + spacingMs);
+    const waitMs = Math.max(0, dueAt - clock.nowMs());
     if (waitMs === 0) return this.#publish();
     this.#publishing ??= clock.after(waitMs, () => this.#publish());
   }
@@ -165,7 +176,7 @@ export class AppliedKeeper {
     if (this.#applied === undefined) return;
     this.#publishedAt = clock.nowMs();
     const { failing, ...rest } = this.#applied;
-    const record = { ...rest, at: Math.round(clock.wallMs()), ...(failing === undefined ? {} : { failing }) };
+    const record = failing === undefined ? rest : { ...rest, failing };
     exchange.publish(keys.applied(this.#init.node), record).catch((error: unknown) => {
       // A removed node has no say any more; its session is about to end.
       if (!this.#isClosed) log.warn('Cannot publish what is applied', { error });
