@@ -47,6 +47,19 @@ it('publishes a container that comes alone at once, and a second one soon after 
   expect(publishedMs).toEqual([1005, 1105]);
 });
 
+it('says that endpoints were published, whoever has them', () => {
+  const { clock, subject } = announcer();
+  let times = 0;
+  subject.afterEndpoints(() => times++);
+  clock.advance(1000);
+  subject.attachmentsSoon();
+  expect(times).toBe(0);
+  clock.advance(5);
+  expect(times).toBe(1);
+  subject.dockerEndpoints([]);
+  expect(times).toBe(2);
+});
+
 it('waits for attachments that are under way, but not for long', () => {
   const { clock, subject, publishedMs, busy } = announcer();
   clock.advance(1000);

@@ -34,6 +34,7 @@ export class Announcer {
   readonly #log: Log;
   readonly #init: AnnouncerInit;
   readonly #before: (() => Promise<void>)[] = [];
+  readonly #after: (() => void)[] = [];
   #timer: Timer | undefined;
   #publishedAt = Number.NEGATIVE_INFINITY;
 
@@ -50,6 +51,11 @@ export class Announcer {
   /** What others must know before they hear of this node's blocks. */
   beforeOverlays(tell: () => Promise<void>): void {
     this.#before.push(tell);
+  }
+
+  /** Called whenever endpoints are published. */
+  afterEndpoints(tell: () => void): void {
+    this.#after.push(tell);
   }
 
   /** Resolves when it is on this node's disk; the others hear of it at the same time. */
@@ -104,5 +110,6 @@ export class Announcer {
     this.#publisher.endpoints(source, endpoints).catch((error: unknown) => {
       if (!this.#init.removed()) this.#log.error('Cannot publish endpoints', { source, error });
     });
+    for (const tell of this.#after) tell();
   }
 }

@@ -69,6 +69,7 @@ export async function openTasks(
     { config, taskAddresses: () => addressesForTasks(parts, tasks) },
   );
   parts.announcer.beforeOverlays(() => resources.refresh());
+  parts.announcer.afterEndpoints(() => resources.addressesChanged());
   await resources.start();
   onClose(() => resources.close());
   const assignments = new Assignments(

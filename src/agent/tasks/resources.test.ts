@@ -9,7 +9,7 @@ import type { TaskPublisher } from './task-publisher.ts';
 
 const REFRESH_MS = 2_000;
 
-it('tells of addresses for tasks within two seconds, and asks the host itself every ten', async () => {
+it('tells of addresses for tasks two seconds after they changed, and asks the host itself every ten', async () => {
   const clock = new ManualClock();
   const told: ResourcesRecord[] = [];
   let [asked, free] = [0, 250];
@@ -35,6 +35,7 @@ it('tells of addresses for tasks within two seconds, and asks the host itself ev
   };
   await resources.start();
   free = 249;
+  resources.addressesChanged();
   await pass(1);
   expect(told.map(({ task_addresses }) => task_addresses['dcos']?.mesos)).toEqual([250, 249]);
   expect(asked).toBe(1);

@@ -1,9 +1,9 @@
 /**
  * What this host offers to masters: found out, unless its configuration says it.
  *
- * Told again when it has changed, at most every two seconds: addresses change with containers that are no tasks. Of a new
- * overlay it is told at once: until then no task of it comes. What the host itself has is asked for less often: that costs
- * files, sockets and system calls.
+ * Told again when it has changed, addresses two seconds after: they change with containers that are no tasks. Of a new
+ * overlay it is told at once: until then no task of it comes. What the host itself has nobody tells: it is asked for less
+ * often, since that costs files, sockets and system calls.
  */
 import { statfs } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
@@ -19,9 +19,8 @@ const MIB = 1024 * 1024;
 /** Left to the host itself, as Mesos leaves it: a gigabyte of memory, five of disk, or half where there is less. */
 const HOST_MEMORY_MIB = 1024;
 const HOST_DISK_MIB = 5 * 1024;
-const REFRESH_MS = 2_000;
-/** In these, what the host has. */
-const HOST_EVERY = 5;
+const GATHER_MS = 2_000;
+const HOST_MS = 10_000;
 
 export interface ResourcesComponents {
   readonly clock: Clock;
@@ -41,8 +40,7 @@ export class Resources {
   #timer: Timer | undefined;
   #told = '';
   #host: Omit<ResourcesRecord, 'task_addresses'> | undefined;
-  /** Refreshed without having asked for it. */
-  #age = 0;
+  #soon: Timer | undefined;
   #closed = false;
 
   constructor(components: ResourcesComponents, init: ResourcesInit) {
@@ -52,9 +50,9 @@ export class Resources {
 
   /** Tells at once, and from then on what changes. */
   async start(): Promise<void> {
-    await this.refresh();
+    await this.#refresh(undefined);
     if (!this.#closed)
-      this.#timer = this.#components.clock.after(REFRESH_MS, () => {
+      this.#timer = this.#components.clock.after(HOST_MS, () => {
         void this.start();
       });
   }
@@ -62,12 +60,25 @@ export class Resources {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#soon?.cancel();
+  }
+
+  /** Containers have come or gone, and with them addresses. */
+  addressesChanged(): void {
+    if (this.#closed) return;
+    this.#soon ??= this.#components.clock.after(GATHER_MS, () => {
+      this.#soon = undefined;
+      void this.refresh();
+    });
   }
 
   /** Tells at once what has changed. */
-  async refresh(): Promise<void> {
+  refresh(): Promise<void> {
+    return this.#refresh(this.#host);
+  }
+
+  async #refresh(host: Omit<ResourcesRecord, 'task_addresses'> | undefined): Promise<void> {
     try {
-      const host = this.#age++ % HOST_EVERY === 0 ? undefined : this.#host;
       this.#host = host ?? (await this.#ask());
       const record: ResourcesRecord = { ...this.#host, task_addresses: this.#init.taskAddresses() };
       const text = JSON.stringify(record);
