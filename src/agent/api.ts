@@ -62,7 +62,7 @@ const recordsQuestion = z.object({ records: z.array(recordVersion).max(1000), wa
 
 export function addAgentRoutes(
   app: Hono,
-  components: { readonly metrics: Metrics; readonly view: AgentView },
+  components: { readonly metrics: Pick<Metrics, 'expose'>; readonly view: AgentView },
 ): void {
   const { metrics, view } = components;
   for (const path of ['/overlay-agent/overlay', '/overlay-agent/overlays'])

@@ -60,6 +60,10 @@ async function serveApis(
   const view = agentView(parts, { clock });
   const tracer = createTracer(components.kernel, parts);
   const counted = new VipMetrics({ ...parts, metrics }, { node: parts.node });
+  const expose = async (): Promise<string> => {
+    await counted.refresh();
+    return metrics.expose();
+  };
   const addVips = (made: Hono): void => addVipRoutes(made, vipApi(parts.vips));
   const containers = await openContainers(
     { log: log.child('containers'), clock, random },
@@ -76,12 +80,8 @@ async function serveApis(
   const tasks = await openTasks(components, { config, parts, containers }, onClose);
   const app = (): Hono => {
     const made = createApp({ log });
-    made.use('/metrics', async (_context, next) => {
-      await counted.refresh();
-      await next();
-    });
     addVips(made);
-    addAgentRoutes(made, { metrics, view });
+    addAgentRoutes(made, { metrics: { expose }, view });
     addAppliedRoutes(made, parts);
     addTraceRoutes(made, tracer);
     addTaskRoutes(made, { tasks });

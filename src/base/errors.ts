@@ -50,5 +50,14 @@ export function isPortolanError(error: unknown, code?: ErrorCode): error is Port
 export function describeError(error: unknown): string {
   if (error instanceof PortolanError && error.remedy !== undefined)
     return `${error.message}: ${error.remedy}`;
+  if (isOutOfSpace(error)) return `${error.message}: ${OUT_OF_SPACE_REMEDY}`;
   return error instanceof Error ? error.message : String(error);
+}
+
+export const OUT_OF_SPACE_REMEDY = 'make room on the file system of state_dir and try again';
+
+/** A write of Node's that failed because the disk, or what may be used of it, is full. */
+export function isOutOfSpace(error: unknown): error is Error {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return false;
+  return error.code === 'ENOSPC' || error.code === 'EDQUOT';
 }

@@ -104,18 +104,19 @@ async function call(
   init: Omit<RequestInit, 'timeoutMs'> & { readonly timeoutMs?: number },
 ): Promise<unknown> {
   const answer = await request(target, { timeoutMs: 30_000, ...init }).catch((error: unknown) => {
-    throw 'socketPath' in target ? withRemedy(error) : error;
+    throw 'socketPath' in target ? withRemedy(error, target.socketPath) : error;
   });
   if (answer.status < 400) return answer.body;
   throw answerError(answer);
 }
 
 /** A socket that nobody listens on: the daemon does not run, or the user is not on the host that they mean. */
-function withRemedy(error: unknown): unknown {
+function withRemedy(error: unknown, socketPath: string): unknown {
   if (!isPortolanError(error, 'unavailable') || error.remedy !== undefined) return error;
+  // What is asked of this host's agent is asked of no other API.
+  const other = socketPath.endsWith('/agent.sock') ? '' : ', name another API with --api,';
   return new PortolanError('unavailable', error.message, {
-    remedy:
-      'start the daemon of this host, name another API with --api, or enter a lab host with "portolan lab exec"',
+    remedy: `start the daemon of this host${other} or enter a lab host with "portolan lab exec"`,
     cause: error,
   });
 }

@@ -300,11 +300,14 @@ describe('reading what upstreams send', () => {
     expect(readResponse(bytes)).toBeUndefined();
   });
 
-  it('does not follow pointers', () => {
+  it('takes what leads to itself for no answer', () => {
     const bytes = Buffer.from([
       0, 1, 0x80, 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 97, 0, 0, 1, 0, 1, 0xc0, 19, 0, 1, 0, 1, 0, 0, 0, 9, 0, 2,
       0xc0, 31,
     ]);
+    expect(readResponse(bytes)).toBeUndefined();
+    bytes[20] = 12;
+    bytes[32] = 12;
     expect(readResponse(bytes)?.ttl).toBe(9);
   });
 });

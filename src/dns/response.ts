@@ -2,7 +2,8 @@
  * Reading an upstream's answer as far as passing it on needs: what it answers, how long it may be kept.
  *
  * Invariants: the cost is bounded by the length, and counts that the length cannot hold are refused before anything is
- * read; names are stepped over, pointers are not followed, so no chain of them can loop.
+ * read; a name's pointers each lead further back, so that no chain of them can loop. An answer in which one does not is no
+ * answer: the client would throw it away, and another upstream may have a good one.
  */
 import { flags, HEADER_BYTES, LABEL_BYTES_MAX, NAME_BYTES_MAX, rcodes, types } from './constants.ts';
 
@@ -21,6 +22,11 @@ export interface Response {
 
 /** Owner (root), type, class, time to live, length. */
 const RECORD_BYTES_MIN = 11;
+/** The two top bits of a length (RFC 1035, 4.1.4). */
+const POINTER = 0xc0;
+const POINTER_MASK = 0x3fff;
+/** Types whose data is a name and nothing else. */
+const namesOnly: ReadonlySet<number> = new Set([types.NS, types.CNAME, types.PTR]);
 /** However long others would like their answers to be kept. */
 const TTL_MAX = 3600;
 /** RFC 2308, section 5, lets this be chosen. */
@@ -72,6 +78,7 @@ function readRecords(packet: Buffer, length: number, from: number, count: number
     const end = fixed + 10 + packet.readUInt16BE(fixed + 8);
     if (end > length) return undefined;
     const type = packet.readUInt16BE(fixed);
+    if (namesOnly.has(type) && skipName(packet, fixed + 10, end) !== end) return undefined;
     if (type !== types.OPT) records.ttls.push(fixed + 4);
     if (type === types.SOA && end - fixed >= 10 + 22)
       records.absence ??= Math.min(packet.readUInt32BE(fixed + 4), packet.readUInt32BE(end - 4));
@@ -89,15 +96,34 @@ function lifetime(packet: Buffer, rcode: number, answers: number, records: Recor
   return Math.min(TTL_MAX, ...ttls);
 }
 
-/** Where the name that begins at `from` ends; 0 when it runs over. */
+/** Where the name that begins at `from` ends; 0 when it runs over, or nowhere. */
 function skipName(packet: Buffer, from: number, length: number): number {
+  const end = labelsEnd(packet, from, length);
+  if (end === 0 || (packet[end] ?? 0) === 0) return end === 0 ? 0 : end + 1;
+  return end + 2 <= length && leadsBack(packet, from, end) ? end + 2 : 0;
+}
+
+/** Where the labels from `from` on end, in a zero or a pointer; 0 when they run over. */
+function labelsEnd(packet: Buffer, from: number, length: number): number {
   const limit = Math.min(length, from + NAME_BYTES_MAX);
   for (let at = from; at < limit;) {
     const size = packet[at] ?? 0;
-    if (size === 0) return at + 1;
-    if (size >= 0xc0) return at + 2 <= length ? at + 2 : 0;
+    if (size === 0 || size >= POINTER) return at;
     if (size > LABEL_BYTES_MAX) return 0;
     at += size + 1;
   }
   return 0;
+}
+
+/** Whether the pointer at `at`, in a name from `from` on, leads to one that ends, each pointer to before what it is in. */
+function leadsBack(packet: Buffer, from: number, at: number): boolean {
+  for (let [start, pointer] = [from, at]; ;) {
+    const target = packet.readUInt16BE(pointer) & POINTER_MASK;
+    if (target < HEADER_BYTES || target >= start) return false;
+    const end = labelsEnd(packet, target, start);
+    if (end === 0) return false;
+    if (packet[end] === 0) return true;
+    if (end + 2 > start) return false;
+    [start, pointer] = [target, end];
+  }
 }

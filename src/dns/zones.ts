@@ -113,6 +113,12 @@ export class Zones {
     this.#reverse = init.reverse.map((prefix) => ({ prefix, zone: zoneOf(reverseApex(prefix), ttls) }));
   }
 
+  /** Zones of addresses that are ours as a whole: where a prefix ends within a label, others have the rest. */
+  get reverseNames(): readonly string[] {
+    const whole = this.#reverse.filter(({ prefix }) => prefix.length % bitsOfLabel(prefix) === 0);
+    return Array.from(new Set(whole.map(({ zone }) => zone.name)));
+  }
+
   /** The zone of ours that the name is in; `undefined` = not ours to answer. */
   find(key: string): Zone | undefined {
     for (const offset of suffixOffsets(key)) {
@@ -159,10 +165,14 @@ function keyOf(name: string): string {
 
 /** The nearest name above the prefix's addresses that stands at a label's border. */
 function reverseApex(prefix: Prefix): string {
-  const [bits, tail] = prefix.family === 4 ? [8, 2] : [4, 2];
   const labels = reverseName(prefix.network).split('.');
-  return labels.slice(labels.length - tail - Math.floor(prefix.length / bits)).join('.');
+  const kept = REVERSE_LABELS + Math.floor(prefix.length / bitsOfLabel(prefix));
+  return labels.slice(labels.length - kept).join('.');
 }
+
+/** `in-addr.arpa`, `ip6.arpa` */
+const REVERSE_LABELS = 2;
+const bitsOfLabel = ({ family }: Prefix): number => (family === 4 ? 8 : 4);
 
 /** In names of `mesos`, the text `.*` counts for nothing: `slave.*.mesos` is `slave.mesos`. */
 function withoutStars(key: string): string {

@@ -1,6 +1,12 @@
 /** How errors look over HTTP: one JSON body, one status per code. */
 import { z } from 'zod';
-import { isPortolanError, PortolanError, type ErrorCode } from '../base/errors.ts';
+import {
+  isOutOfSpace,
+  isPortolanError,
+  OUT_OF_SPACE_REMEDY,
+  PortolanError,
+  type ErrorCode,
+} from '../base/errors.ts';
 import type { Answer } from './client.ts';
 
 export type ErrorStatus = 400 | 403 | 404 | 409 | 500 | 503;
@@ -40,6 +46,12 @@ export function errorBody(error: unknown): ErrorBody {
     };
   }
   if (error instanceof z.ZodError) return schemaErrorBody(error);
+  if (isOutOfSpace(error))
+    return {
+      message: 'Cannot answer the request: no space is left on the disk',
+      code: 'unavailable',
+      remedy: OUT_OF_SPACE_REMEDY,
+    };
   return {
     message: 'Cannot answer the request: internal error',
     code: 'internal',

@@ -27,7 +27,7 @@ export interface AgentAddress {
   readonly api_port: number;
 }
 
-/** By the VIP's id: each host's connections, and on how many of all hosts it is as it is known here. */
+/** By the VIP's id: each host's connections, and in how many hosts' kernels it is as it is known here. */
 export async function vipHosts(
   vips: readonly Vip[],
   agents: readonly AgentAddress[],
@@ -51,7 +51,8 @@ function hostsOf(
   const hosts = agents.map(({ name }) => {
     const found = answers.get(name)?.find(({ id }) => id === vip.id);
     if (found === undefined) return { host: name, applied: false };
-    const applied = found.applied === true && found.revision === revision;
+    // One without an address is in no kernel.
+    const applied = found.applied === true && found.revision === revision && vip.addresses.length > 0;
     return { host: name, applied, connections: found.connections ?? 0 };
   });
   const connections = hosts.reduce(

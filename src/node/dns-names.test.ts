@@ -92,6 +92,27 @@ describe('the names of the cluster', () => {
     expect(told(names, '_leader._tcp.mesos', types.SRV)).toEqual(['leader.mesos.:5050']);
   });
 
+  it('have SOA and NS of the zones of addresses, where those are ours as a whole', () => {
+    const world = new World();
+    const names = world.names();
+    for (const [overlay, space] of [
+      ['dcos', '9.1.0.0/16'],
+      ['odd', '12.16.0.0/12'],
+      ['dcos6', 'fd01:b::/64'],
+    ] as const)
+      world.exchange.put(`node/${A}/overlay/${overlay}`, {
+        ...{ overlay, space, vtep_ip: '44.128.0.1/20', vtep_mac: '70:b3:d5:80:00:01' },
+        ...{ agent_ip: '10.0.0.11', grant_epoch: 1 },
+      });
+    world.clock.advance(100);
+    for (const zone of ['11.in-addr.arpa', '1.9.in-addr.arpa', '0.0.0.0.0.0.0.0.b.0.0.0.1.0.d.f.ip6.arpa']) {
+      expect(told(names, zone, types.SOA), zone).toHaveLength(1);
+      expect(told(names, zone, types.NS), zone).toEqual(['ns.spartan.']);
+    }
+    for (const zone of ['9.in-addr.arpa', '12.in-addr.arpa', 'in-addr.arpa'])
+      expect(told(names, zone, types.SOA), zone).toEqual([]);
+  });
+
   it('are all there, however hosts come and go out of reach, as long as a task lives', () => {
     const step = fc.record({
       node: fc.constantFrom(A, B),

@@ -22,7 +22,7 @@ import {
   type CustomZones,
 } from '../dns/cluster-names.ts';
 import { Names } from '../dns/names.ts';
-import { Zones, type TimesToLive } from '../dns/zones.ts';
+import { apexRecords, Zones, type TimesToLive } from '../dns/zones.ts';
 import { AGENT_PORT, MASTER_PORT } from '../model/config.ts';
 import type { ClusterId } from '../model/names.ts';
 import type { GossipRecord } from '../model/record.ts';
@@ -185,6 +185,7 @@ export class DnsNames {
   #refresh(): void {
     const { ttls } = this.#init;
     this.#zones = this.#makeZones();
+    this.table.set('reverse', apexRecords(ttls, this.#zones.reverseNames));
     const masters = this.#masters();
     this.table.set('masters', masterRecords(masters, ttls));
     const leader = masters.find(({ reachable }) => reachable) ?? masters[0];

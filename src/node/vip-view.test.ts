@@ -92,6 +92,9 @@ describe('VipView', () => {
   it.each([
     ['9.1.1.1', 'the overlay "dcos"'],
     ['10.0.0.11', 'the host h1'],
+    ['44.128.0.9', 'the network 44.128.0.0/20 of VTEPs'],
+    ['198.51.100.1', 'the DNS server of every host'],
+    ['0.0.0.0', 'no host at all'],
     ['127.0.0.1', 'the loopback device'],
     ['224.0.0.1', 'multicast'],
   ])('refuses %s, which belongs to %s', (address, owner) => {

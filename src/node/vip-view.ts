@@ -169,14 +169,15 @@ function namesOf(vip: Vip): readonly string[] {
 }
 
 /**
- * Equal exactly when two nodes lead new connections to the same tasks. Addresses are left out: the host of a task has
- * another one than the others.
+ * Equal exactly when two nodes lead new connections to the same addresses of the VIP to the same tasks. Addresses of tasks
+ * are left out: the host of a task has another one than the others.
  */
 export function vipRevision(vip: Vip): string {
   const chosen = usableBackends(vip.backends).filter(({ weight }) => weight > 0);
   const text = JSON.stringify([
     vip.id,
     vip.affinity,
+    vip.addresses.map(String),
     chosen.map(({ node, task }) => `${node} ${task}`).sort(),
   ]);
   return createHash('sha256').update(text).digest('base64url').slice(0, 12);

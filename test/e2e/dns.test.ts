@@ -280,6 +280,10 @@ describe('names', () => {
         ...[process.execPath, mainProgram(), 'dns', 'query', 'www.outside.example', '-o', 'json'],
       ]);
       expect(JSON.parse(said.stdout)).toMatchObject({ source: 'upstream', zone: '.', rcode: 'NOERROR' });
+      const elsewhere = await lab.try('agent1', [
+        ...[process.execPath, mainProgram(), 'dns', 'query', own('web2'), '--agent', '10.0.0.12:5051'],
+      ]);
+      expect(elsewhere.stdout).toContain(web2().address);
     } finally {
       upstream.kill('SIGTERM');
       await once(upstream, 'exit');

@@ -153,8 +153,11 @@ describe('virtual IPs', () => {
     const before = (await vip()).connections;
     await calls('agent3', 7);
     expect((await vip()).connections).toBe(before + 7);
-    const metrics = await lab.sh('agent3', 'curl -s http://10.0.0.13:5051/metrics');
-    expect(metrics).toMatch(/portolan_vip_connections_total\{vip="myservice\.marathon[^}]*\} [1-9]/);
+    for (const url of ['http://127.0.0.1:62080/v1/metrics', 'http://10.0.0.13:5051/metrics']) {
+      const metrics = await lab.sh('agent3', `curl -s ${url}`);
+      expect(metrics).toMatch(/portolan_vip_connections_total\{vip="myservice\.marathon[^}]*\} [1-9]/);
+      expect(metrics).toMatch(/^l4lb_vips [1-9]/m);
+    }
     const documented = await lab.sh('agent1', 'curl -s http://127.0.0.1:62080/v1/vips');
     expect(JSON.parse(documented)).toContainEqual(
       expect.objectContaining({ vip: 'myservice.marathon.l4lb.thisdcos.directory:6666', protocol: 'tcp' }),

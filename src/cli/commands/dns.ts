@@ -1,5 +1,6 @@
-/** `portolan dns query`: what this host's DNS server answers, and from where. */
+/** `portolan dns query`: what a host's DNS server answers, and from where. */
 import { Command } from 'commander';
+import { parseTarget } from '../../http/client.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { outputOption } from '../output.ts';
 
@@ -9,6 +10,11 @@ interface Answer {
   readonly zone: string;
   readonly took_ms: number;
   readonly answers: readonly Row[];
+}
+
+interface QueryOptions {
+  readonly agent?: string;
+  readonly output: OutputFormat;
 }
 
 export function command(context: CliContext): Command {
@@ -22,10 +28,12 @@ function queryCommand(context: CliContext): Command {
     .description("Ask this host's DNS server as a container would, and see where the answer comes from.")
     .argument('<name>', 'such as web.marathon.containerip.dcos.thisdcos.directory; with PTR also an address')
     .argument('[type]', 'A, AAAA, SRV, PTR, SOA, NS, ANY, …', 'A')
+    .option('--agent <address>', "ask another host's: its agent's API, such as 10.0.0.11:5051")
     .addOption(outputOption())
-    .action(async (name: string, type: string, { output }: { readonly output: OutputFormat }) => {
+    .action(async (name: string, type: string, { agent, output }: QueryOptions) => {
       const search = new URLSearchParams({ name, type });
-      const answer = (await context.call(await context.agentApi(), {
+      const target = agent === undefined ? await context.agentApi() : parseTarget(agent);
+      const answer = (await context.call(target, {
         method: 'GET',
         path: `/v1/dns/query?${search.toString()}`,
       })) as Answer;
