@@ -33,7 +33,7 @@ export function concerns(event: KernelEvent, inventory: Inventory | undefined): 
       return link === undefined || inventory.links.get(link)?.link.kind === 'vxlan';
     case 'sysctl':
       return Object.entries(event.sysctls ?? {}).some(
-        ([key, value]) => (inventory.sysctls.get(key) ?? value) !== value,
+        ([key, value]) => inventory.deciding.has(key) || (inventory.sysctls.get(key) ?? value) !== value,
       );
   }
 }

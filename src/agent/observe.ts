@@ -18,8 +18,8 @@ export async function observe(
   const tunnels = inventory.state.links.flatMap(({ name, link }) =>
     link.kind === 'vxlan' && byName.get(name)?.details.kind === 'vxlan' ? [name] : [],
   );
-  const sysctls = inventory.state.sysctls.map(
-    async ({ key }) => [key, await kernel.readSysctl(key)] as const,
+  const sysctls = [...inventory.sysctls.keys(), ...inventory.deciding].map(
+    async (key) => [key, await kernel.readSysctl(key)] as const,
   );
   return {
     links: byName,

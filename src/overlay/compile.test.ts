@@ -115,7 +115,9 @@ describe('compile for this node', () => {
       'net/ipv6/conf/all/forwarding': '1',
       'net/ipv6/conf/eth0/accept_ra': '2',
       'net/ipv6/conf/vtep1024/disable_ipv6': '0',
-      'net/ipv4/conf/vtep1024/rp_filter': '2',
+      'net/ipv4/conf/vtep1024/rp_filter': '0',
+      'net/ipv4/conf/vtep1024/accept_local': '1',
+      'net/ipv4/conf/m-dcos/accept_local': '1',
       'net/ethtool/vtep1024/gro': '0',
       'net/ipv4/conf/m-dcos/route_localnet': '1',
     });

@@ -74,6 +74,10 @@ export interface DesiredSysctl {
   readonly value: string;
   /** Written only over this value: a setting that only some hosts need corrected. */
   readonly onlyIf?: string;
+  /** Where that other setting has that value, this one has another. */
+  readonly instead?: { readonly where: string; readonly is: string; readonly value: string };
+  /** Takes back a check of the kernel's that our table makes instead: set when that has been seen in place. */
+  readonly guarded?: true;
   /** The device it belongs to; written after that device is there. */
   readonly link?: string;
   /** Overlays that do not work without it. */

@@ -65,6 +65,8 @@ export interface Inventory {
   readonly routes: Items<Route>;
   readonly rules: Items<Rule>;
   readonly sysctls: ReadonlyMap<string, string>;
+  /** Settings of others that ours depend on. */
+  readonly deciding: ReadonlySet<string>;
 }
 
 export interface Kind<T> {
@@ -116,5 +118,6 @@ export function takeInventory(state: DesiredState): Inventory {
     routes: new Items(state.routes, routeKind),
     rules: new Items(state.rules, ruleKind),
     sysctls: new Map(state.sysctls.map(({ key, value }) => [key, value])),
+    deciding: new Set(state.sysctls.flatMap(({ instead }) => instead?.where ?? [])),
   };
 }

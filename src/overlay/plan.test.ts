@@ -121,6 +121,27 @@ describe('plan', () => {
     ]);
   });
 
+  it("takes back the kernel's check of sources only when the rules that stand in for it have been seen", () => {
+    const desired = compile(inputWith([2]));
+    const accepting = ({ sysctls }: Observed) =>
+      [...sysctls].filter(([key, value]) => key.endsWith('/accept_local') && value === '1').length;
+    const first = plan(desired, withTable(desired, emptyKernel));
+    const made = performOnModel(emptyKernel, first.steps);
+    expect([accepting(made), first.lookAgain]).toEqual([0, true]);
+    const second = plan(desired, withTable(desired, made));
+    expect(accepting(performOnModel(made, second.steps))).toBe(2);
+    expect(second.lookAgain).toBe(false);
+  });
+
+  it('lets the tunnel be as loose as the host allows', () => {
+    const desired = compile(inputWith([2]));
+    const filterOf = (all: string): string | undefined => {
+      const sysctls = new Map([['net/ipv4/conf/all/rp_filter', all]]);
+      return reconcile(desired, { ...emptyKernel, sysctls }).sysctls.get('net/ipv4/conf/vtep1024/rp_filter');
+    };
+    expect(['0', '1', '2'].map(filterOf)).toEqual(['0', '2', '0']);
+  });
+
   it('adds one joining node by its own entries alone', () => {
     const { kernel } = reconciled([2, 3]);
     const joined = plan(compile(inputWith([2, 3, 4])), kernel);

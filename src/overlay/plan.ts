@@ -52,7 +52,7 @@ export function* planSliced(inventory: Inventory, observed: Observed): Generator
   return {
     steps: new ConcatenatedSteps(groups),
     faults: links.faults,
-    lookAgain: links.lookAgain || addresses.lookAgain,
+    lookAgain: links.lookAgain || addresses.lookAgain || isAnyWaiting(inventory, observed),
     strays: links.strays,
   };
 }
@@ -321,10 +321,11 @@ function planSysctls(
   ofDevices: boolean,
 ): readonly Step[] {
   return inventory.state.sysctls.flatMap((sysctl): Step[] => {
-    const { key, value, link } = sysctl;
+    const { key, link } = sysctl;
+    const value = wantedValue(sysctl, observed);
     if ((link !== undefined) !== ofDevices || (link !== undefined && links.blocked.has(link))) return [];
     const found = link !== undefined && links.emptied.has(link) ? undefined : observed.sysctls.get(key);
-    if (settled(sysctl, found)) return [];
+    if (settled(sysctl, value, found) || isWaiting(sysctl, observed)) return [];
     const change: Change = {
       object: 'sysctl',
       id: `sysctl ${key}`,
@@ -337,6 +338,21 @@ function planSysctls(
   });
 }
 
-function settled({ value, onlyIf }: DesiredSysctl, found: string | undefined): boolean {
+/** A check of the kernel's is taken back when the table that makes it instead has been seen in place, not when it was asked for. */
+function isWaiting({ guarded }: DesiredSysctl, { table }: Observed): boolean {
+  return guarded === true && !table.intact;
+}
+
+function isAnyWaiting({ state: { sysctls } }: Inventory, observed: Observed): boolean {
+  return sysctls.some(
+    (sysctl) => isWaiting(sysctl, observed) && observed.sysctls.get(sysctl.key) !== sysctl.value,
+  );
+}
+
+function wantedValue({ value, instead }: DesiredSysctl, { sysctls }: Observed): string {
+  return instead !== undefined && sysctls.get(instead.where) === instead.is ? instead.value : value;
+}
+
+function settled({ onlyIf }: DesiredSysctl, value: string, found: string | undefined): boolean {
   return onlyIf === undefined ? found === value : found !== onlyIf;
 }

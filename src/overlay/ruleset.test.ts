@@ -43,10 +43,10 @@ describe('ruleset', () => {
     expect(TABLE_REF).toEqual({ family: 'inet', name: 'portolan' });
   });
 
-  it('has the same rules for any number of overlays and mappings', () => {
+  it('has the same rules for any number of mappings, and of overlays without a bridge here', () => {
     const portMappings = Array.from({ length: 500 }, (_, i) => mapping({ hostPort: 1000 + i }));
     const overlays = [overlay, { name: 'other', space: prefix('10.9.0.0/16') }];
-    expect(rulesOf(input({ overlays, portMappings }))).toEqual(rulesOf(input({ overlays: [] })));
+    expect(rulesOf(input({ overlays, portMappings }))).toEqual(rulesOf(input()));
   });
 
   it('holds the spaces of all overlays, also of those without a bridge here, none within another', () => {
@@ -58,6 +58,7 @@ describe('ruleset', () => {
     expect(elementsOf(input({ overlays }), 'overlays4')).toEqual(['9.0.0.0/8', '10.9.0.0/16']);
     expect(elementsOf(input({ overlays }), 'overlays6')).toEqual(['fd01:b::/64']);
     expect(elementsOf(input({ overlays }), 'bridges')).toEqual(['m-dcos', 'm-inner']);
+    expect(elementsOf(input({ overlays }), 'acceptLocal')).toEqual(['m-dcos', 'm-inner', 'vtep1024']);
     expect(elementsOf(input({ overlays }), 'sameBridge4')).toEqual([
       '9.0.1.0/25 . 9.0.1.0/25',
       '9.4.1.0/25 . 9.4.1.0/25',

@@ -3,8 +3,9 @@
  *
  * Purpose: masquerading, host ports, MSS clamping and the care that VXLAN and `route_localnet` need; the port mapper
  * of the reference without a rule per mapping.
- * Invariants: the number of rules depends on nothing; overlays and mappings are elements of sets and maps, so that one
- * mapping more is one element more (`portMappingElement` with `Nft.change`). Within the overlays nobody's address is
+ * Invariants: overlays and mappings are elements of sets and maps, so that one mapping more is one element more
+ * (`portMappingElement` with `Nft.change`); the number of rules depends on nothing but the overlays that have a bridge here,
+ * for the comparisons that tell containers' sources (source-guard.ts). Within the overlays nobody's address is
  * ever translated, but for a connection that comes back to the bridge it came from.
  * Review notes: a `drop` in any table of a hook is final, an `accept` is not: this table cannot undo the drops of
  * another one. NAT is decided by the first packet of a connection and remembered, so rules may be replaced under
@@ -17,6 +18,7 @@ import { dockerBridgeName } from '../model/overlay.ts';
 export { portElements, portMappingsOf, type PortMapping } from './port-map.ts';
 import { dnsAnswerRules, dnsChains, dnsQueryRules, type DnsListen } from './dns-interface.ts';
 import { portMappingElement, portMapSets, type PortMapping } from './port-map.ts';
+import { acceptLocal, SOURCES_RULES, sourceRules } from './source-guard.ts';
 
 export const TABLE_REF: NftTableRef = { family: 'inet', name: 'portolan' };
 
@@ -41,6 +43,8 @@ export interface RulesetOverlay {
   readonly bridge?: string;
   readonly subnet?: Prefix;
   readonly subnet6?: Prefix;
+  /** Docker's part of the block. */
+  readonly dockerSubnet?: Prefix;
 }
 
 export interface RulesetInput {
@@ -88,6 +92,10 @@ function sets({ overlays, vtep, portMappings }: RulesetInput): NftTable['sets'] 
     { ...local4, elements: outermost(local.map(unreachable)).map(alone) },
     { ...inside, elements: insideNames(overlays, vtep).map((name) => ({ key: [name] })) },
     { ...bridges, elements: bridgeNames(overlays).map((name) => ({ key: [name] })) },
+    {
+      ...acceptLocal,
+      elements: [...bridgeNames(overlays), vtep].toSorted().map((name) => ({ key: [name] })),
+    },
     { ...sameBridge4, elements: outermost(local.map(({ subnet }) => subnet)).map(withItself) },
     { ...sameBridge6, elements: outermost(local.map(({ subnet6 }) => subnet6)).map(withItself) },
     ...portMapSets.map((set) => ({
@@ -130,8 +138,14 @@ function chains(input: RulesetInput): readonly NftChain[] {
     {
       name: 'raw-prerouting',
       base: filter('prerouting', RAW),
-      rules: [`udp dport ${input.vxlanPort} jump outer`, ...dnsQueryRules(input.dns), ...guardRules()],
+      rules: [
+        `udp dport ${input.vxlanPort} jump outer`,
+        ...dnsQueryRules(input.dns),
+        TO_LOOPBACK,
+        ...sourceRules({ ...input, own: [input.underlay, ...input.dns.addresses] }),
+      ],
     },
+    { name: 'sources', rules: [FROM_LOOPBACK, ...SOURCES_RULES] },
     {
       name: 'raw-output',
       base: filter('output', RAW),
@@ -173,14 +187,11 @@ const nat = (
 
 /**
  * `route_localnet` lets packets of a bridge reach 127/8 and come from it; nobody may use that. Answers to connections
- * from 127/8 are addressed to the bridge here, as conntrack translates them back only later.
+ * from 127/8 are addressed to the bridge here, as conntrack translates them back only later. Every packet is compared, so one
+ * byte comes first, where an IPv6 packet has another.
  */
-function guardRules(): readonly string[] {
-  return [
-    'ip daddr 127.0.0.0/8 iifname @bridges counter drop',
-    'ip saddr 127.0.0.0/8 iifname @bridges counter drop',
-  ];
-}
+const TO_LOOPBACK = '@nh,128,8 127 ip daddr 127.0.0.0/8 iifname @bridges counter drop';
+const FROM_LOOPBACK = 'ip saddr 127.0.0.0/8 iifname @bridges counter drop';
 
 /**
  * The outer packets of VXLAN need no connection tracking, and no other rule here. They come from the underlay, nearly
@@ -257,4 +268,8 @@ function clampRules({ mtu }: RulesetInput): readonly string[] {
 /** Headers without options, as the size counts them (RFC 9293, 3.7.1). */
 const [IPV4_TCP_BYTES, IPV6_TCP_BYTES] = [40, 60];
 
-const TO_CLAMP = 'tcp flags & (syn | rst) == syn jump clamp';
+/**
+ * `tcp flags & (syn | rst) == syn`, without asking each packet for its protocol first: what is no TCP has no such option, and
+ * is let go by there.
+ */
+const TO_CLAMP = '@th,104,8 & 0x6 == 0x2 jump clamp';

@@ -50,8 +50,16 @@ function deviceSysctls(
     overlays: overlays.filter((overlay) => ipv6.includes(overlay)),
   });
   const result = [entry(`net/ipv4/conf/${name}/forwarding`, '1')];
-  // Remote hosts answer containers from any of their addresses; the way back to some of those is not the tunnel.
-  if (vtep) result.push(entry(`net/ipv4/conf/${name}/rp_filter`, '2'));
+  // Remote hosts answer containers from any of their addresses; the way back to some of those is not the tunnel. The greater
+  // of a device's and the host's counts, so that strictness is for the device to take back; `2` looks a route up.
+  if (vtep) {
+    const instead = { where: 'net/ipv4/conf/all/rp_filter', is: '1', value: '2' };
+    result.push({ ...entry(`net/ipv4/conf/${name}/rp_filter`, '0'), instead });
+  }
+  // Where there is a rule for routing, the kernel looks up a route to each packet's source, to find only whether that is an
+  // address of this host: rules do it for less (ruleset.ts), unless a filter of reverse paths looks it up all the same.
+  if (own.some(({ address }) => address.family === 4))
+    result.push({ ...entry(`net/ipv4/conf/${name}/accept_local`, '1'), guarded: true });
   // The underlay's device has put the segments together already, outer headers and all: doing it again gains nothing.
   if (vtep) result.push(entry(`net/ethtool/${name}/gro`, '0'));
   if (own.some(({ address }) => address.family === 6)) {

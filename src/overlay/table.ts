@@ -1,9 +1,11 @@
 /** What the nft table is made from: the overlays of the cluster and the host ports of local containers. */
 import { parseIp, parsePrefix } from '../base/ip.ts';
+import type { Prefix } from '../base/ip.ts';
 import { elementKey } from '../kernel/nft/types.ts';
 import type { NftTable } from '../kernel/nft/types.ts';
 import { VXLAN_PORT } from '../model/overlay.ts';
 import type { Attachment, CompileInput } from './desired.ts';
+import { prefixes } from './grant.ts';
 import type { Local } from './grant.ts';
 import { portMappingElement } from './port-map.ts';
 import type { PortMapping } from './port-map.ts';
@@ -37,6 +39,7 @@ function overlays(input: CompileInput, local: Local): readonly RulesetOverlay[] 
       ...(bridge === undefined ? {} : { bridge: bridge.name }),
       ...family('subnet', 4, bridge?.gateways.map((gateway) => gateway.prefix) ?? []),
       ...family('subnet6', 6, bridge?.gateways.map((gateway) => gateway.prefix) ?? []),
+      ...family('dockerSubnet', 4, dockerSubnets(input, name)),
     });
   }
   for (const { node, record } of input.records) {
@@ -49,6 +52,11 @@ function overlays(input: CompileInput, local: Local): readonly RulesetOverlay[] 
     byName.set(name, { name, ...family('space', 4, foreign), ...family('space6', 6, foreign) });
   }
   return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function dockerSubnets({ grant }: CompileInput, name: string): readonly Prefix[] {
+  const granted = grant?.overlays.find(({ info }) => info.name === name);
+  return prefixes([granted?.docker_bridge?.ip]);
 }
 
 function family<K extends string, T extends { readonly family: number }>(

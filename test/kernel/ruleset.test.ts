@@ -39,6 +39,7 @@ function inputOf(host: 1 | 2): RulesetInput {
     ...dcos,
     bridge: 'm-dcos',
     subnet: prefix(`9.0.${host}.0/25`),
+    dockerSubnet: prefix(`9.0.${host}.128/25`),
     subnet6: prefix(`fd01:b:0:0:${host}::/80`),
   };
   const other = { name: 'other', space: prefix('12.0.0.0/8') };
@@ -79,7 +80,7 @@ function hostScript(host: 1 | 2): string {
     ${n} addr add 44.128.0.${host}/20 dev vtep1024
     ${n} addr add fd01:a::${host}/64 dev vtep1024 nodad
     ${n} link set vtep1024 up
-    ip netns exec ${name} sysctl -qw net.ipv4.conf.vtep1024.rp_filter=2
+    ip netns exec ${name} sysctl -qw net.ipv4.conf.vtep1024.rp_filter=0 net.ipv4.conf.vtep1024.accept_local=1
     bridge -n ${name} fdb add 70:b3:d5:80:00:0${peer} dev vtep1024 dst 10.0.0.1${peer} self permanent
     ${n} neigh add 44.128.0.${peer} lladdr 70:b3:d5:80:00:0${peer} dev vtep1024 nud permanent
     ${n} neigh add fd01:a::${peer} lladdr 70:b3:d5:80:00:0${peer} dev vtep1024 nud permanent
@@ -96,6 +97,7 @@ function bridgeScript(host: string, bridge: string, address: string, address6?: 
     ${n} link add ${bridge} type bridge
     ${n} addr add ${address} dev ${bridge}
     ${address6 === undefined ? '' : `${n} addr add ${address6} dev ${bridge} nodad`}
+    ip netns exec ${host} sysctl -qw net.ipv4.conf.${bridge}.accept_local=1
     ${n} link set ${bridge} up`;
 }
 
@@ -275,14 +277,63 @@ describe('the ruleset on real packets', () => {
     });
   });
 
-  describe('route_localnet', () => {
-    const unguarded = (): NftTable => {
-      const table = ruleset(inputOf(1));
-      const open = (rules: readonly string[]): readonly string[] =>
-        rules.filter((rule) => !rule.includes('drop'));
-      return { ...table, chains: table.chains.map((chain) => ({ ...chain, rules: open(chain.rules) })) };
+  const unguarded = (host: 1 | 2): NftTable => {
+    const table = ruleset(inputOf(host));
+    const open = (rules: readonly string[]): readonly string[] =>
+      rules.filter((rule) => !rule.includes('drop'));
+    return { ...table, chains: table.chains.map((chain) => ({ ...chain, rules: open(chain.rules) })) };
+  };
+
+  describe('accept_local', () => {
+    /** Counts what of a claim arrives at the host itself, or is forwarded to a container. */
+    const arrived = async (from: Name, gateway: string, claim: string, to: string): Promise<number> => {
+      const [target, port] = [to.startsWith('9.0.2.') ? 'd' : 'host1', 7777] as const;
+      nft(
+        target,
+        `add table inet seen; delete table inet seen
+         table inet seen { chain input { type filter hook input priority 0
+           ip saddr ${claim} udp dport ${port} counter
+         }
+         }`,
+      );
+      inside(from, `ip addr add ${claim}/32 dev eth0; ip route add ${to} via ${gateway} src ${claim}`);
+      try {
+        await at(from).ask({ to, port, protocol: 'udp', timeoutMs: 200 });
+      } finally {
+        inside(from, `ip route del ${to} via ${gateway}; ip addr del ${claim}/32 dev eth0`);
+      }
+      return Number(/packets (\d+)/.exec(inside(target, 'nft list table inet seen'))?.[1]);
     };
 
+    beforeAll(() => {
+      inside('host1', 'ip link add docker type bridge; ip addr add 9.0.1.254/25 dev docker');
+      inside('host1', 'ip link set docker up; sysctl -qw net.ipv4.conf.all.rp_filter=0');
+    });
+
+    it.each([
+      ["the host's address on the underlay", 'b', '9.0.1.1', '10.0.0.11', '9.0.1.1'],
+      [
+        "the host's address on the underlay, towards another host's container",
+        'b',
+        '9.0.1.1',
+        '10.0.0.11',
+        '9.0.2.3',
+      ],
+      ['the address of the tunnel', 'b', '9.0.1.1', '44.128.0.1', '10.0.0.11'],
+      ['the address of the bridge, from another bridge', 'c', '12.0.1.1', '9.0.1.1', '10.0.0.11'],
+      ['the broadcast address of the bridge', 'c', '12.0.1.1', '9.0.1.127', '10.0.0.11'],
+      ["the address of Docker's bridge, whichever that is", 'b', '9.0.1.1', '9.0.1.254', '10.0.0.11'],
+      ["the host's address on the underlay, from another host", 'd', '9.0.2.1', '10.0.0.11', '9.0.1.1'],
+      ['the address of the bridge, from another host', 'd', '9.0.2.1', '9.0.1.1', '44.128.0.1'],
+    ] as const)('lets no container speak as %s', async (_, from, gateway, claim, to) => {
+      load('host1', unguarded(1));
+      expect(await arrived(from, gateway, claim, to)).toBe(1);
+      load('host1', ruleset(inputOf(1)));
+      expect(await arrived(from, gateway, claim, to)).toBe(0);
+    });
+  });
+
+  describe('route_localnet', () => {
     it('opens nothing: what listens on 127.0.0.1 stays out of reach for containers', async () => {
       inside(
         'intruder',
@@ -291,7 +342,7 @@ describe('the ruleset on real packets', () => {
          ip route add 127.0.0.1/32 via 9.0.1.1 dev eth0 src 9.0.1.5`,
       );
       const question = { to: '127.0.0.1', port: 9999, timeoutMs: 700 };
-      load('host1', unguarded());
+      load('host1', unguarded(1));
       expect(await at('intruder').ask(question)).toBe('9.0.1.5');
       load('host1', ruleset(inputOf(1)));
       expect(await at('intruder').ask(question)).toBe('timeout');
@@ -304,7 +355,7 @@ describe('the ruleset on real packets', () => {
         'ip addr add 127.0.0.5/32 dev eth0; ip route replace 10.0.0.11 via 9.0.1.1 src 127.0.0.5',
       );
       await at('intruder').ask({ to: '10.0.0.11', port: 7777, protocol: 'udp', timeoutMs: 200 });
-      const rules = inside('host1', 'nft list chain inet portolan raw-prerouting');
+      const rules = inside('host1', 'nft list chain inet portolan sources');
       expect(Number(/ip saddr 127[^\n]* packets (\d+)/.exec(rules)?.[1])).toBe(1);
     });
   });
