@@ -22,6 +22,24 @@ describe('the real kernel', () => {
     }
   });
 
+  it('reads several namespaces at once', async () => {
+    const opened = await openInNamespace();
+    try {
+      const { kernel, namespaces } = opened;
+      const others = await Promise.all(namespaces.map((path) => kernel.openNamespace(path)));
+      for (const [i, other] of others.entries()) {
+        const address = interfaceAddress(`9.0.${i}.1/24`);
+        await other.apply([add('b0', bridge), { do: 'address-replace', address: { link: 'b0', address } }]);
+      }
+      const read = await Promise.all(others.map((other) => other.addresses({ link: 'b0' })));
+      const texts = read.map((found) => found.map(({ address }) => String(address)));
+      expect(texts).toEqual(others.map((_, i) => expect.arrayContaining([`9.0.${i}.1/24`]) as string[]));
+      for (const other of others) other.close();
+    } finally {
+      await opened.close();
+    }
+  });
+
   it('reads the sysctl of a device anew when another one has its name', async () => {
     const opened = await openInNamespace();
     try {

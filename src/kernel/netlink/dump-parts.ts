@@ -4,7 +4,8 @@
  * The kernel makes a part while the one before it is received, which takes it a millisecond or two where a set has tens
  * of thousands of elements. Once parts are large, each is therefore received by another thread, while the one before it
  * is decoded: the event loop is held for the decoding of one part, and the whole takes little more than the longer of the two.
- * Invariants: a part is valid until the next is asked for; after `close` no thread is inside a call on the socket.
+ * Invariants: a part is valid until the next is asked for, one in the buffer that was given only until something else runs;
+ * after `close` no thread is inside a call on the socket.
  */
 import { errnoNumber } from '../errno.ts';
 import * as libc from '../libc.ts';
@@ -35,22 +36,30 @@ export class DumpParts {
     return this.#coming !== undefined;
   }
 
-  /** Receives the next part into `buffer`: its length, or a negative errno. */
-  async next(): Promise<number> {
-    const length = this.#coming === undefined ? libc.recv(this.#fd, this.#buffer) : await this.#take();
-    if (length >= LARGE_BYTES) this.#coming = libc.recvAsync(this.#fd, this.#other(), libc.MSG_DONTWAIT);
-    return length;
+  /**
+   * Receives the next part into `buffer`: its length, or a negative errno. At once where it can: the buffer that was given
+   * may be that of other sockets too, so nothing may come between receiving and decoding.
+   */
+  next(): number | Promise<number> {
+    return this.#coming === undefined
+      ? this.#received(libc.recv(this.#fd, this.#buffer))
+      : this.#take(this.#coming);
   }
 
   async close(): Promise<void> {
     await this.#coming;
   }
 
-  async #take(): Promise<number> {
-    const length = await this.#coming;
+  async #take(coming: Promise<number>): Promise<number> {
+    const length = await coming;
     this.#coming = undefined;
     this.#buffer = this.#other();
-    return length === undefined || length === -EAGAIN ? libc.recv(this.#fd, this.#buffer) : length;
+    return this.#received(length === -EAGAIN ? libc.recv(this.#fd, this.#buffer) : length);
+  }
+
+  #received(length: number): number {
+    if (length >= LARGE_BYTES) this.#coming = libc.recvAsync(this.#fd, this.#other(), libc.MSG_DONTWAIT);
+    return length;
   }
 
   /** The one of two that the part received last is not in. */

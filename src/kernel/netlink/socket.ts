@@ -348,7 +348,8 @@ export class NetlinkSocket {
     try {
       for (let since = performance.now(); state === 'more';) {
         const hasTurned = parts.isComing;
-        const length = await parts.next();
+        const received = parts.next();
+        const length = typeof received === 'number' ? received : await received;
         if (hasTurned) since = performance.now();
         if (length <= 0) throw kernelError(what, -length);
         forEachMessage(parts.buffer, length, each);
