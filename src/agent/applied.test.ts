@@ -47,6 +47,21 @@ describe('what an agent tells of its kernel', () => {
     expect(rounds).toHaveLength(0);
   });
 
+  it('waits for what a change asks for, and for its end no longer than that', async () => {
+    const { exchange, clock, keeper, rounds, round, told } = world();
+    exchange.put('cluster/network', 1, 4);
+    keeper.start();
+    await round({ ...whole, done: false });
+    expect(rounds).toHaveLength(0);
+    clock.advance(30);
+    keeper.look();
+    await round(whole);
+    clock.advance(200);
+    expect(told()?.value).toMatchObject({ revision: 4, took_ms: 30 });
+    keeper.look();
+    expect(rounds).toHaveLength(0);
+  });
+
   it('stays what it was while the kernel refuses something, and says so', async () => {
     const { exchange, clock, keeper, rounds, round, told } = world();
     exchange.put('cluster/network', 1, 4);

@@ -100,6 +100,11 @@ export class AppliedKeeper {
     this.#publishing?.cancel();
   }
 
+  /** What kept a change from the kernel may be over. */
+  look(): void {
+    this.#work();
+  }
+
   #work(): void {
     if (this.#isWorking || this.#isClosed) return;
     this.#apply().catch((error: unknown) => {

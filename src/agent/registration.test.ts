@@ -8,6 +8,7 @@ import type { Answer, HttpTarget, RequestInit } from '../http/client.ts';
 import { newClusterId, newNodeId, type NodeId } from '../model/names.ts';
 import { agentNetworkConfig, type AgentOverlay } from '../model/overlay.ts';
 import { REGISTERED_PATH, REGISTER_PATH, type RegisterAgent } from '../model/registration.ts';
+import { HEALTH_INTERVAL_MS } from '../overlay/registration.ts';
 import { createRegistration } from './registration.ts';
 
 const random = seededRandom(5);
@@ -91,6 +92,23 @@ describe('createRegistration', () => {
     expect(registration.state()).toEqual({ status: 'REGISTERED', configuration_attempts: 1, overlays: [ok] });
     expect(master.heard).toEqual([REGISTER_PATH, REGISTERED_PATH]);
     expect((await metrics.snapshot())['portolan_overlay_agent_registering']).toBe(0);
+    await registration.stop();
+  });
+
+  test('asks soon when told to, and then at its pace again', async () => {
+    const { registration, master, clock } = set();
+    registration.start();
+    await registration.ready();
+    registration.askSoon(64);
+    clock.advance(64);
+    await settle();
+    expect(master.heard).toEqual([REGISTER_PATH, REGISTERED_PATH, '/health']);
+    clock.advance(HEALTH_INTERVAL_MS - 100);
+    await settle();
+    expect(master.heard).toHaveLength(3);
+    clock.advance(100);
+    await settle();
+    expect(master.heard).toHaveLength(4);
     await registration.stop();
   });
 

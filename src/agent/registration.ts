@@ -64,6 +64,8 @@ export interface RegistrationState {
 
 export interface Registration {
   start(): void;
+  /** Asks the masters within `withinMs`, at random, instead of when it is time again: their word may be another one. */
+  askSoon(withinMs: number): void;
   /** Ends requests under way; nothing is called afterwards. */
   stop(): Promise<void>;
   state(): RegistrationState;
@@ -106,6 +108,11 @@ class RegistrationShell implements Registration {
     // Without a Mesos bridge no container waits for the overlays (reference, section 4, "Agent rules").
     if (!this.#init.registration().network_config.mesos_bridge) this.#readiness.resolve();
     this.#step({ type: 'start' });
+  }
+
+  askSoon(withinMs: number): void {
+    if (!this.#abort.signal.aborted && this.#timers.has('check'))
+      this.#setTimer('check', Math.round(this.#components.random.next() * withinMs));
   }
 
   async stop(): Promise<void> {

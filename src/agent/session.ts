@@ -19,7 +19,8 @@ import type { Kernel } from '../kernel/types.ts';
 import type { Udp } from '../kernel/udp/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { LOCAL_BRIDGE, type AgentOverlay } from '../model/overlay.ts';
-import type { NodeRecord } from '../model/record.ts';
+import { keys, type NodeRecord } from '../model/record.ts';
+import { isGrantOf } from '../overlay/expected-grant.ts';
 import type { UpdateAgentOverlays } from '../model/registration.ts';
 import { openDocker } from '../runtime/docker.ts';
 import type { Journal } from '../store/types.ts';
@@ -41,6 +42,8 @@ import { vipSurroundings } from './vip-surroundings.ts';
 import { Vips } from './vips.ts';
 
 const LEAVE_TIMEOUT_MS = 10_000;
+/** A master answers a registration within a few ms. */
+const ASK_PER_NODE_MS = 2;
 
 export interface SessionComponents {
   readonly kernel: Kernel;
@@ -72,6 +75,7 @@ export interface Parts extends Membership, Dataplane {
   readonly vips: Vips;
   readonly docker: DockerNetworks | undefined;
   readonly registration: Registration;
+  readonly appliedKeeper: AppliedKeeper;
   /** `host:port`, as known now. */
   masters(): readonly string[];
   readonly dns: Dns;
@@ -96,6 +100,12 @@ export async function openSession(components: SessionComponents, init: SessionIn
   }
 }
 
+/** What is opened after those who tell it of changes. */
+interface Later {
+  parts?: Parts;
+  announcer?: Announcer;
+}
+
 async function open(
   components: SessionComponents,
   given: SessionInit,
@@ -105,7 +115,7 @@ async function open(
   const departure = new Departure(components, given);
   const init: SessionInit = { ...given, onRemoved: departure.removed };
   const { config } = init;
-  const later: { parts?: Parts; announcer?: Announcer } = {};
+  const later: Later = {};
   const membership = await openMembership(
     components,
     {
@@ -115,12 +125,7 @@ async function open(
         else later.parts?.refresh('records changed');
         later.parts?.vips.refresh();
       },
-      onUnderlay: () => {
-        later.parts?.refresh('the underlay changed');
-        later.parts?.vips.refresh();
-        later.announcer?.placeSoon();
-        void later.parts?.attachments.fitMtus();
-      },
+      onUnderlay: () => followUnderlay(later),
     },
     onClose,
   );
@@ -152,6 +157,7 @@ async function open(
     docker?.trigger();
     await syncConflists({ log }, { directory: config.cni_dir, overlays: dataplane.states.cniNetworks() });
     await announcer.place();
+    later.parts?.appliedKeeper.look();
     return dataplane.states.overlays();
   };
   const registration = openRegistration(components, init, { ...membership, ...dataplane }, bringAbout);
@@ -164,6 +170,7 @@ async function open(
     docker,
     dns,
     registration,
+    appliedKeeper: openAppliedKeeper(components, membership, dataplane),
     masters: () => knownMasters(components, config, membership),
     announcer,
     leave,
@@ -177,6 +184,13 @@ async function open(
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
   return { ...parts, tasks };
+}
+
+function followUnderlay({ parts, announcer }: Later): void {
+  parts?.refresh('the underlay changed');
+  parts?.vips.refresh();
+  announcer?.placeSoon();
+  void parts?.attachments.fitMtus();
 }
 
 /** Before the kernel has its turn: containers run, and ask. */
@@ -213,20 +227,45 @@ async function begin(
   const tasks = await serveAgent(components, config, parts, onClose);
   parts.registration.start();
   onClose(() => parts.registration.stop());
+  followNetwork(parts, onClose);
   return tasks;
 }
 
+/** Until the grant has what the masters tell of, nothing that their change asks for can be in the kernel. */
+function openAppliedKeeper(
+  components: SessionComponents,
+  membership: Membership,
+  { reconciler }: Dataplane,
+): AppliedKeeper {
+  const { exchange, node, records } = membership;
+  const notYet = { done: false, failures: [], faults: [] };
+  const settle = async () => (isGrantCurrent(membership) ? reconciler.confirm() : notYet);
+  return new AppliedKeeper({ ...components, exchange }, { node, settle, nodes: () => records.nodeCount() });
+}
+
+function isGrantCurrent({ exchange, grants }: Membership): boolean {
+  return isGrantOf(exchange.get(keys.network)?.value, grants.current());
+}
+
 /** For operators and callers: what is applied here, and whom this agent cannot reach. */
-function tellOthers(components: SessionComponents, parts: Parts, onClose: OnClose): void {
-  const { exchange, node, records, reconciler } = parts;
-  const keeper = new AppliedKeeper(
-    { ...components, exchange },
-    { node, settle: () => reconciler.confirm(), nodes: () => records.nodeCount() },
-  );
-  keeper.start();
-  onClose(() => keeper.close());
+function tellOthers(
+  components: SessionComponents,
+  { appliedKeeper, exchange, node }: Parts,
+  onClose: OnClose,
+): void {
+  appliedKeeper.start();
+  onClose(() => appliedKeeper.close());
   const teller = new ReachTeller({ ...components, exchange }, { node });
   onClose(() => teller.close());
+}
+
+/** An overlay that comes or goes is heard of by its record; the masters are asked for the grant soon, not all at once. */
+function followNetwork(parts: Parts, onClose: OnClose): void {
+  onClose(
+    parts.exchange.subscribe(keys.network, () => {
+      if (!isGrantCurrent(parts)) parts.registration.askSoon(ASK_PER_NODE_MS * parts.records.nodeCount());
+    }),
+  );
 }
 
 function openAnnouncer(

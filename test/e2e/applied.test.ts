@@ -24,6 +24,8 @@ describe("a change of the masters'", () => {
     const after = await applied('?wait=20');
     expect(after.revision).toBeGreaterThan(before.revision);
     expect(after).toMatchObject({ done: true, applied: 4 });
+    for (const host of ['agent1', 'agent2', 'agent3'])
+      expect(await lab.sh(host, 'ip -4 -o address show dev m-blue')).toContain('10.64.');
     expect(after.slowest_ms).toBeGreaterThanOrEqual(0);
     const asked = await portolan('agent2', 'status', '--wait', String(after.revision));
     expect(asked).toMatchObject({ status: 0 });
