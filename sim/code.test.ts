@@ -8,9 +8,13 @@ let root: string;
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'portolan-code-'));
-  put('src/delay.js', `export const delay = () => 5;\nexport const unused = 1;\n`);
-  put('src/other.js', 'export const other = 1;\n');
-  put('sim/main.js', `import { delay } from '../src/delay.js';\nconsole.log(delay());\n`);
+  put('src/base/time.js', 'export const unit = 1;\n');
+  put(
+    'src/gossip/delay.js',
+    `import { unit } from '../base/time.js';\nexport const delay = () => 5 * unit;\n`,
+  );
+  put('src/gossip/other.js', 'export const other = 1;\n');
+  put('sim/main.js', `import { delay } from '../src/gossip/delay.js';\nconsole.log(delay());\n`);
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
@@ -19,14 +23,17 @@ function put(path: string, text: string): void {
   writeFileSync(join(root, path), text);
 }
 
-const hash = (): Promise<string> => hashOfShipped(join(root, 'sim/main.js'), join(root, 'src'));
+const hash = (): Promise<string> => hashOfShipped(join(root, 'sim/main.js'), join(root, 'src'), ['gossip']);
 
 describe('the hash of shipped code', () => {
   it.each([
-    ['a comment', 'src/delay.js', `/** In ms. */\nexport const delay = () => 5;\n`],
-    ['what is not used', 'src/delay.js', `export const delay = () => 5;\nexport const unused = 2;\n`],
-    ['a module that is not loaded', 'src/other.js', 'export const other = 2;\n'],
-    ['the simulator', 'sim/main.js', `import { delay } from '../src/delay.js';\nconsole.error(delay());\n`],
+    ['a module that is not loaded', 'src/gossip/other.js', 'export const other = 2;\n'],
+    ['what is in no folder that counts', 'src/base/time.js', 'export const unit = 2;\n'],
+    [
+      'the simulator',
+      'sim/main.js',
+      `import { delay } from '../src/gossip/delay.js';\nconsole.error(delay());\n`,
+    ],
   ])('stays when %s changes', async (_, path, text) => {
     const before = await hash();
     put(path, text);
@@ -35,7 +42,7 @@ describe('the hash of shipped code', () => {
 
   it('changes with what runs', async () => {
     const before = await hash();
-    put('src/delay.js', 'export const delay = () => 6;\n');
+    put('src/gossip/delay.js', 'export const delay = () => 6;\n');
     expect(await hash()).not.toBe(before);
   });
 

@@ -2,7 +2,7 @@
  * `npm run sim:long [-- OPTIONS]`: every scenario at full size, one process each.
  *
  * Takes hours, of which the simulated hour of a thousand nodes and the day of a hundred need most, so these are made of
- * pieces (pieces.ts). What is done is kept in a file, a line each, with a hash of the shipped code it ran, so that it
+ * pieces (pieces.ts). What is done is kept in a file, a line each, with a hash of the record exchange it ran, so that it
  * can be stopped and taken up again in many sittings; what other code has done does not count.
  */
 import { spawnSync } from 'node:child_process';
@@ -21,6 +21,8 @@ const root = join(import.meta.dirname, '..', '..');
 const main = join(import.meta.dirname, 'main.js');
 const benchmarks = join(root, 'docs', 'benchmarks.md');
 const TITLE = '## Simulated';
+/** Folders of shipped code that a run shows something of. */
+const RECORD_EXCHANGE = ['gossip', 'peer', 'node'];
 /** What the section says beside what is made here. */
 const BY_HAND = /<!-- by hand -->[^]*?<!-- made again -->/;
 
@@ -73,7 +75,7 @@ function write(done: readonly Done[]): void {
   const section = `${TITLE}
 
 Made by \`npm run sim:long -- --write\` on ${new Date().toISOString().slice(0, 10)} (${machine}): the shipped record exchange under virtual time,
-packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five). The shipped code is that of commit ${headCommit()} (hash ${code}).
+packets of 1 ms on average, one in a hundred lost (\`loss20\`: one in five). The record exchange is that of commit ${headCommit()} (hash ${code}).
 
 ${promisesTable(done)}
 ${byHand === '' ? '' : `\n${byHand}\n`}
@@ -109,7 +111,7 @@ if (options.is === 'wrong') {
   console.error(`sim:long: ${options.reason}\n${usage}`);
   process.exit(2);
 }
-const code = await hashOfShipped(main, join(root, 'dist-sim', 'src'));
+const code = await hashOfShipped(main, join(root, 'dist-sim', 'src'), RECORD_EXCHANGE);
 const results = options.file ?? join(root, 'dist-sim', 'long.jsonl');
 if (options.isAgain) rmSync(results, { force: true });
 let isGood = true;
