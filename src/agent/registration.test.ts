@@ -58,6 +58,7 @@ function set(configure: Configure = () => Promise.resolve([ok])) {
   const log = memoryLog();
   const metrics = createMetrics();
   const agent = { node: newNodeId(random), renewed: 0 };
+  const confirmed = { times: 0 };
   const registration = createRegistration(
     { clock, random, log, metrics, request: master.request },
     {
@@ -72,6 +73,7 @@ function set(configure: Configure = () => Promise.resolve([ok])) {
         network_config: agentNetworkConfig.parse({}),
       }),
       configure,
+      onConfirmed: () => (confirmed.times += 1),
       onRemoved: () => {
         agent.node = newNodeId(random);
         agent.renewed += 1;
@@ -79,7 +81,7 @@ function set(configure: Configure = () => Promise.resolve([ok])) {
       },
     },
   );
-  return { master, clock, log, metrics, agent, registration };
+  return { master, clock, log, metrics, agent, registration, confirmed };
 }
 
 const settle = () => new Promise((resolve) => setImmediate(resolve));
@@ -109,6 +111,25 @@ describe('createRegistration', () => {
     clock.advance(100);
     await settle();
     expect(master.heard).toHaveLength(4);
+    await registration.stop();
+  });
+
+  test('is confirmed by the masters it is registered with, as of when they were asked', async () => {
+    const { registration, master, clock, confirmed } = set();
+    expect(registration.confirmedAt()).toBe(-Infinity);
+    const startedAt = clock.nowMs();
+    registration.start();
+    await registration.ready();
+    await settle();
+    expect([registration.confirmedAt(), confirmed.times]).toEqual([startedAt, 1]);
+    clock.advance(HEALTH_INTERVAL_MS);
+    await settle();
+    const askedAt = startedAt + HEALTH_INTERVAL_MS;
+    expect([registration.confirmedAt(), confirmed.times]).toEqual([askedAt, 2]);
+    master.reachable = false;
+    clock.advance(HEALTH_INTERVAL_MS);
+    await settle();
+    expect([registration.confirmedAt(), confirmed.times]).toEqual([askedAt, 2]);
     await registration.stop();
   });
 

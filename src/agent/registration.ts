@@ -50,6 +50,8 @@ export interface RegistrationInit {
     grant: UpdateAgentOverlays,
     changed: readonly string[],
   ) => Promise<readonly AgentOverlay[]>;
+  /** `confirmedAt` is another one. */
+  readonly onConfirmed?: () => void;
   /** The cluster removed this node: resolves when it has dropped its grant and taken a new identity. */
   readonly onRemoved: () => Promise<void>;
 }
@@ -66,6 +68,8 @@ export interface Registration {
   start(): void;
   /** Asks the masters within `withinMs`, at random, instead of when it is time again: their word may be another one. */
   askSoon(withinMs: number): void;
+  /** When the master was asked that said last that this node is registered as it wants it; monotonic ms, or -Infinity. */
+  confirmedAt(): number;
   /** Ends requests under way; nothing is called afterwards. */
   stop(): Promise<void>;
   state(): RegistrationState;
@@ -91,6 +95,7 @@ class RegistrationShell implements Registration {
   readonly #abort = new AbortController();
   readonly #readiness: { readonly promise: Promise<void>; readonly resolve: () => void };
   #error: string | undefined;
+  #confirmedAt = -Infinity;
 
   constructor(components: RegistrationComponents, init: RegistrationInit) {
     this.#components = components;
@@ -113,6 +118,17 @@ class RegistrationShell implements Registration {
   askSoon(withinMs: number): void {
     if (!this.#abort.signal.aborted && this.#timers.has('check'))
       this.#setTimer('check', Math.round(this.#components.random.next() * withinMs));
+  }
+
+  confirmedAt(): number {
+    return this.#confirmedAt;
+  }
+
+  /** A master's answer has been taken that was asked for at `askedAt`. */
+  #confirm(askedAt: number): void {
+    if (this.#abort.signal.aborted || this.#machine.status !== 'REGISTERED') return;
+    this.#confirmedAt = askedAt;
+    this.#init.onConfirmed?.();
   }
 
   async stop(): Promise<void> {
@@ -216,12 +232,14 @@ class RegistrationShell implements Registration {
   async #report(master: number, overlays: readonly AgentOverlay[]): Promise<void> {
     this.#metrics.count('agent_registered_messages_sent');
     const { node } = this.#init.registration();
+    const askedAt = this.#components.clock.nowMs();
     try {
       const answer = await this.#post(master, REGISTERED_PATH, { node, overlays });
       if (answer.status !== 200) throw refusal(answer);
       const acknowledgement = agentRegisteredAcknowledgement.parse(answer.body);
       this.#metrics.count('agent_registered_acknowledgements_received');
       this.#step({ type: 'acknowledged', master: acknowledgement.master });
+      this.#confirm(askedAt);
     } catch (error) {
       this.#metrics.count('agent_registered_messages_dropped');
       this.#noteError(error);
@@ -246,6 +264,7 @@ class RegistrationShell implements Registration {
 
   async #askHealth(master: number): Promise<void> {
     const target = this.#target(master);
+    const askedAt = this.#components.clock.nowMs();
     let instance: string | undefined;
     try {
       if (target === undefined) return;
@@ -260,6 +279,7 @@ class RegistrationShell implements Registration {
       this.#noteError(error);
     }
     this.#step({ type: 'health', master: instance });
+    if (instance !== undefined) this.#confirm(askedAt);
   }
 
   #target(master: number): HttpTarget | undefined {

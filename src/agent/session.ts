@@ -15,12 +15,11 @@ import { parseTarget } from '../http/client.ts';
 import { answered } from '../http/errors.ts';
 import type { NodeId } from '../model/names.ts';
 import { LEAVE_PATH } from '../model/trust.ts';
-import type { Kernel } from '../kernel/types.ts';
+import type { Kernel, KernelEvent } from '../kernel/types.ts';
 import type { Udp } from '../kernel/udp/types.ts';
 import type { AgentConfig } from '../model/config.ts';
 import { LOCAL_BRIDGE, type AgentOverlay } from '../model/overlay.ts';
-import { keys, type NodeRecord } from '../model/record.ts';
-import { isGrantOf } from '../overlay/expected-grant.ts';
+import type { NodeRecord } from '../model/record.ts';
 import type { UpdateAgentOverlays } from '../model/registration.ts';
 import { openDocker } from '../runtime/docker.ts';
 import type { Journal } from '../store/types.ts';
@@ -31,6 +30,7 @@ import { openDns, type Dns } from './dns.ts';
 import { Departure } from './departure.ts';
 import { openDataplane, type Dataplane } from './dataplane.ts';
 import { createDockerNetworks, type DockerNetworks } from './docker-network.ts';
+import { GrantWatch } from './grant-watch.ts';
 import { openMembership, type Membership } from './membership.ts';
 import { createPublisher } from './publisher.ts';
 import { ReachTeller } from './reach-teller.ts';
@@ -42,8 +42,6 @@ import { vipSurroundings } from './vip-surroundings.ts';
 import { Vips } from './vips.ts';
 
 const LEAVE_TIMEOUT_MS = 10_000;
-/** A master answers a registration within a few ms. */
-const ASK_PER_NODE_MS = 2;
 
 export interface SessionComponents {
   readonly kernel: Kernel;
@@ -104,6 +102,7 @@ export async function openSession(components: SessionComponents, init: SessionIn
 interface Later {
   parts?: Parts;
   announcer?: Announcer;
+  grantWatch?: GrantWatch;
 }
 
 async function open(
@@ -134,12 +133,7 @@ async function open(
     docker: () => later.parts?.docker?.status().networks ?? [],
     vips: () => later.parts?.vips.routes() ?? [],
     onAttachments: () => later.announcer?.attachmentsSoon(),
-    onForeignEvent: (event) => {
-      membership.underlay.onEvent(event);
-      later.parts?.vips.onForeignEvent(event);
-      // Docker, or whoever flushed its chains, may have closed the way for the overlays.
-      if (event.object === 'nft' || event.object === 'overrun') later.parts?.docker?.trigger();
-    },
+    onForeignEvent: (event) => tellForeignEvent(event, membership, later),
   });
   const dns = openDns(components, config, membership, onClose);
   const announcer = openAnnouncer(components, config, membership, dataplane);
@@ -157,12 +151,18 @@ async function open(
     docker?.trigger();
     await syncConflists({ log }, { directory: config.cni_dir, overlays: dataplane.states.cniNetworks() });
     await announcer.place();
-    later.parts?.appliedKeeper.look();
     return dataplane.states.overlays();
   };
-  const registration = openRegistration(components, init, { ...membership, ...dataplane }, bringAbout);
-  const leave = (): Promise<{ node: NodeId }> =>
-    departure.leave(() => leaveCluster(components, config, membership));
+  const registration = openRegistration(
+    components,
+    init,
+    { ...membership, ...dataplane },
+    {
+      bringAbout,
+      onConfirmed: () => later.grantWatch?.confirmed(),
+    },
+  );
+  const grantWatch = openGrantWatch(components, { ...membership, registration }, later, onClose);
   const parts: Parts = {
     ...membership,
     ...dataplane,
@@ -170,20 +170,26 @@ async function open(
     docker,
     dns,
     registration,
-    appliedKeeper: openAppliedKeeper(components, membership, dataplane),
+    appliedKeeper: openAppliedKeeper(components, membership, dataplane, grantWatch),
     masters: () => knownMasters(components, config, membership),
     announcer,
-    leave,
+    leave: () => departure.leave(() => leaveCluster(components, config, membership)),
     certificateEnds: () => components.trust.expiresAt(),
   };
-  later.parts = parts;
-  later.announcer = announcer;
+  Object.assign(later, { grantWatch, parts, announcer } satisfies Later);
   const tasks = await begin(components, config, parts, bringAbout, onClose);
   keepCertified(components, parts);
   announcer.attachmentsSoon();
   // As known from the disk, of which nobody tells.
   if (membership.records.removed().has(membership.node)) init.onRemoved();
   return { ...parts, tasks };
+}
+
+function tellForeignEvent(event: KernelEvent, { underlay }: Membership, { parts }: Later): void {
+  underlay.onEvent(event);
+  parts?.vips.onForeignEvent(event);
+  // Docker, or whoever flushed its chains, may have closed the way for the overlays.
+  if (event.object === 'nft' || event.object === 'overrun') parts?.docker?.trigger();
 }
 
 function followUnderlay({ parts, announcer }: Later): void {
@@ -227,24 +233,36 @@ async function begin(
   const tasks = await serveAgent(components, config, parts, onClose);
   parts.registration.start();
   onClose(() => parts.registration.stop());
-  followNetwork(parts, onClose);
   return tasks;
 }
 
-/** Until the grant has what the masters tell of, nothing that their change asks for can be in the kernel. */
-function openAppliedKeeper(
-  components: SessionComponents,
-  membership: Membership,
-  { reconciler }: Dataplane,
-): AppliedKeeper {
-  const { exchange, node, records } = membership;
-  const notYet = { done: false, failures: [], faults: [] };
-  const settle = async () => (isGrantCurrent(membership) ? reconciler.confirm() : notYet);
-  return new AppliedKeeper({ ...components, exchange }, { node, settle, nodes: () => records.nodeCount() });
+function openGrantWatch(
+  { clock }: SessionComponents,
+  { exchange, grants, records, registration }: Membership & Pick<Parts, 'registration'>,
+  later: Later,
+  onClose: OnClose,
+): GrantWatch {
+  const watch = new GrantWatch(
+    { clock, exchange },
+    {
+      ...{ registration, grant: () => grants.current(), nodes: () => records.nodeCount() },
+      onCurrent: () => later.parts?.appliedKeeper.look(),
+    },
+  );
+  onClose(() => watch.close());
+  return watch;
 }
 
-function isGrantCurrent({ exchange, grants }: Membership): boolean {
-  return isGrantOf(exchange.get(keys.network)?.value, grants.current());
+/** Until the grant is of the network that the masters tell of, nothing that their change asks for can be in the kernel. */
+function openAppliedKeeper(
+  components: SessionComponents,
+  { exchange, node, records }: Membership,
+  { reconciler }: Dataplane,
+  grantWatch: GrantWatch,
+): AppliedKeeper {
+  const notYet = { done: false, failures: [], faults: [] };
+  const settle = async () => (grantWatch.isCurrent() ? reconciler.confirm() : notYet);
+  return new AppliedKeeper({ ...components, exchange }, { node, settle, nodes: () => records.nodeCount() });
 }
 
 /** For operators and callers: what is applied here, and whom this agent cannot reach. */
@@ -257,15 +275,6 @@ function tellOthers(
   onClose(() => appliedKeeper.close());
   const teller = new ReachTeller({ ...components, exchange }, { node });
   onClose(() => teller.close());
-}
-
-/** An overlay that comes or goes is heard of by its record; the masters are asked for the grant soon, not all at once. */
-function followNetwork(parts: Parts, onClose: OnClose): void {
-  onClose(
-    parts.exchange.subscribe(keys.network, () => {
-      if (!isGrantCurrent(parts)) parts.registration.askSoon(ASK_PER_NODE_MS * parts.records.nodeCount());
-    }),
-  );
 }
 
 function openAnnouncer(
@@ -335,7 +344,13 @@ function openRegistration(
   components: SessionComponents,
   init: SessionInit,
   parts: Membership & Pick<Dataplane, 'states'>,
-  bringAbout: () => Promise<readonly AgentOverlay[]>,
+  {
+    bringAbout,
+    onConfirmed,
+  }: {
+    readonly bringAbout: () => Promise<readonly AgentOverlay[]>;
+    readonly onConfirmed: () => void;
+  },
 ): Registration {
   const { clock, random, log, metrics, trust } = components;
   const { config } = init;
@@ -364,6 +379,7 @@ function openRegistration(
       }),
       maxConfigurationAttempts: config.max_configuration_attempts,
       configure,
+      onConfirmed,
       onRemoved: () => Promise.resolve(init.onRemoved()),
     },
   );

@@ -32,6 +32,18 @@ describe("a change of the masters'", () => {
     expect(asked.stdout).toContain(`revision ${after.revision} applied on 4/4`);
   });
 
+  it('is not held up by an overlay that has no block left for some', async () => {
+    await lab.tools.api('POST', '/v1/networks', {
+      name: 'small',
+      subnet: '10.66.0.0/24',
+      prefix: 24,
+      enabled: true,
+    });
+    expect(await applied('?wait=20')).toMatchObject({ done: true, applied: 4 });
+    const { nodes } = (await lab.tools.api('GET', '/v1/nodes')) as { nodes: { overlays: object }[] };
+    expect(nodes.filter(({ overlays }) => 'small' in overlays)).toHaveLength(1);
+  });
+
   it('names the host that is cut off, does not wait for it, and reaches it when it is back', async () => {
     await labPartition(lab.name, ['agent3']);
     await eventually('agent3 is unreachable', 20_000, async () =>
