@@ -26,9 +26,9 @@ const WAITS = 50;
 const CHANGE_TIMEOUT_MS = 10_000;
 /** Between two changes: more than what is gathered, so that each is a change of its own. */
 const PAUSE_MS = 50;
-const IDLE_MS = 30_000;
-/** What follows a change (comparisons, retries) is over. */
-const SETTLE_MS = 5_000;
+const IDLE_MS = 60_000;
+/** What follows a change is over: comparisons, retries, and V8's giving back of memory, which begins after 8 s of quiet. */
+const SETTLE_MS = 20_000;
 const TICKS_PER_SECOND = 100;
 
 export const convergence: Bench = {

@@ -2,7 +2,7 @@
 
 export const usage = `usage: npm run sim:long [-- options]
 
-  --file FILE    where what is done is kept (default dist-sim/long.jsonl)
+  --file FILE    where what is done is kept (default docs/simulated.jsonl)
   --only TEXT    only runs whose options contain it, as "stall --nodes 100 "
   --again        forget what is done
   --write        make the tables in docs/benchmarks.md anew in the end

@@ -2,8 +2,9 @@
  * `npm run sim:long [-- OPTIONS]`: every scenario at full size, one process each.
  *
  * Takes hours, of which the simulated hour of a thousand nodes and the day of a hundred need most, so these are made of
- * pieces (pieces.ts). What is done is kept in a file, a line each, with a hash of the record exchange it ran, so that it
- * can be stopped and taken up again in many sittings; what other code has done does not count.
+ * pieces (pieces.ts). What is done is kept in docs/simulated.jsonl, a line each, with a hash of the record exchange it ran,
+ * so that it can be stopped and taken up again in many sittings and on other machines; what other code has done does not
+ * count, and is dropped when the tables are made anew.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -40,6 +41,10 @@ function readDone(): readonly Done[] {
   return lines.map((line) => JSON.parse(line) as Done).filter((done) => done.code === code);
 }
 
+function line(done: Done): string {
+  return `${JSON.stringify(done)}\n`;
+}
+
 function runOne(args: string): boolean {
   console.error(`sim ${args}`);
   const run = spawnSync(process.execPath, [...process.execArgv, main, '--json', ...args.split(' ')], {
@@ -48,7 +53,7 @@ function runOne(args: string): boolean {
   });
   if (run.stdout === '') return false;
   const figures = JSON.parse(run.stdout) as Figures;
-  appendFileSync(results, `${JSON.stringify({ args, code, figures } satisfies Done)}\n`);
+  appendFileSync(results, line({ args, code, figures }));
   console.log(table([figures]));
   return run.status === 0;
 }
@@ -112,12 +117,16 @@ if (options.is === 'wrong') {
   process.exit(2);
 }
 const code = await hashOfShipped(main, join(root, 'dist-sim', 'src'), RECORD_EXCHANGE);
-const results = options.file ?? join(root, 'dist-sim', 'long.jsonl');
+const results = options.file ?? join(root, 'docs', 'simulated.jsonl');
 if (options.isAgain) rmSync(results, { force: true });
 let isGood = true;
 const asked = plans.filter((plan) => plan.includes(options.only));
 for (const plan of options.isOnlyShown ? [] : asked)
   if (!readDone().some((done) => done.args === plan)) isGood = runOne(plan) && isGood;
-if (options.isWritten) write(readDone());
+if (options.isWritten) {
+  const done = readDone();
+  writeFileSync(results, done.map(line).join(''));
+  write(done);
+}
 printSums(readDone());
 process.exitCode = isGood ? 0 : 1;
