@@ -70,13 +70,56 @@ describe('what an agent tells of its kernel', () => {
     exchange.put('cluster/network', 2, 5);
     await round(broken);
     clock.advance(100);
-    expect(told()?.value).toMatchObject({ revision: 4, failing: 1 });
+    expect(told()?.value).toMatchObject({ revision: 4, failing: 1, because: 'in the way' });
     expect(rounds).toHaveLength(0);
     clock.advance(1_000);
     await round(whole);
     clock.advance(100);
     expect(told()?.value).toMatchObject({ revision: 5 });
     expect(told()?.value).not.toHaveProperty('failing');
+  });
+
+  it('follows as soon as a round of the reconciler finds nothing refused any more', async () => {
+    const { exchange, clock, keeper, rounds, round, told } = world();
+    exchange.put('cluster/network', 1, 4);
+    keeper.start();
+    for (let i = 0; i < 6; i++) {
+      await round(broken);
+      clock.advance(60_000);
+    }
+    await round(broken);
+    expect(rounds).toHaveLength(0);
+    keeper.roundEnded(broken);
+    expect(rounds).toHaveLength(0);
+    keeper.roundEnded(whole);
+    await round(whole);
+    clock.advance(100);
+    expect(told()?.value).toMatchObject({ revision: 4 });
+    expect(told()?.value).not.toHaveProperty('because');
+  });
+
+  it('is nothing any more when the kernel has lost it and does not take it back', async () => {
+    const { exchange, clock, keeper, rounds, round, told } = world();
+    exchange.put('cluster/network', 1, 4);
+    keeper.start();
+    await round(whole);
+    clock.advance(1_000);
+    const before = told();
+    keeper.roundEnded(broken);
+    clock.advance(1_000);
+    await round(whole);
+    expect(rounds).toHaveLength(0);
+    clock.advance(1_000);
+    expect(told()).toBe(before);
+    keeper.roundEnded(broken);
+    clock.advance(1_000);
+    await round(broken);
+    clock.advance(100);
+    expect(told()?.value).toMatchObject({ revision: 0, failing: 1, because: 'in the way' });
+    clock.advance(2_000);
+    await round(whole);
+    clock.advance(100);
+    expect(told()?.value).toMatchObject({ revision: 4 });
   });
 
   it('is told when the others can have it too, as of when it came about', async () => {

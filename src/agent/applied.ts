@@ -3,7 +3,8 @@
  *
  * Invariants: a revision is told only after a round of the reconciler that began when all its records were known has
  * left the kernel exactly as desired; it is told when it has moved, and not more often than the size of the cluster
- * allows, since every agent tells after every change of the masters'.
+ * allows, since every agent tells after every change of the masters'. A kernel that loses what it had, and does not take it
+ * back, has applied nothing.
  * Review notes: the word of it waits until the change itself can be everywhere. All agents tell of the same change, so that
  * telling costs far more than the change; the first ones' word would keep it from the last ones, and go from node to node
  * in many messages instead of a few. When it was applied is told as it was.
@@ -12,7 +13,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Histogram, Metrics } from '../base/metrics.ts';
 import type { NodeId } from '../model/names.ts';
-import { keys, type AppliedRecord } from '../model/record.ts';
+import { keys, MAX_BECAUSE, type AppliedRecord } from '../model/record.ts';
 import { CLUSTER_PREFIX, ClusterRecords, isSameMarker, type ClusterMarker } from '../node/cluster-marker.ts';
 import type { RecordExchange } from '../node/record-exchange.ts';
 import type { RoundReport } from './reconciler.ts';
@@ -28,12 +29,16 @@ const RETRY_MAX_MS = 60_000;
 
 const nothingApplied = { revision: 0, set: '', took_ms: 0 };
 
+/** As it is published: JSON knows no `undefined`. */
+type Told = Omit<AppliedRecord, 'failing' | 'because'> & { failing?: number; because?: string };
+type Outcome = Pick<RoundReport, 'done' | 'failures' | 'faults'>;
+
 export type AppliedKeeperExchange = Pick<RecordExchange, 'get' | 'records' | 'subscribe' | 'publish'>;
 
 export interface AppliedKeeperInit {
   readonly node: NodeId;
   /** The report of a round of reconciliation that begins after the call. */
-  settle(): Promise<Pick<RoundReport, 'done' | 'failures' | 'faults'>>;
+  settle(): Promise<Outcome>;
   /** Nodes in the cluster. */
   nodes(): number;
 }
@@ -48,8 +53,10 @@ export class AppliedKeeper {
   readonly #cluster: ClusterRecords;
   readonly #seconds: Histogram;
   #heardAt: number;
-  #applied: AppliedRecord | undefined;
+  #applied: Told | undefined;
   #isWorking = false;
+  /** A round has failed since the revision was applied. */
+  #isDoubted = false;
   #isClosed = false;
   #unsubscribe: () => void = () => undefined;
   #retryMs = RETRY_FIRST_MS;
@@ -77,7 +84,7 @@ export class AppliedKeeper {
   }
 
   /** What this host has applied; `undefined` before its first round. */
-  get applied(): Pick<AppliedRecord, 'revision' | 'took_ms' | 'failing'> | undefined {
+  get applied(): Pick<Told, 'revision' | 'took_ms' | 'failing' | 'because'> | undefined {
     return this.#applied;
   }
 
@@ -105,6 +112,18 @@ export class AppliedKeeper {
     this.#work();
   }
 
+  /** A round that somebody else's doing has caused may have brought about what was refused, or lost what was applied. */
+  roundEnded(outcome: Outcome): void {
+    if (!outcome.done || this.#applied === undefined || this.#isWorking) return;
+    const isRefused = this.#applied.failing !== undefined;
+    const isFailing = refusals(outcome).length > 0;
+    if (isRefused && !isFailing) this.#work();
+    if (isRefused || !isFailing || this.#isDoubted) return;
+    // The reconciler tries again first: what it mends then was nobody's business.
+    this.#isDoubted = true;
+    this.#workLater();
+  }
+
   #work(): void {
     if (this.#isWorking || this.#isClosed) return;
     this.#apply().catch((error: unknown) => {
@@ -126,14 +145,16 @@ export class AppliedKeeper {
   /** Resolves to whether the kernel took it. */
   async #applyOne(known: ClusterMarker): Promise<boolean> {
     const heardAt = this.#heardAt;
-    const { done, failures, faults } = await this.#init.settle();
+    const outcome = await this.#init.settle();
     if (this.#isClosed) return false;
-    const failing = failures.length + faults.length;
-    if (!done || failing > 0) {
-      this.#failed(failing);
+    const refused = refusals(outcome);
+    if (!outcome.done || refused.length > 0) {
+      this.#failed(known, refused);
       return false;
     }
     this.#retryMs = RETRY_FIRST_MS;
+    this.#isDoubted = false;
+    if (!this.#isNews(known)) return true;
     const { clock } = this.#components;
     const tookMs = clock.nowMs() - heardAt;
     this.#seconds.observe(tookMs / 1000);
@@ -145,19 +166,28 @@ export class AppliedKeeper {
   #isNews(known: ClusterMarker): boolean {
     if (known.revision === 0) return false;
     return (
+      this.#isDoubted ||
       this.#applied === undefined ||
       this.#applied.failing !== undefined ||
       !isSameMarker(known, this.#applied)
     );
   }
 
-  /** The reconciler tries again by itself; this looks whether it has succeeded. */
-  #failed(failing: number): void {
-    if (failing > 0 && this.#applied?.failing !== failing) {
+  #failed(known: ClusterMarker, refused: readonly string[]): void {
+    const failing = refused.length;
+    const because = (refused[0] ?? '').slice(0, MAX_BECAUSE);
+    const before = this.#applied ?? nothingApplied;
+    if (failing > 0 && (this.#applied?.failing !== failing || this.#applied.because !== because)) {
       const at = Math.round(this.#components.clock.wallMs());
-      this.#applied = { ...(this.#applied ?? nothingApplied), at, failing };
+      const left = isSameMarker(known, before) ? nothingApplied : before;
+      this.#applied = { ...left, at, failing, because };
       this.#publishSoon(this.#heardAt);
     }
+    this.#workLater();
+  }
+
+  /** The reconciler tries again by itself; this looks whether it has succeeded. */
+  #workLater(): void {
     this.#retry?.cancel();
     this.#retry = this.#components.clock.after(this.#retryMs, () => this.#work());
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
@@ -180,11 +210,17 @@ export class AppliedKeeper {
     this.#publishing = undefined;
     if (this.#applied === undefined) return;
     this.#publishedAt = clock.nowMs();
-    const { failing, ...rest } = this.#applied;
-    const record = failing === undefined ? rest : { ...rest, failing };
-    exchange.publish(keys.applied(this.#init.node), record).catch((error: unknown) => {
+    exchange.publish(keys.applied(this.#init.node), this.#applied).catch((error: unknown) => {
       // A removed node has no say any more; its session is about to end.
       if (!this.#isClosed) log.warn('Cannot publish what is applied', { error });
     });
   }
+}
+
+/** In words, what stands in the way. */
+function refusals({ failures, faults }: Outcome): readonly string[] {
+  return [
+    ...faults.map(({ reason }) => reason),
+    ...failures.map(({ change, reason }) => `${change.what}: ${reason}`),
+  ];
 }

@@ -12,7 +12,7 @@ import type { DockerNetworkStatus } from './docker-network.ts';
 import { dnsListen, serversFor } from './dns-config.ts';
 import type { Membership } from './membership.ts';
 import { OverlayStates } from './overlay-states.ts';
-import { createReconciler, type Reconciler } from './reconciler.ts';
+import { createReconciler, type Reconciler, type RoundReport } from './reconciler.ts';
 import type { SessionComponents } from './session.ts';
 
 export interface Dataplane {
@@ -31,6 +31,7 @@ export interface DataplaneInit {
   onAttachments(): void;
   /** Somebody else changed something in this host's network. */
   onForeignEvent(event: KernelEvent): void;
+  onRound(report: RoundReport): void;
 }
 
 export async function openDataplane(
@@ -87,7 +88,11 @@ export async function openDataplane(
       metrics,
       sysctls: new SysctlMemory({ namespace: kernel, journal }),
     },
-    { desired: () => desired.current(), onForeignEvent: (event) => init.onForeignEvent(event) },
+    {
+      desired: () => desired.current(),
+      onForeignEvent: (event) => init.onForeignEvent(event),
+      onRound: (report) => init.onRound(report),
+    },
   );
   const refresh = (reason: string): void => {
     desired.invalidate();

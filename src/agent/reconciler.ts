@@ -69,6 +69,8 @@ export interface ReconcilerInit {
   readonly sweepMs?: number;
   /** Every kernel event that somebody else caused, whether it concerns what is ours or not. */
   onForeignEvent?(event: KernelEvent): void;
+  /** Every round that was done, also the one that somebody waits for. */
+  onRound?(report: RoundReport): void;
 }
 
 export interface RoundReport {
@@ -118,6 +120,7 @@ class KernelReconciler implements Reconciler {
   readonly #components: ReconcilerComponents;
   readonly #desired: Desired;
   readonly #onForeignEvent: (event: KernelEvent) => void;
+  readonly #onRound: (report: RoundReport) => void;
   readonly #table: TableMemory;
   readonly #rounds: Rounds<RoundReport>;
   readonly #metrics: { repairs: Counter; seconds: Histogram; failing: Gauge };
@@ -137,6 +140,7 @@ class KernelReconciler implements Reconciler {
     this.#components = components;
     this.#desired = () => init.desired();
     this.#onForeignEvent = (event) => init.onForeignEvent?.(event);
+    this.#onRound = (report) => init.onRound?.(report);
     this.#table = new TableMemory({ nft: kernel.nft });
     const { sweepMs = SWEEP_MS } = init;
     this.#known = new KnownKernel({ sweepMs });
@@ -338,6 +342,7 @@ class KernelReconciler implements Reconciler {
       repairs: this.#status.repairs + Object.values(repairs).reduce((sum, count) => sum + count, 0),
       last: report,
     };
+    this.#onRound(report);
     return report;
   }
 

@@ -134,6 +134,7 @@ async function open(
     vips: () => later.parts?.vips.routes() ?? [],
     onAttachments: () => later.announcer?.attachmentsSoon(),
     onForeignEvent: (event) => tellForeignEvent(event, membership, later),
+    onRound: (report) => later.parts?.appliedKeeper.roundEnded(report),
   });
   const dns = openDns(components, config, membership, onClose);
   const announcer = openAnnouncer(components, config, membership, dataplane);

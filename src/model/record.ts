@@ -82,6 +82,9 @@ export type RemovedRecord = z.infer<typeof removedRecord>;
 export const mastersRecord = z.strictObject({ masters: z.array(z.string()) });
 export type MastersRecord = z.infer<typeof mastersRecord>;
 
+/** Of the words in which an agent tells why its kernel refuses something. */
+export const MAX_BECAUSE = 256;
+
 /**
  * How much of the masters' records an agent has in its kernel. Key `node/<id>/applied`.
  *
@@ -96,8 +99,10 @@ export const appliedRecord = z.object({
   at: z.int(),
   /** From hearing of the newest record until it was in the kernel. */
   took_ms: z.int().nonnegative(),
-  /** Kernel objects that stand in the way of what is newer than `revision`; absent when none do. */
+  /** Kernel objects that stand in the way of what is newer than `revision`, which is 0 where it was lost; absent when none do. */
   failing: z.int().positive().optional(),
+  /** One of them, and why, in words. */
+  because: z.string().max(MAX_BECAUSE).optional(),
 });
 export type AppliedRecord = z.infer<typeof appliedRecord>;
 

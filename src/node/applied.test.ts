@@ -30,17 +30,20 @@ describe('judgeApplied()', () => {
 
   it('names who is behind, who refuses and who tells nothing, and is not done', () => {
     const refusing = { revision: 6, set: 'six', at: 1, took_ms: 3, failing: 2 };
+    const bereft = { revision: 0, set: '', at: 1, took_ms: 0, failing: 1, because: 'device m-x exists' };
     const status = judgeApplied(7, known, [
       agent('a', 7),
       agent('b', 5),
       agent('c', undefined, { applied: refusing }),
       agent('d', undefined),
+      agent('e', undefined, { applied: bereft }),
     ]);
-    expect(status).toMatchObject({ done: false, applied: 1, agents: 4 });
+    expect(status).toMatchObject({ done: false, applied: 1, agents: 5 });
     expect(reasons(status)).toEqual([
       ['b', 'behind', 'behind, at revision 5'],
       ['c', 'refused', 'at revision 6: its kernel refuses 2 objects'],
       ['d', 'silent', 'tells no revision'],
+      ['e', 'refused', 'its kernel refuses 1 object: device m-x exists'],
     ]);
   });
 

@@ -101,12 +101,20 @@ function describe(reason: MissingReason, revision: number, applied: AppliedRecor
     case 'behind':
       return `behind, at revision ${applied?.revision ?? 0}`;
     case 'refused':
-      return `at revision ${applied?.revision ?? 0}: its kernel refuses ${applied?.failing ?? 0} objects`;
+      return describeRefusal(applied);
     case 'differs':
       return `at revision ${revision}, but with other records`;
     case 'silent':
       return 'tells no revision';
   }
+}
+
+/** `at revision 6: its kernel refuses 2 objects, such as device m-x exists: remove it` */
+function describeRefusal({ revision = 0, failing = 0, because }: Partial<AppliedRecord> = {}): string {
+  const at = revision === 0 ? '' : `at revision ${revision}: `;
+  const objects = failing === 1 ? '1 object' : `${failing} objects`;
+  if (because === undefined) return `${at}its kernel refuses ${objects}`;
+  return `${at}its kernel refuses ${objects}${failing === 1 ? '' : ', such as'}: ${because}`;
 }
 
 function slowestOf(agents: readonly AgentApplied[]): AgentApplied | undefined {
