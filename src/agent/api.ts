@@ -9,6 +9,7 @@ import { PortolanError } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
 import type { OverlayRecord } from '../model/record.ts';
+import { TOKENS_PATH } from '../model/trust.ts';
 import type { AppliedRecordQuestion } from './applied-record.ts';
 import type { NodeState } from '../node/node-states.ts';
 import type { KnownEndpoint, KnownNode } from '../node/record-view.ts';
@@ -28,7 +29,8 @@ export interface AgentStatus {
   readonly reconciler: unknown;
   readonly docker: unknown;
   readonly dns: unknown;
-  readonly certificate: { /** ISO 8601 */ readonly expires: string };
+  /** ISO 8601 */
+  readonly certificate: { readonly expires: string; readonly renews: string };
   readonly peers: unknown;
   readonly memory_rss: number;
 }
@@ -96,6 +98,12 @@ export function addAgentRoutes(
     return context.json({ applied: await Promise.all(applied) });
   });
   app.get('/v1/endpoints', (context) => context.json({ endpoints: view.endpoints() }));
+  for (const path of [TOKENS_PATH, `${TOKENS_PATH}/:id`])
+    app.all(path, () => {
+      throw new PortolanError('forbidden', 'Cannot manage join tokens here: this host runs no master', {
+        remedy: 'run "portolan token" on a master\'s host',
+      });
+    });
   app.get('/v1/masters', (context) => context.json({ masters: view.masters() }));
   // As the node daemon of DC/OS had it; of its registries there is one.
   for (const path of ['/metrics', '/v1/metrics', '/v1/metrics/default'])

@@ -7,7 +7,7 @@
 import { existsSync } from 'node:fs';
 import type { AgentOptions } from 'node:https';
 import type { X509Certificate } from 'node:crypto';
-import { PortolanError } from '../base/errors.ts';
+import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { parseTarget, request, type Answer, type HttpTarget } from '../http/client.ts';
 import { answered } from '../http/errors.ts';
 import {
@@ -93,8 +93,11 @@ async function fetchAuthority(
   const answer = await request(target, {
     ...{ method: 'GET', path: AUTHORITY_PATH, timeoutMs: REQUEST_TIMEOUT_MS },
     ...(signal === undefined ? {} : { signal }),
+  }).catch((error: unknown) => {
+    throw isPortolanError(error, 'unavailable') ? noAnswer(error) : error;
   });
-  const told = authorityAnswer.safeParse(answered(answer));
+  const isNoMaster = answer.status === 404;
+  const told = authorityAnswer.safeParse(isNoMaster ? undefined : answered(answer));
   if (!told.success)
     throw new PortolanError('invalid', `Cannot join: ${master} is no master of Portolan`, {
       field: 'join',
@@ -110,6 +113,15 @@ async function fetchAuthority(
       remedy: 'name a master of the cluster that made the token',
     },
   );
+}
+
+function noAnswer(cause: PortolanError): PortolanError {
+  return new PortolanError('unavailable', `Cannot join: ${cause.message}`, {
+    field: 'join',
+    remedy:
+      'start the master there, let its API pass (TCP 5050), or name another master of its cluster behind the @',
+    cause,
+  });
 }
 
 function joinRequest(key: string, purpose: string, rest: Pick<JoinRequest, 'token'>): JoinRequest {

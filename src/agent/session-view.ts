@@ -76,10 +76,15 @@ function status(parts: Parts): AgentStatus {
     reconciler: roundSummary(reconciler.status()),
     docker: parts.docker?.status() ?? { daemon: 'disabled' },
     dns: parts.dns.status(),
-    certificate: { expires: new Date(parts.certificateEnds()).toISOString() },
+    certificate: certificateSummary(parts),
     peers: parts.exchange.peers(),
     memory_rss: process.memoryUsage.rss(),
   };
+}
+
+function certificateSummary({ certificateTimes }: Parts): AgentStatus['certificate'] {
+  const { expiresAt, renewsAt } = certificateTimes();
+  return { expires: new Date(expiresAt).toISOString(), renews: new Date(renewsAt).toISOString() };
 }
 
 function registrationSummary({ registration }: Parts): object {

@@ -37,7 +37,7 @@ import { ReachTeller } from './reach-teller.ts';
 import { createRegistration, type Registration } from './registration.ts';
 import { serveAgent } from './serve.ts';
 import type { Tasks } from './tasks/tasks.ts';
-import type { NodeTrust } from './trust.ts';
+import type { CertificateTimes, NodeTrust } from './trust.ts';
 import { vipSurroundings } from './vip-surroundings.ts';
 import { Vips } from './vips.ts';
 
@@ -78,7 +78,7 @@ export interface Parts extends Membership, Dataplane {
   masters(): readonly string[];
   readonly dns: Dns;
   /** When this node's certificate ends. Wall time, ms. */
-  readonly certificateEnds: () => number;
+  readonly certificateTimes: () => CertificateTimes;
   readonly announcer: Announcer;
   /** Has the masters remove this node; resolves when that is committed. */
   readonly leave: () => Promise<{ readonly node: NodeId }>;
@@ -175,7 +175,7 @@ async function open(
     masters: () => knownMasters(components, config, membership),
     announcer,
     leave: () => departure.leave(() => leaveCluster(components, config, membership)),
-    certificateEnds: () => components.trust.expiresAt(),
+    certificateTimes: () => components.trust.certificateTimes(),
   };
   Object.assign(later, { grantWatch, parts, announcer } satisfies Later);
   const tasks = await begin(components, config, parts, bringAbout, onClose);

@@ -1,5 +1,7 @@
 /** Joining, renewing and leaving: a node's side and a real master's, over sockets on the loopback interface. */
-import { createConnection } from 'node:net';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createConnection, type AddressInfo } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +19,9 @@ import { REGISTER_PATH } from '../model/registration.ts';
 import { LEAVE_PATH, RENEW_PATH, TOKENS_PATH } from '../model/trust.ts';
 import { openJournal } from '../store/journal.ts';
 import type { Journal } from '../store/types.ts';
+import { formatToken, newToken } from '../trust/token.ts';
 import { loadCredentials } from './credentials.ts';
+import { joinWithToken } from './joining.ts';
 import { openTrust, type NodeTrust } from './trust.ts';
 
 const YEAR_SECONDS = 31_536_000;
@@ -185,6 +189,25 @@ describe('a host', () => {
     ]);
     // The next token is tried after one that is refused.
     await member(await journalAt('e'), used, await master.invitation());
+  });
+
+  test('is told which address of its token is no master, or does not answer', async () => {
+    const other = createServer((_request, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const token = formatToken(newToken(realRandom, Buffer.alloc(32)));
+    const journal = await journalAt('e');
+    await expect(joinWithToken({ journal }, `${token}@127.0.0.1:${port}`)).rejects.toMatchObject({
+      message: `Cannot join: 127.0.0.1:${port} is no master of Portolan`,
+      remedy: expect.stringContaining('port 5050') as string,
+    });
+    other.close();
+    await once(other, 'close');
+    await expect(joinWithToken({ journal }, `${token}@127.0.0.1:${port}`)).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringMatching(/^Cannot join: Cannot reach .*ECONNREFUSED/) as string,
+      remedy: expect.stringContaining('TCP 5050') as string,
+    });
   });
 
   test('waits for a master that does not answer yet', async () => {

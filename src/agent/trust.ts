@@ -44,11 +44,16 @@ export interface NodeTrust {
   readonly request: (target: HttpTarget, init: RequestInit) => Promise<Answer>;
   /** `host:port` of the masters' API, as known since joining; further ones are told by records. */
   masters(): readonly string[];
-  /** When the certificate ends. Wall time, ms. */
-  expiresAt(): number;
+  /** When the certificate ends, and when it is to be renewed. Wall times, ms. */
+  certificateTimes(): CertificateTimes;
   /** Keeps the certificate young; `masters` are those known at the time, `onRenewed` is called after each renewal. */
   startRenewal(masters: () => readonly string[], onRenewed: () => void): void;
   close(): void;
+}
+
+export interface CertificateTimes {
+  readonly expiresAt: number;
+  readonly renewsAt: number;
 }
 
 export interface TrustComponents {
@@ -197,8 +202,9 @@ class Trust implements NodeTrust {
     return this.#membership.masters;
   }
 
-  expiresAt(): number {
-    return this.#membership.credentials.validity.notAfter;
+  certificateTimes(): CertificateTimes {
+    const { validity } = this.#membership.credentials;
+    return { expiresAt: validity.notAfter, renewsAt: renewalTime(validity) };
   }
 
   startRenewal(masters: () => readonly string[], onRenewed: () => void): void {

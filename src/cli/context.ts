@@ -11,6 +11,7 @@ import { stringify } from 'yaml';
 import { isPortolanError, PortolanError } from '../base/errors.ts';
 import { parseTarget, request, type HttpTarget, type RequestInit } from '../http/client.ts';
 import { answerError } from './answer-error.ts';
+import { printable } from './printable.ts';
 
 export type OutputFormat = 'table' | 'json' | 'yaml';
 /** Any object; its own properties are the columns. */
@@ -55,8 +56,8 @@ export function createCliContext(init: CliContextInit): CliContext {
     agentApi: () => Promise.resolve({ socketPath: join(init.runDir, 'agent.sock') }),
     call,
     print,
-    tell: (line) => void process.stdout.write(`${line}\n`),
-    say: (line) => void process.stderr.write(`${line}\n`),
+    tell: (line) => void process.stdout.write(`${printable(line)}\n`),
+    say: (line) => void process.stderr.write(`${printable(line)}\n`),
   };
 }
 
@@ -151,5 +152,7 @@ function renderTable(rows: readonly Row[], columns: readonly string[] | undefine
 function cell(value: unknown): string {
   if (value === undefined || value === null || value === '') return '-';
   if (Array.isArray(value)) return value.length === 0 ? '-' : value.map(cell).join(', ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+  return printable(
+    typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean),
+  );
 }

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { judgeClock, judgeMasters, judgeNodes, judgePort } from './doctor-judge.ts';
+import {
+  judgeCertificate,
+  judgeClock,
+  judgeKernel,
+  judgeMasters,
+  judgeNodes,
+  judgePort,
+} from './doctor-judge.ts';
 
 describe('the doctor', () => {
   it('warns of a clock that is off, by how much and against whom', () => {
@@ -22,6 +29,31 @@ describe('the doctor', () => {
       found: 'another program has UDP 64000',
     });
     expect(judgePort({ ...port, state: 'silent' })).toMatchObject({ verdict: 'failed' });
+  });
+
+  it('warns of a certificate that should have been renewed, before it ends', () => {
+    const certificate = { expires: '2026-03-31T00:00:00Z', renews: '2026-03-01T00:00:00Z' };
+    const judge = (now: string) => judgeCertificate(certificate, Date.parse(now));
+    expect(judge('2026-03-02T00:00:00Z')).toMatchObject({
+      verdict: 'ok',
+      found: `until ${certificate.expires}`,
+    });
+    expect(judge('2026-03-05T00:00:00Z')).toMatchObject({
+      verdict: 'warning',
+      found: `ends ${certificate.expires}, and could not be renewed since ${certificate.renews}`,
+    });
+    expect(judge('2026-04-01T00:00:00Z')).toMatchObject({ verdict: 'failed' });
+    expect(judgeCertificate(undefined, 0)).toMatchObject({ verdict: 'failed' });
+  });
+
+  it('names what the kernel refuses', () => {
+    const last = { failures: ['route x: no such device'], faults: ['device m-x exists: remove it'] };
+    expect(judgeKernel({ applied: true })).toMatchObject({ verdict: 'ok' });
+    expect(judgeKernel({ applied: false, reconciler: { last } })).toMatchObject({
+      verdict: 'warning',
+      found: 'not as desired: device m-x exists: remove it and 1 more',
+    });
+    expect(judgeKernel({})).toMatchObject({ verdict: 'warning', found: 'not as desired' });
   });
 
   it('names masters that do not answer', () => {

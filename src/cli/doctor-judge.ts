@@ -38,6 +38,54 @@ export function judgeClock(samples: readonly ClockSample[]): Check {
   };
 }
 
+/** As the agent tells it: ISO 8601. */
+export interface CertificateSample {
+  readonly expires: string;
+  /** Absent from older agents. */
+  readonly renews?: string;
+}
+
+/** It renews itself after two thirds of its life, a year's with four months left: later than that something is wrong. */
+export function judgeCertificate(certificate: CertificateSample | undefined, nowMs: number): Check {
+  const check = 'certificate';
+  const { expires = 'at an unknown time', renews } = certificate ?? {};
+  if (!(Date.parse(expires) > nowMs))
+    return {
+      check,
+      verdict: 'failed',
+      found: `ended ${expires}; this host's clock says ${new Date(nowMs).toISOString()}`,
+      remedy: 'correct the clock, or stop the agent and run `portolan join TOKEN@HOST:PORT`',
+    };
+  if (renews !== undefined && Date.parse(renews) + (Date.parse(expires) - Date.parse(renews)) / 10 < nowMs)
+    return {
+      check,
+      verdict: 'warning',
+      found: `ends ${expires}, and could not be renewed since ${renews}`,
+      remedy: "a master must be reachable: see `Cannot renew the certificate` in the agent's log",
+    };
+  return { check, verdict: 'ok', found: `until ${expires}`, remedy: '' };
+}
+
+export interface KernelSample {
+  readonly applied?: boolean;
+  readonly reconciler?: {
+    readonly last?: { readonly failures: readonly string[]; readonly faults: readonly string[] };
+  };
+}
+
+export function judgeKernel({ applied, reconciler }: KernelSample): Check {
+  const check = 'kernel state';
+  if (applied === true) return { check, verdict: 'ok', found: 'as desired', remedy: '' };
+  const refused = [...(reconciler?.last?.faults ?? []), ...(reconciler?.last?.failures ?? [])];
+  const more = refused.length > 1 ? ` and ${refused.length - 1} more` : '';
+  return {
+    check,
+    verdict: 'warning',
+    found: refused[0] === undefined ? 'not as desired' : `not as desired: ${refused[0]}${more}`,
+    remedy: 'see `reconciler` in /v1/status',
+  };
+}
+
 export interface PortState {
   readonly name: string;
   readonly protocol: 'tcp' | 'udp';

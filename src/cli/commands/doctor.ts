@@ -6,6 +6,7 @@ import { realClock } from '../../base/clock.ts';
 import { request, type HttpTarget } from '../../http/client.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { clusterChecks } from '../doctor-cluster.ts';
+import { judgeCertificate, judgeKernel, type CertificateSample, type KernelSample } from '../doctor-judge.ts';
 import { outputOption } from '../output.ts';
 
 export function command(context: CliContext): Command {
@@ -27,11 +28,10 @@ export function command(context: CliContext): Command {
     });
 }
 
-interface AgentAnswer {
+interface AgentAnswer extends KernelSample {
   readonly address?: string | null;
   readonly registered?: boolean;
-  readonly applied?: boolean;
-  readonly certificate?: { readonly expires: string };
+  readonly certificate?: CertificateSample;
 }
 
 interface Asked {
@@ -56,7 +56,7 @@ function agentChecks({ isThere, status }: Asked): readonly Check[] {
   if (status === undefined)
     return [{ check: 'agent', verdict: 'failed', found: 'does not answer', remedy: "see the agent's log" }];
   return [
-    certificateCheck(status.certificate?.expires),
+    judgeCertificate(status.certificate, realClock.wallMs()),
     judge(
       'agent',
       status.registered === true,
@@ -64,13 +64,7 @@ function agentChecks({ isThere, status }: Asked): readonly Check[] {
       'not registered',
       'check that a master is reachable',
     ),
-    judge(
-      'kernel state',
-      status.applied === true,
-      'as desired',
-      'not as desired',
-      'see `reconciler` in /v1/status',
-    ),
+    judgeKernel(status),
   ];
 }
 
@@ -78,16 +72,4 @@ function judge(check: string, isWell: boolean, well: string, ill: string, remedy
   return isWell
     ? { check, verdict: 'ok', found: well, remedy: '' }
     : { check, verdict: 'warning', found: ill, remedy };
-}
-
-/** A certificate renews itself after two thirds of its life: a year's with four months left. */
-function certificateCheck(expires: string | undefined): Check {
-  const leftMs = expires === undefined ? NaN : Date.parse(expires) - realClock.wallMs();
-  if (leftMs > 0) return { check: 'certificate', verdict: 'ok', found: `until ${expires ?? ''}`, remedy: '' };
-  return {
-    check: 'certificate',
-    verdict: 'failed',
-    found: `ended ${expires ?? 'at an unknown time'}; this host's clock says ${new Date(realClock.wallMs()).toISOString()}`,
-    remedy: 'correct the clock, or stop the agent and run `portolan join TOKEN@HOST:PORT`',
-  };
 }

@@ -24,11 +24,11 @@ function createCommand(context: CliContext): Command {
   return new Command('create')
     .description('Make tokens. Each is shown this once; the cluster keeps only its hash.')
     .addOption(
-      new Option('--ttl <duration>', 'how long it may be used: 90s, 15m, 12h or 7d')
+      new Option('--ttl <duration>', 'how long it may be used, at most 30d: 90s, 15m, 12h or 7d')
         .argParser(parseDuration)
         .default(3600, '1h'),
     )
-    .option('--count <n>', 'how many', parseCount, 1)
+    .option('--count <n>', 'how many, at most 1000', parseCount, 1)
     .option('--note <text>', 'whom or what it is for')
     .addOption(outputOption())
     .action(async (options: Output & { ttl: number; count: number; note?: string }) => {
