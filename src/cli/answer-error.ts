@@ -19,9 +19,19 @@ export function answerError({ status, body }: Answer): PortolanError {
     {
       ...(field === undefined ? {} : { field }),
       ...(remedy === undefined ? {} : { remedy }),
-      ...(refused.length === 0 ? {} : { details: { refused } }),
+      ...detailsOf(told.details, refused),
     },
   );
+}
+
+/** Ours are an object; of Marathon's, what is refused where. */
+function detailsOf(
+  details: unknown,
+  refused: readonly RefusedMember[],
+): { readonly details?: Readonly<Record<string, unknown>> } {
+  if (refused.length > 0) return { details: { refused } };
+  const isOurs = typeof details === 'object' && details !== null && !Array.isArray(details);
+  return isOurs ? { details: details as Readonly<Record<string, unknown>> } : {};
 }
 
 interface MarathonBody {

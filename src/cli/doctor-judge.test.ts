@@ -5,6 +5,7 @@ import {
   judgeKernel,
   judgeMasters,
   judgeNodes,
+  judgeOverlays,
   judgePort,
 } from './doctor-judge.ts';
 
@@ -76,5 +77,25 @@ describe('the doctor', () => {
       { name: 'c', state: 'alive', unreachable_for: [] },
     ];
     expect(judgeNodes(nodes)).toMatchObject({ verdict: 'warning', found: 'unreachable: a (for c), b' });
+  });
+});
+
+describe('overlays', () => {
+  const info = { name: 'dcos', subnet: '9.0.0.0/8', prefix: 24, enabled: true };
+  const backend = {
+    vxlan: { vni: 1024, vtep_name: 'vtep1024', vtep_ip: '44.128.0.1/20', vtep_mac: '70:b3:d5:80:00:01' },
+  };
+
+  it('are named with the reason when they do not work on this host', () => {
+    const error = 'Cannot use Docker network "dcos"';
+    expect(judgeOverlays([{ info, backend, state: { status: 'STATUS_FAILED', error } }])).toEqual([
+      { check: 'overlay dcos', verdict: 'failed', found: error, remedy: 'mend what it names' },
+    ]);
+    expect(judgeOverlays([{ info, backend, state: { status: 'STATUS_OK' } }])).toEqual([]);
+  });
+
+  it('that Docker cannot have are no fault', () => {
+    const networks = [{ name: 'dcos6', state: 'unsupported', message: 'Not offered to Docker' }];
+    expect(judgeOverlays([], { networks })).toMatchObject([{ check: 'docker dcos6', verdict: 'ok' }]);
   });
 });

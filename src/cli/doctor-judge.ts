@@ -1,5 +1,6 @@
 /** What the doctor makes of what it found about ports, clocks and nodes: pure. */
 import type { Check } from '../agent/preflight.ts';
+import type { AgentOverlay } from '../model/overlay.ts';
 
 /** HTTP tells whole seconds, and answers take their time. */
 const SKEW_MAX_MS = 2_000;
@@ -134,6 +135,31 @@ export function judgeMasters(answers: ReadonlyMap<string, boolean>): Check {
     found: `${list(silent)} ${silent.length === 1 ? 'does' : 'do'} not answer`,
     remedy: 'start them; firewalls must let TCP 5050 pass from every host',
   };
+}
+
+export interface SeenDocker {
+  readonly networks?: readonly { readonly name: string; readonly state: string; readonly message?: string }[];
+}
+
+/** Overlays that do not work here, and those that this host's Docker cannot have. */
+export function judgeOverlays(overlays: readonly AgentOverlay[], docker: SeenDocker = {}): readonly Check[] {
+  const failed = overlays.filter(({ state }) => state?.status === 'STATUS_FAILED');
+  const withheld = (docker.networks ?? []).filter(({ state }) => state === 'unsupported');
+  return [
+    ...failed.map(({ info, state }): Check => {
+      const found = state?.error ?? 'failed';
+      return { check: `overlay ${info.name}`, verdict: 'failed', found, remedy: 'mend what it names' };
+    }),
+    ...withheld.map(({ name, message }): Check => {
+      // Not a fault: containers of all other runtimes have it.
+      return {
+        check: `docker ${name}`,
+        verdict: 'ok',
+        found: message ?? 'not offered to Docker',
+        remedy: '',
+      };
+    }),
+  ];
 }
 
 export interface SeenNode {

@@ -9,6 +9,8 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
+import { Option } from 'commander';
+import { PortolanError } from '../base/errors.ts';
 
 const NOT_FOUND = 127;
 const NOT_RUNNABLE = 126;
@@ -32,6 +34,30 @@ export function execRefusal(refusal: string): ExecOutcome | undefined {
   const why = WHY.exec(refusal.replaceAll(String.raw`\"`, '"'))?.[1] ?? refusal;
   const problem = why.replace(/"?\s*$/, '').replace(/: unknown$/, '');
   return { status: MISSING.test(problem) ? NOT_FOUND : NOT_RUNNABLE, problem };
+}
+
+export interface TerminalOptions {
+  readonly tty?: true;
+}
+
+/** It is what users of `docker exec` type; standard input is always handed on. */
+export function interactiveOption(): Option {
+  return new Option('-i, --interactive', 'hand on standard input, as is always done').hideHelp();
+}
+
+export function terminalOption(): Option {
+  return new Option('-t, --tty', 'give it a terminal (default: where this has one)');
+}
+
+/** Whether the program gets a terminal; one that is asked for must be there. */
+export function wantsTerminal({ tty }: TerminalOptions): boolean {
+  const hasTerminal = process.stdin.isTTY && process.stdout.isTTY;
+  if (tty === true && !hasTerminal)
+    throw new PortolanError('invalid', 'Cannot give the program a terminal: this has none', {
+      field: '--tty',
+      remedy: 'leave out -t where input or output is a file or a pipe',
+    });
+  return hasTerminal;
 }
 
 /** What follows is the command's, also what looks like an option; a `--` before it is only a mark. */

@@ -3,7 +3,7 @@
  *
  * Invariants: `--help` names every verb without loading one; wrong usage exits with 2 and one line, failure with 1.
  */
-import { Command, CommanderError, Help, type Option } from 'commander';
+import { Command, CommanderError, Help, Option } from 'commander';
 import { describeError, isPortolanError } from '../base/errors.ts';
 import { createCliContext, type CliContext } from './context.ts';
 import { version } from '../base/version.ts';
@@ -80,8 +80,11 @@ const verbs: readonly Verb[] = [
 /** Runs one command line; resolves to the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const program = createProgram();
+  const named: { api?: string } = {};
+  const onApi = (address: string): void => void (named.api = address);
+  program.on('option:api', onApi);
   const context = createCliContext({
-    api: () => program.opts<{ api?: string }>().api,
+    api: () => named.api,
     runDir: process.env['PORTOLAN_RUN_DIR'] ?? '/run/portolan',
     labRoot: '/run/portolan-lab',
   });
@@ -89,7 +92,10 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     const wanted = verbs.find((verb) => verb.name === verbOf(argv));
     for (const verb of verbs) {
       if (verb !== wanted) program.command(verb.name).summary(verb.summary).description(verb.summary);
-      else program.addCommand(configure((await verb.load()).command(context).summary(verb.summary)));
+      else {
+        const loaded = configure((await verb.load()).command(context).summary(verb.summary));
+        program.addCommand(takeApi(loaded, onApi));
+      }
     }
     await program.parseAsync(argv, { from: 'user' });
     return process.exitCode === undefined ? 0 : Number(process.exitCode);
@@ -101,11 +107,22 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 function createProgram(): Command {
   const program = new Command('portolan')
     .description('Every container its own IP address, reachable from every other one.')
-    .option('--api <address>', "the cluster's API: unix:///path or http://host:port (or PORTOLAN_API)")
+    .option(API_OPTION, "the cluster's API: unix:///path or http://host:port (or PORTOLAN_API)")
     .version(version(), '-V, --version')
     .helpCommand(true)
+    // What follows a verb is that verb's: of `container exec web sh -c x` the `-c` is the shell's.
+    .enablePositionalOptions()
     .showHelpAfterError(false);
   return configure(program);
+}
+
+const API_OPTION = '--api <address>';
+
+/** It may stand behind the verb as well, on every level. */
+function takeApi(command: Command, onApi: (address: string) => void): Command {
+  command.addOption(new Option(API_OPTION).hideHelp()).on('option:api', onApi);
+  for (const child of command.commands) takeApi(child, onApi);
+  return command;
 }
 
 /** Throws instead of exiting, on every level of sub-commands. */

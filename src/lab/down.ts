@@ -6,7 +6,6 @@
  */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PortolanError } from '../base/errors.ts';
 import { removeCgroupParent } from '../runtime/cgroup.ts';
 import { signalProcess, waitForEnd } from '../runtime/process.ts';
 import { hostDirectories, removeEmptyLabRoot, removeFile, removeLabDirectory } from './directory.ts';
@@ -26,7 +25,7 @@ export async function labDown(name: string, say: Say): Promise<void> {
   const lab = labPaths(checkLabName(name));
   const namespaces = (await readdir(NETNS_DIR).catch(() => [])).filter((each) => isNamespaceOf(name, each));
   const labs = await listLabs();
-  if (namespaces.length === 0 && !labs.includes(name)) throw noSuchLab(name, labs);
+  if (namespaces.length === 0 && !labs.includes(name)) return say(noSuchLab(name, labs));
   await endRecorded(name);
   const hosts = new Set([
     ...(await hostDirectories(lab)),
@@ -43,11 +42,9 @@ export async function labDown(name: string, say: Say): Promise<void> {
   say(`lab "${name}" is gone`);
 }
 
-function noSuchLab(name: string, labs: readonly string[]): PortolanError {
-  return new PortolanError('not-found', `Cannot find lab "${name}"`, {
-    field: '--lab',
-    remedy: labs.length === 0 ? 'no lab is there' : `choose one of ${labs.join(', ')}`,
-  });
+/** What is asked for is so already; whoever mistyped sees it. */
+function noSuchLab(name: string, labs: readonly string[]): string {
+  return `lab "${name}" is not there: ${labs.length === 0 ? 'no lab is' : `labs are ${labs.join(', ')}`}`;
 }
 
 /** What is not in any namespace of the lab's, such as a proxy that a crash left half recorded, has its identity here. */

@@ -61,7 +61,7 @@ function notAllowed(context: Context, allowed: string): Response {
   );
 }
 
-function unsupported(context: Context): Response {
+export function unsupported(context: Context): Response {
   return context.json(
     {
       message: 'Cannot answer in the media type asked for',

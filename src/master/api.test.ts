@@ -207,8 +207,8 @@ describe('/v1/networks', () => {
     await call('POST', REGISTER_PATH, registration(id, '10.0.0.5'));
     expect((await call('GET', '/v1/networks')).body).toMatchObject({
       networks: [
-        { name: 'dcos', nodes: 1, free_blocks: '65535', source: 'file' },
-        { name: 'extra', nodes: 1, free_blocks: '3', source: 'api' },
+        { name: 'dcos', nodes: 1, free_blocks: 65_535, source: 'file' },
+        { name: 'extra', nodes: 1, free_blocks: 3, source: 'api' },
       ],
     });
     expect((await call('GET', '/v1/networks/extra')).body).toMatchObject({
@@ -218,6 +218,14 @@ describe('/v1/networks', () => {
     await call('DELETE', `/v1/nodes/${id}`);
     expect((await call('DELETE', '/v1/networks/extra')).status).toBe(200);
     expect((await call('GET', '/v1/networks/extra')).status).toBe(404);
+  });
+
+  test('counts no more free blocks than a number of JSON can', async () => {
+    const { call } = await setUp({ network });
+    await call('POST', '/v1/networks', { name: 'wide6', subnet6: 'fd10::/16', prefix6: 80 });
+    expect((await call('GET', '/v1/networks/wide6')).body).toMatchObject({
+      free_blocks: Number.MAX_SAFE_INTEGER,
+    });
   });
 
   test('refuses an unknown key and a network in use, naming the field', async () => {

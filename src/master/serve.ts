@@ -25,6 +25,7 @@ import { createMasterApi } from './api.ts';
 import { addAppsApi } from './apps/api.ts';
 import type { AppOrchestrator } from './apps/orchestrator.ts';
 import type { Front } from './front.ts';
+import { addOverlayAgentApi } from './api-overlay-agent.ts';
 import { addTrustApi } from './api-trust.ts';
 import type { Authority } from './authority.ts';
 import type { MasterExchange } from './master.ts';
@@ -83,6 +84,7 @@ export async function serveMaster(
     addTrustApi(app, { ...components, tokens }, door);
     addVipRoutes(app, vipApi(components));
     addDnsRoutes(app, dnsApi(components));
+    addOverlayAgentApi(app, { socketPath: join(config.run_dir, 'agent.sock') });
     return app;
   };
   const tcp = await listenEverywhere(components, config, {

@@ -105,18 +105,20 @@ function blockText(...subnets: readonly unknown[]): string {
 
 export type NetworkView = OverlayInfo & {
   readonly source: 'file' | 'api';
-  /** Nodes that hold a block, and how many more can. */
+  /** Nodes that hold a block, and how many more can: at most what JSON numbers count, as an IPv6 overlay may have more. */
   readonly nodes: number;
-  readonly free_blocks: string;
+  readonly free_blocks: number;
 };
+
+const MOST_COUNTED = BigInt(Number.MAX_SAFE_INTEGER);
 
 export function networkViews(registry: Registry): readonly NetworkView[] {
   return registry.network.overlays.map((info) => {
     const { held, free } = registry.ledger.pool.usage(info.name);
     const { enabled, ...rest } = info;
     const source = registry.isConfigured(info.name) ? 'file' : 'api';
-    // As text: an IPv6 overlay may have more blocks than JSON numbers count.
-    return { ...rest, enabled, source, nodes: held, free_blocks: String(free) };
+    const freeBlocks = Number(free < MOST_COUNTED ? free : MOST_COUNTED);
+    return { ...rest, enabled, source, nodes: held, free_blocks: freeBlocks };
   });
 }
 

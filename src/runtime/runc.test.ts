@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ociConfig } from './oci.ts';
 import { hostsFile } from './rootfs.ts';
-import { runcReason } from './runc.ts';
+import { programStatus, runcReason } from './runc.ts';
 
 describe('runcReason', () => {
   it("finds the reason in runc's last log line", () => {
@@ -15,6 +15,17 @@ describe('runcReason', () => {
       'container with given ID already exists',
     );
     expect(runcReason('')).toBe('conmon has ended');
+  });
+});
+
+describe('programStatus', () => {
+  it.each([
+    ['exec: "nonesuch": executable file not found in $PATH', 127],
+    ['exec: "/nonesuch": stat /nonesuch: no such file or directory', 127],
+    ['exec: "/etc/passwd": permission denied', 126],
+    ['error mounting "/x": no such file or directory', undefined],
+  ])('of %j', (reason, status) => {
+    expect(programStatus(reason)).toBe(status);
   });
 });
 

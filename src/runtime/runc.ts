@@ -159,9 +159,18 @@ async function createDespiteSweeps(paths: ContainerPaths, options: readonly stri
 }
 
 function createFailure(message: string, id: string): PortolanError {
-  return new PortolanError('invalid', `Cannot start container "${id}": ${runcReason(message)}`, {
+  const reason = runcReason(message);
+  const status = programStatus(reason);
+  return new PortolanError('invalid', `Cannot start container "${id}": ${reason}`, {
     remedy: 'check the program and its arguments',
+    ...(status === undefined ? {} : { field: 'argv', details: { exit_status: status } }),
   });
+}
+
+/** What a shell's exit status would be for a program that is not there, or cannot be run; of other reasons, none. */
+export function programStatus(reason: string): 126 | 127 | undefined {
+  if (!reason.startsWith('exec: ')) return undefined;
+  return /executable file not found|no such file or directory/.test(reason) ? 127 : 126;
 }
 
 /** runc's last log line (logfmt) says why: `... level=error msg="runc create failed: ... exec: \"x\": not found"`. */

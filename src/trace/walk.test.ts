@@ -205,6 +205,14 @@ it('leaves by the underlay to where no overlay is', () => {
   });
 });
 
+it('does not claim that somebody has an address of the underlay that is no node of the cluster', () => {
+  const request = ask('10.0.0.99');
+  expect(walk(host(1), request).hops.at(-1)?.doubts).toEqual([
+    expect.stringContaining('whether anybody there has the address 10.0.0.99'),
+  ]);
+  expect(walk(host(1), { ...request, answer: true }).hops.at(-1)).not.toHaveProperty('doubts');
+});
+
 it("finds the host's own listeners", () => {
   const packet = { source: '10.0.0.11', destination: '10.0.0.11', protocol: 'tcp', port: 5432 } as const;
   expect(stop(walk(host(1), { packet, answer: false }))).toContain('listens on 127.0.0.1:5432 only');

@@ -104,8 +104,18 @@ function byLink(state: HostState, way: Way, taken: Route, isAnswer: boolean): Tr
   if (taken.gateway === undefined && state.containers.some(({ bridge }) => bridge === link.name))
     return nobody(way, link.name);
   if (taken.gateway === undefined && isOurs(link.alias)) return nobody(way, link.name);
-  way.pass('underlay', `leaves by ${link.name}`);
-  return way.end({ kind: 'left', link: link.name });
+  return leaveCluster(way, link.name);
+}
+
+/** Nothing is sent, so who is there is not known; an answer goes to somebody who has asked. */
+function leaveCluster(way: Way, link: string): TraceLeg {
+  const what = `leaves by ${link}`;
+  if (way.isAnswer) way.pass('underlay', what);
+  else
+    way.doubt('underlay', what, [
+      `what is behind ${link} is not looked at: whether anybody there has the address ${String(way.destination)}, and answers`,
+    ]);
+  return way.end({ kind: 'left', link });
 }
 
 const isOurs = (alias: string | undefined): boolean => alias?.startsWith('portolan') === true;

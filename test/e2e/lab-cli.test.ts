@@ -118,6 +118,10 @@ describe('portolan lab', () => {
     expect(await ended).toEqual([4, null]);
     expect((await inside('agent1', 'container', 'logs', '-f', 'front')).stdout).toBe('ready\ntold\n');
     await inside('agent1', 'container', 'rm', 'front');
+    // Whoever reads it has enough of it.
+    expect(
+      await lab.sh('agent1', `${process.cwd()}/bin/portolan container run --rm busybox yes | head -1`),
+    ).toBe('y\n');
     expect((await inside('agent1', 'container', 'ls', '-o', 'json')).stdout).toBe('[]\n');
   });
 

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { request } from '../../src/http/client.ts';
 import { eventually, type PlacedContainer } from '../../src/lab/demo-tools.ts';
-import { labDown } from '../../src/lab/down.ts';
 import { labHeal, labPartition, labReboot, labStart, labStop, labUp } from '../../src/lab/lab.ts';
 import { hostPaths, labPaths } from '../../src/lab/paths.ts';
 import { knownNodes } from '../../src/lab/readiness.ts';
@@ -162,9 +161,5 @@ describe('lab down', () => {
     }
     expect(tracesOf(lab.name)).toEqual([]);
     expect(rootNetwork()).toEqual(before);
-  });
-
-  it('says so when there is no such lab', async () => {
-    await expect(labDown('plb-no-such', () => undefined)).rejects.toMatchObject({ code: 'not-found' });
   });
 });

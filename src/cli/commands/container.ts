@@ -1,15 +1,22 @@
 /** `portolan container`: native containers on this agent, with the words of `docker`. */
 import { spawn } from 'node:child_process';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { z } from 'zod';
-import { PortolanError } from '../../base/errors.ts';
+import { describeError, isPortolanError, PortolanError } from '../../base/errors.ts';
 import { CONTAINERS_PATH, containerInfo, type ContainerInfo } from '../../model/container.ts';
 import type { PortMapping } from '../../model/endpoint.ts';
 import { containerPath, followContainer, inspectContainer, printLog } from '../container-follow.ts';
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
-import { commandOf, execInContainer } from '../exec-attached.ts';
+import {
+  commandOf,
+  execInContainer,
+  interactiveOption,
+  terminalOption,
+  wantsTerminal,
+  type TerminalOptions,
+} from '../exec-attached.ts';
 
 const columns = ['id', 'name', 'network', 'addresses', 'state', 'ports', 'command'] as const;
 const RUN_TIMEOUT_MS = 60_000;
@@ -31,6 +38,8 @@ interface RunOptions {
   readonly workdir: string;
   readonly detach: boolean;
   readonly rm: boolean;
+  readonly interactive?: true;
+  readonly tty?: true;
   readonly output: OutputFormat;
 }
 
@@ -56,17 +65,15 @@ function run(context: CliContext): Command {
     .option('-e, --env <key=value>', 'a variable of its environment; may be repeated', collectLabel, {})
     .option('-w, --workdir <dir>', 'its working directory', '/')
     .addOption(outputOption())
+    .addOption(new Option('-i, --interactive').hideHelp())
+    .addOption(new Option('-t, --tty').hideHelp())
     .action(async (words: readonly string[], options: RunOptions) => {
+      if (options.interactive === true || options.tty === true) throw withoutInput();
       const { name, network, publish: ports, label: labels, env, workdir: cwd, detach, rm } = options;
       const argv = commandOf(words);
       const body = { name, network, argv, ports, labels, env, cwd, remove: detach && rm };
-      const answer = await context.call(await context.agentApi(), {
-        method: 'POST',
-        path: CONTAINERS_PATH,
-        body,
-        timeoutMs: RUN_TIMEOUT_MS,
-      });
-      const info = containerInfo.parse(answer);
+      const info = await startContainer(context, body);
+      if (info === undefined) return;
       if (detach)
         context.print([row(info)], {
           output: options.output,
@@ -76,7 +83,28 @@ function run(context: CliContext): Command {
     });
 }
 
-/** Whoever ends this ends the container; resolves to its exit status. */
+/** A program that cannot be run is said in words, with the exit status that a shell would give, as by `exec`. */
+async function startContainer(context: CliContext, body: object): Promise<ContainerInfo | undefined> {
+  const init = { method: 'POST', path: CONTAINERS_PATH, body, timeoutMs: RUN_TIMEOUT_MS } as const;
+  try {
+    return containerInfo.parse(await context.call(await context.agentApi(), init));
+  } catch (error) {
+    const { exit_status: status } = (isPortolanError(error) ? error.details : undefined) ?? {};
+    if (typeof status !== 'number') throw error;
+    context.say(`portolan: ${describeError(error)}`);
+    process.exitCode = status;
+    return undefined;
+  }
+}
+
+function withoutInput(): PortolanError {
+  return new PortolanError('invalid', 'Cannot hand on standard input or a terminal to a new container', {
+    field: '--interactive',
+    remedy: 'start it with "-d --name NAME", then run "portolan container exec -it NAME PROGRAM"',
+  });
+}
+
+/** Whoever ends this, or wants no more of its output, ends the container; resolves to its exit status. */
 async function inForeground(context: CliContext, { id }: ContainerInfo, rm: boolean): Promise<number> {
   const { runc_root: root } = await readListing(context);
   let asked = 0;
@@ -86,6 +114,8 @@ async function inForeground(context: CliContext, { id }: ContainerInfo, rm: bool
     spawn('runc', ['--root', root, 'kill', id, sent], { stdio: 'ignore' }).on('error', () => undefined);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, handOn);
+  // As SIGPIPE would end it, were it a child (`container run yes | head`).
+  process.stdout.removeAllListeners('error').on('error', () => handOn('SIGKILL'));
   const { exitCode = LOST_STATUS } = await followContainer(context, id);
   if (rm) await removeContainer(context, id, false);
   return exitCode;
@@ -125,16 +155,18 @@ function list(context: CliContext): Command {
 function exec(context: CliContext): Command {
   return new Command('exec')
     .description("Run a command in a container, with this terminal and the command's exit status.")
-    .usage('CONTAINER [--] COMMAND [ARG...]')
+    .usage('[options] CONTAINER [--] COMMAND [ARG...]')
     .argument('<container>', 'its id, the beginning of its id, or its name')
     .argument('<command...>', 'the program and its arguments')
     .passThroughOptions()
-    .action(async (reference: string, words: readonly string[]) => {
+    .addOption(interactiveOption())
+    .addOption(terminalOption())
+    .action(async (reference: string, words: readonly string[], options: TerminalOptions) => {
+      const terminal = wantsTerminal(options) ? ['--tty'] : [];
       const info = await inspectContainer(context, reference);
       if (info.state !== 'running')
         throw new PortolanError('conflict', `Cannot run a command in "${info.name}": it is ${info.state}`);
       const { runc_root: root } = await readListing(context);
-      const terminal = process.stdin.isTTY && process.stdout.isTTY ? ['--tty'] : [];
       const way = ['runc', '--root', root, 'exec', ...terminal, info.id];
       process.exitCode = await execInContainer(way, commandOf(words), info.name);
     });
@@ -157,10 +189,15 @@ function remove(context: CliContext): Command {
     .argument('<container...>')
     .option('-f, --force', 'kill those that run', false)
     .action(async (references: readonly string[], options: { force: boolean }) => {
-      for (const reference of references) {
-        await removeContainer(context, reference, options.force);
-        context.say(`${reference} is removed`);
-      }
+      for (const reference of references)
+        try {
+          await removeContainer(context, reference, options.force);
+          context.say(`${reference} is removed`);
+        } catch (error) {
+          // The others are removed all the same, as by `docker rm`.
+          context.say(`portolan: ${describeError(error)}`);
+          process.exitCode = 1;
+        }
     });
 }
 

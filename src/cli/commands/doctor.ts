@@ -4,9 +4,18 @@ import { Command } from 'commander';
 import { preflight, type Check } from '../../agent/preflight.ts';
 import { realClock } from '../../base/clock.ts';
 import { request, type HttpTarget } from '../../http/client.ts';
+import type { AgentOverlay } from '../../model/overlay.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { clusterChecks } from '../doctor-cluster.ts';
-import { judgeCertificate, judgeKernel, type CertificateSample, type KernelSample } from '../doctor-judge.ts';
+import { diskChecks } from '../doctor-disk.ts';
+import {
+  judgeCertificate,
+  judgeKernel,
+  judgeOverlays,
+  type CertificateSample,
+  type KernelSample,
+  type SeenDocker,
+} from '../doctor-judge.ts';
 import { outputOption } from '../output.ts';
 
 export function command(context: CliContext): Command {
@@ -19,7 +28,12 @@ export function command(context: CliContext): Command {
       const asked = await askAgent(context);
       const { target, status } = asked;
       const agent = { target, ...(status === undefined ? {} : { address: status.address ?? null }) };
-      const checks = [...(await preflight()), ...agentChecks(asked), ...(await clusterChecks(agent))];
+      const checks = [
+        ...(await preflight()),
+        ...(await diskChecks()),
+        ...agentChecks(asked),
+        ...(await clusterChecks(agent)),
+      ];
       context.print(checks, {
         output: options.output,
         columns: ['check', 'verdict', 'found', 'remedy'],
@@ -32,6 +46,8 @@ interface AgentAnswer extends KernelSample {
   readonly address?: string | null;
   readonly registered?: boolean;
   readonly certificate?: CertificateSample;
+  readonly overlays?: readonly AgentOverlay[];
+  readonly docker?: SeenDocker;
 }
 
 interface Asked {
@@ -65,6 +81,7 @@ function agentChecks({ isThere, status }: Asked): readonly Check[] {
       'check that a master is reachable',
     ),
     judgeKernel(status),
+    ...judgeOverlays(status.overlays ?? [], status.docker),
   ];
 }
 

@@ -28,7 +28,7 @@ function listCommand(context: CliContext): Command {
     .description('List all overlays.')
     .addOption(outputOption())
     .action(async ({ output }: Output) => {
-      const { networks } = (await context.call(await context.clusterApi(), {
+      const { networks } = (await context.call(await context.masterApi(), {
         method: 'GET',
         path: '/v1/networks',
       })) as { networks: readonly Row[] };
@@ -54,7 +54,7 @@ function inspectCommand(context: CliContext): Command {
     .addOption(outputOption().default('yaml'))
     .action(async (name: string, { output }: Output) => {
       const path = `/v1/networks/${encodeURIComponent(name)}`;
-      context.print((await context.call(await context.clusterApi(), { method: 'GET', path })) as Row, {
+      context.print((await context.call(await context.masterApi(), { method: 'GET', path })) as Row, {
         output,
       });
     });
@@ -70,7 +70,7 @@ function addCommand(context: CliContext): Command {
     .option('--prefix6 <length>', 'length of the IPv6 block each agent gets', length)
     .action(async (name: string, options: AddOptions) => {
       const body = { name, ...options, enabled: true };
-      await context.call(await context.clusterApi(), { method: 'POST', path: '/v1/networks', body });
+      await context.call(await context.masterApi(), { method: 'POST', path: '/v1/networks', body });
       context.say(`added ${name}`);
     });
 }
@@ -80,7 +80,7 @@ function removeCommand(context: CliContext): Command {
     .description('Remove overlays that were added with "add" and of which no node holds a block.')
     .argument('<name...>', 'names of overlays')
     .action(async (names: readonly string[]) => {
-      const api = await context.clusterApi();
+      const api = await context.masterApi();
       for (const name of names) {
         await context.call(api, { method: 'DELETE', path: `/v1/networks/${encodeURIComponent(name)}` });
         context.say(`removed ${name}`);

@@ -67,7 +67,7 @@ function removeCommand(context: CliContext): Command {
     .description('Remove nodes that are gone for good: their blocks are free for others at once.')
     .argument('<node...>', 'ids, names or addresses')
     .action(async (nodes: readonly string[]) => {
-      const api = await context.clusterApi();
+      const api = await context.masterApi();
       for (const node of nodes) {
         const path = `/v1/nodes/${encodeURIComponent(node)}`;
         const removed = (await context.call(api, { method: 'DELETE', path })) as Node;
@@ -85,7 +85,7 @@ function drainCommand(context: CliContext, verb: 'drain' | 'undrain'): Command {
     .description(what)
     .argument('<node...>', 'ids, names or addresses')
     .action(async (nodes: readonly string[]) => {
-      const api = await context.clusterApi();
+      const api = await context.masterApi();
       for (const node of nodes) {
         const path = `/v1/nodes/${encodeURIComponent(node)}/drain`;
         const told = (await context.call(api, { method: isDrain ? 'POST' : 'DELETE', path })) as Node;

@@ -5,7 +5,14 @@ import { labWords } from '../../lab/access.ts';
 import { taskExec } from '../../model/task-api.ts';
 import type { CliContext, OutputFormat, Row } from '../context.ts';
 import { appPath, callMarathon, deployed, tasks, type Task } from '../marathon.ts';
-import { commandOf, execInContainer } from '../exec-attached.ts';
+import {
+  commandOf,
+  execInContainer,
+  interactiveOption,
+  terminalOption,
+  wantsTerminal,
+  type TerminalOptions,
+} from '../exec-attached.ts';
 import { printLogAt } from '../follow-log.ts';
 import { outputOption } from '../output.ts';
 import { followTask } from '../task-follow.ts';
@@ -94,13 +101,15 @@ function logs(context: CliContext): Command {
 function exec(context: CliContext): Command {
   return new Command('exec')
     .description("Run a command in a task's container, with this terminal and the command's exit status.")
-    .usage('TASK [--] COMMAND [ARG...]')
+    .usage('[options] TASK [--] COMMAND [ARG...]')
     .argument('<task>', 'its id, or the beginning of it')
     .argument('<command...>', 'the program and its arguments')
     .passThroughOptions()
-    .action(async (reference: string, words: readonly string[]) => {
+    .addOption(interactiveOption())
+    .addOption(terminalOption())
+    .action(async (reference: string, words: readonly string[], options: TerminalOptions) => {
+      const terminal = wantsTerminal(options);
       const { task, agent, lab } = await findTaskHost(context, reference);
-      const terminal = process.stdin.isTTY && process.stdout.isTTY;
       const path = `${localPath(task.id)}/exec?terminal=${String(terminal)}`;
       const way = taskExec.parse(await context.call(agent, { method: 'GET', path })).words;
       const here = lab === undefined ? way : await labWords(lab.name, lab.host, way);
