@@ -141,7 +141,10 @@ export class Liveness {
     }
     if (this.#own.tell(now))
       this.#components.spread.rows([[SELF, this.#components.table.row(SELF)]], undefined, now);
-    for (const index of this.#tree.takeChanged()) this.#toJudge.add(index);
+    for (const index of this.#tree.takeChanged()) {
+      this.#toJudge.add(index);
+      if (!this.#tree.isReached(index)) this.#patience.lost(now);
+    }
     return this.#judge(now);
   }
 

@@ -21,20 +21,28 @@ describe('a node judges nobody', () => {
 
   it('before it has heard what piled up while it could not run, and not for ever if it often cannot', () => {
     const patience = new Patience();
-    patience.woke(100, 10_000);
-    expect(patience.until).toBe(0);
     patience.woke(300, 10_000);
     expect(patience.until).toBe(10_250);
     for (const now of [10_200, 10_400, 10_600, 10_800, 11_000]) patience.woke(300, now);
     expect(patience.until).toBe(11_000);
   });
 
-  it('before that either when it misses time piece by piece', () => {
+  it('for as long as it has missed, at once or piece by piece', () => {
     const patience = new Patience();
     patience.woke(150, 10_000);
-    patience.woke(150, 12_000);
-    expect(patience.until).toBe(0);
+    expect(patience.until).toBe(10_150);
+    patience.woke(60, 12_000);
+    expect(patience.until).toBe(12_060);
     patience.woke(150, 12_300);
-    expect(patience.until).toBe(12_550);
+    expect(patience.until).toBe(12_510);
+  });
+
+  it('in the moment in which bad news comes, and not for ever if it comes again and again', () => {
+    const patience = new Patience();
+    patience.lost(10_000);
+    patience.lost(10_010);
+    expect(patience.until).toBe(10_025);
+    patience.lost(10_030);
+    expect(patience.until).toBe(10_055);
   });
 });

@@ -7,12 +7,16 @@
  * Invariants: patience ends. Who waited in vain hides everybody, and return is never held up by a new wait.
  */
 
-/** Missing more than this, at once or piece by piece, a node has something to take in. */
-const BACKLOG_LAG_MS = 250;
 /** What was missed longer ago has been taken in. */
 const RECENT_MS = 500;
+/** Time to take in what has piled up: as much as was missed, at once or piece by piece, but at most this. */
 const BACKLOG_MS = 250;
 const MAX_BACKLOG_MS = 1_000;
+/**
+ * Between bad news and its being believed. A node that was not needed for a while, and could not have run, is not late and
+ * takes in a pile all the same, in which the news that somebody is back comes after the news that he is gone.
+ */
+const NEWS_MS = 25;
 /** Without a neighbour. */
 const ALONE_MS = 1_000;
 /** After the first neighbour is there, time for its rows to come. */
@@ -23,12 +27,13 @@ export class Patience {
   #backlogSince = 0;
   #missedMs = 0;
   #missedAt = -Infinity;
+  #newsUntil = 0;
   #aloneUntil = 0;
   #isAlone = true;
 
   /** Nobody is judged before. */
   get until(): number {
-    return Math.max(this.#backlogUntil, this.#aloneUntil);
+    return Math.max(this.#backlogUntil, this.#newsUntil, this.#aloneUntil);
   }
 
   started(now: number): void {
@@ -40,9 +45,14 @@ export class Patience {
     if (lagMs === 0) return;
     this.#missedMs = lagMs + (now - lagMs - this.#missedAt < RECENT_MS ? this.#missedMs : 0);
     this.#missedAt = now;
-    if (this.#missedMs < BACKLOG_LAG_MS) return;
     if (now > this.#backlogUntil) this.#backlogSince = now;
-    this.#backlogUntil = Math.min(now + BACKLOG_MS, this.#backlogSince + MAX_BACKLOG_MS);
+    const waitMs = Math.min(this.#missedMs, BACKLOG_MS);
+    this.#backlogUntil = Math.min(now + waitMs, this.#backlogSince + MAX_BACKLOG_MS);
+  }
+
+  /** Somebody seems to be out of reach. */
+  lost(now: number): void {
+    if (now > this.#newsUntil) this.#newsUntil = now + NEWS_MS;
   }
 
   /** So many are heard now. */
