@@ -109,7 +109,7 @@ function noLinkLocal(name: string): KernelOperation {
   return { do: 'link-set', name, settings: { ipv6LinkLocal: false } };
 }
 
-/** A default route through each gateway, the overlay where the default is another network's, and what is asked for. */
+/** A default route through each gateway, one to the overlay, and what is asked for. */
 export function containerRoutes(record: AttachmentRecord): readonly Route[] {
   const defaults = record.gateways.map((text) =>
     route(record, everything(ip(text)), ip(text), record.metric),
@@ -120,9 +120,11 @@ export function containerRoutes(record: AttachmentRecord): readonly Route[] {
   return [...defaults, ...spaceRoutes(record), ...extra];
 }
 
-/** Answers to other hosts of an overlay leave by that overlay, or a host with a strict rp_filter drops them. */
+/**
+ * What goes to the overlay leaves by the overlay whichever network's default is in force: one that is attached later may put
+ * its own before ours, as the reference `bridge` does. Elsewhere packets of this address meet filters that do not know it.
+ */
 function spaceRoutes(record: AttachmentRecord): readonly Route[] {
-  if (record.metric === 0) return [];
   return record.spaces.map(prefix).flatMap((space) => {
     const gateway = record.gateways.map(ip).find(({ family }) => family === space.family);
     return gateway === undefined ? [] : [route(record, space, gateway, 0)];

@@ -60,7 +60,10 @@ describe('ADD', () => {
     expect(result.ips).toEqual([
       { address: expect.stringMatching(/^9\.0\.1\.\d+\/25$/) as string, gateway: '9.0.1.1', interface: 2 },
     ]);
-    expect(result.routes).toEqual([{ dst: '0.0.0.0/0', gw: '9.0.1.1' }]);
+    expect(result.routes).toEqual([
+      { dst: '0.0.0.0/0', gw: '9.0.1.1' },
+      { dst: '9.0.0.0/8', gw: '9.0.1.1' },
+    ]);
     const shown = bed.inside(container, 'ip', 'address', 'show', 'eth0');
     expect(shown).toContain(result.ips[0]?.address);
     expect(shown).toContain(result.interfaces[2]?.mac);
@@ -79,6 +82,8 @@ describe('ADD', () => {
     expect(result.routes).toEqual([
       { dst: '0.0.0.0/0', gw: '9.192.1.1' },
       { dst: '::/0', gw: 'fd01:b::1:0:0:1' },
+      { dst: '9.192.0.0/16', gw: '9.192.1.1' },
+      { dst: 'fd01:b::/64', gw: 'fd01:b::1:0:0:1' },
     ]);
   });
 
@@ -157,6 +162,19 @@ describe('ADD', () => {
     expect(way('9.0.7.7')).toContain('dev eth0');
     expect(bed.inside(container, 'ip', '-4', 'route', 'get', '198.51.100.9')).toContain('dev eth0');
     expect(bed.inside(container, 'ip', 'route')).toContain('default via 9.192.1.1 dev eth1');
+  });
+
+  test('is reached by its own network also when somebody attaches another, whose default comes first', async () => {
+    const container = bed.container();
+    await add({ container });
+    // As the reference plug-in `bridge` does.
+    bed.inside(container, 'ip', 'link', 'add', 'eth1', 'type', 'bridge');
+    bed.inside(container, 'ip', 'address', 'add', '10.88.0.2/16', 'dev', 'eth1');
+    bed.inside(container, 'ip', 'link', 'set', 'eth1', 'up');
+    bed.inside(container, 'ip', 'route', 'prepend', 'default', 'via', '10.88.0.1', 'dev', 'eth1');
+    const way = (to: string): string => bed.inside(container, 'ip', 'route', 'get', to);
+    expect(way('198.51.100.9')).toContain('dev eth1');
+    expect(way('9.0.7.7')).toContain('via 9.0.1.1 dev eth0 src 9.0.1.');
   });
 
   test('a DEL after a refused ADD takes nothing from another network', async () => {

@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { prefix } from '../base/ip.ts';
 import type { AgentOverlay } from '../model/overlay.ts';
-import type { DockerNetwork } from '../runtime/types.ts';
+import type { DockerNetwork, DockerNetworkSpec } from '../runtime/types.ts';
 import {
   dockerNetworkPlan,
   dockerNetworkWish,
+  networkInTheWay,
   type DockerNetworkPlan,
   type DockerNetworkWish,
 } from './docker-network-plan.ts';
@@ -38,6 +39,19 @@ function created(plan: DockerNetworkPlan): DockerNetwork {
 
 const ours = created(dockerNetworkPlan(dcos, undefined, debian));
 const attachment = { container: 'c', name: 'c', endpoint: 'e', mac: undefined, addresses: [] };
+
+describe('networkInTheWay', () => {
+  const { spec } = dockerNetworkPlan(dcos, undefined, debian) as { readonly spec: DockerNetworkSpec };
+  const other = { ...ours, name: 'other', subnets: [prefix('10.77.0.0/24')], options: {} };
+
+  test('names the one with the same addresses, or with the bridge', () => {
+    expect(networkInTheWay(spec, [ours, other])).toBeUndefined();
+    expect(networkInTheWay(spec, [{ ...other, subnets: dcos.subnets }])).toContain('network "other" has');
+    expect(networkInTheWay(spec, [{ ...other, options: spec.options }])).toBe(
+      'Cannot make Docker network "dcos" on bridge d-dcos: Docker network "other" has it: remove that with "docker network rm other", then the overlay\'s is made',
+    );
+  });
+});
 
 describe('dockerNetworkPlan', () => {
   test('creates what the reference asks for', () => {

@@ -87,6 +87,24 @@ function networkSpec(wish: DockerNetworkWish): DockerNetworkSpec {
   };
 }
 
+/** Which of Docker's other networks keeps this one from being made, in words; `undefined` = none does. */
+export function networkInTheWay(
+  spec: DockerNetworkSpec,
+  networks: readonly DockerNetwork[],
+): string | undefined {
+  const bridge = spec.options[BRIDGE_NAME];
+  for (const { name, subnets, options } of networks.filter((each) => each.name !== spec.name)) {
+    const remedy = `remove that with "docker network rm ${name}", then the overlay's is made`;
+    const taken = subnets.find((theirs) => spec.subnets.some((wanted) => wanted.overlaps(theirs)));
+    const cannot = `Cannot make Docker network "${spec.name}"`;
+    if (taken !== undefined)
+      return `${cannot} with ${spec.subnets.join(' ')}: Docker network "${name}" has ${String(taken)}: ${remedy}`;
+    if (bridge !== undefined && options[BRIDGE_NAME] === bridge)
+      return `${cannot} on bridge ${bridge}: Docker network "${name}" has it: ${remedy}`;
+  }
+  return undefined;
+}
+
 /** Everything that decides whether packets pass; a person's further options and labels are theirs. */
 function differences(spec: DockerNetworkSpec, existing: DockerNetwork): readonly string[] {
   const list = (subnets: readonly Prefix[]): string => subnets.map(String).sort().join(' ') || 'none';

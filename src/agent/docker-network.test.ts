@@ -22,6 +22,10 @@ afterEach(async () => {
   await Promise.all(started.splice(0).map((each) => each.stop()));
 });
 
+/** As if each container's process ran; what is in here has ended. */
+const ended = new Set<number>();
+afterEach(() => ended.clear());
+
 function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
   const log = memoryLog();
   const told: (readonly Endpoint[])[] = [];
@@ -40,6 +44,10 @@ function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
       log,
       metrics: createMetrics(),
       legacyTables: () => Promise.resolve([]),
+      processes: {
+        identify: (pid) => ({ pid, startTime: 0 }),
+        isRunning: ({ pid }) => !ended.has(pid),
+      },
     },
     { socket: '/run/docker.sock', networks: () => wishes, onEndpoints: (endpoints) => told.push(endpoints) },
   );
@@ -102,6 +110,16 @@ describe('with Docker there', () => {
     await docker.removeNetwork('dcos');
     await settle();
     expect(networks.status().networks).toEqual([{ name: 'dcos', state: 'ok' }]);
+  });
+
+  test('a network in the way of one is named', async () => {
+    const docker = new FakeDocker();
+    docker.put({ name: 'mine', subnets: [prefix('9.0.0.0/16')] });
+    const { networks } = fixture(docker);
+    await settle();
+    expect(networks.status().networks).toMatchObject([
+      { state: 'failed', message: expect.stringContaining('Docker network "mine" has 9.0.0.0/16: remove') },
+    ]);
   });
 
   test('its own network follows a changed MTU while nobody uses it', async () => {
@@ -291,6 +309,22 @@ describe('with Docker away', () => {
       'Docker is there',
       'made a Docker network',
     ]);
+  });
+
+  test('containers whose processes have ended are withdrawn, though nobody tells', async () => {
+    const docker = new FakeDocker();
+    const { told, networks } = fixture(docker);
+    await settle();
+    const stays = docker.run('stays', 'dcos');
+    const ends = docker.run('ends', 'dcos');
+    await settle();
+    docker.stop();
+    await settle();
+    expect(networks.status()).toMatchObject({ daemon: 'waiting', endpoints: 2 });
+    ended.add(Number.parseInt(ends, 16));
+    clock.advance(5_000);
+    await settle();
+    expect(told.at(-1)?.map(({ container }) => container)).toEqual([stays]);
   });
 
   test('after a restart everything is looked at again, and endpoints stand until then', async () => {

@@ -7,12 +7,12 @@
  * understood and a lost one costs a minute at most.
  *
  * Invariants: nothing here blocks or fails the agent: an overlay without Docker is whole for all other runtimes. A
- * network that somebody made and that does not fit is never changed, only named. Endpoints are those of the last round:
- * a daemon that is away says nothing about its containers (with `live-restore` they run on).
+ * network that somebody made and that does not fit is never changed, only named. Endpoints are those of the last round;
+ * while the daemon is away, those of them whose processes run (with `live-restore` they run on).
  * Review notes: every wait is on the injected clock and ends with `stop`.
  */
 import type { Clock } from '../base/clock.ts';
-import { describeError, isPortolanError } from '../base/errors.ts';
+import { describeError, isPortolanError, PortolanError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Nft } from '../kernel/nft/types.ts';
@@ -25,11 +25,13 @@ import type {
   DockerEvent,
   DockerFactory,
   DockerNetwork,
+  DockerNetworkSpec,
   DockerVersion,
 } from '../runtime/types.ts';
+import { DockerAlive, type Processes } from './docker-alive.ts';
 import { labelledEndpoints, dockerEndpoint } from './docker-endpoints.ts';
 import { createDockerIsolation, type DockerIsolation, type IsolationReport } from './docker-isolation.ts';
-import { dockerNetworkPlan, type DockerNetworkWish } from './docker-network-plan.ts';
+import { dockerNetworkPlan, networkInTheWay, type DockerNetworkWish } from './docker-network-plan.ts';
 import { createWaker, type Waker } from './docker-waker.ts';
 
 const BACKOFF_FIRST_MS = 250;
@@ -68,6 +70,8 @@ export interface DockerNetworksComponents {
   readonly metrics: Metrics;
   /** Default: of this process's network namespace. */
   readonly legacyTables?: () => Promise<readonly string[]>;
+  /** Default: this host's. */
+  readonly processes?: Processes;
 }
 
 export interface DockerNetworksInit {
@@ -105,8 +109,9 @@ class Networks implements DockerNetworks {
   #daemon: DockerNetworksStatus['daemon'] = 'stopped';
   #version: DockerVersion | undefined;
   #error: string | undefined;
+  readonly #alive: DockerAlive;
   #published = '';
-  #endpointCount = 0;
+  #endpoints: readonly Endpoint[] = [];
   #running: Promise<void> | undefined;
 
   constructor(components: DockerNetworksComponents, init: DockerNetworksInit) {
@@ -114,6 +119,7 @@ class Networks implements DockerNetworks {
     this.#init = init;
     this.#log = components.log;
     this.#waker = createWaker(components.clock);
+    this.#alive = new DockerAlive(components.processes);
     this.#isolation = createDockerIsolation({
       nft: components.kernel.nft,
       legacyTables: components.legacyTables ?? legacyTables,
@@ -139,7 +145,7 @@ class Networks implements DockerNetworks {
       ...(this.#error === undefined ? {} : { error: this.#error }),
       networks: this.#init.networks().map(({ name }) => this.#states.get(name) ?? waiting(name)),
       isolation: this.#isolationReport,
-      endpoints: this.#endpointCount,
+      endpoints: this.#endpoints.length,
     };
   }
 
@@ -174,6 +180,7 @@ class Networks implements DockerNetworks {
     const { clock } = this.#components;
     const endMs = clock.nowMs() + delayMs;
     while (!this.#waker.closed && clock.nowMs() < endMs) {
+      this.#withdrawEnded();
       if ((await this.#waker.wait(endMs - clock.nowMs())) !== 'woken') continue;
       await this.#ensureIsolation(false);
       await this.#waker.rest(GAP_MS);
@@ -273,7 +280,7 @@ class Networks implements DockerNetworks {
         return undefined;
       }
       if (plan.do === 'recreate') await docker.removeNetwork(wish.name);
-      await docker.createNetwork(plan.spec);
+      await this.#create(docker, plan.spec);
       this.#log.info('made a Docker network', {
         network: wish.name,
         subnets: wish.subnets.map(String),
@@ -286,6 +293,17 @@ class Networks implements DockerNetworks {
       if (isPortolanError(error, 'unavailable')) throw error;
       this.#note({ name: wish.name, state: 'failed', message: describeError(error) });
       return undefined;
+    }
+  }
+
+  /** Docker does not say which network is in the way. */
+  async #create(docker: Docker, spec: DockerNetworkSpec): Promise<void> {
+    try {
+      await docker.createNetwork(spec);
+    } catch (error) {
+      if (isPortolanError(error, 'unavailable')) throw error;
+      const why = networkInTheWay(spec, await docker.networks());
+      throw why === undefined ? error : new PortolanError('conflict', why, { cause: error });
     }
   }
 
@@ -321,34 +339,49 @@ class Networks implements DockerNetworks {
 
   /** Details of a container are asked once per start; addresses come from the network in every round. */
   async #publish(docker: Docker, networks: readonly DockerNetwork[]): Promise<void> {
-    const attached = new Set(
-      networks.flatMap(({ attachments }) => attachments.map((each) => each.container)),
-    );
-    for (const id of this.#containers.keys()) if (!attached.has(id)) this.#containers.delete(id);
-    const endpoints: Endpoint[] = [];
-    for (const network of networks)
-      for (const attachment of network.attachments) {
-        const container = await this.#container(docker, attachment.container);
-        if (container !== undefined) endpoints.push(dockerEndpoint(network.name, attachment, container));
-      }
     const ours = new Set(this.#init.networks().map(({ name }) => name));
-    endpoints.push(...labelledEndpoints(await docker.containers(), ours));
+    const labelled = labelledEndpoints(await docker.containers(), ours);
+    const concerned = new Set([
+      ...networks.flatMap(({ attachments }) => attachments.map((each) => each.container)),
+      ...labelled.map(({ container }) => container),
+    ]);
+    for (const id of this.#containers.keys()) if (!concerned.has(id)) this.#containers.delete(id);
+    for (const id of concerned) await this.#container(docker, id);
+    const attached = networks.flatMap((network) =>
+      network.attachments.flatMap((attachment) => {
+        const container = this.#containers.get(attachment.container);
+        return container === undefined ? [] : [dockerEndpoint(network.name, attachment, container)];
+      }),
+    );
+    this.#alive.learn(
+      new Map(
+        [...this.#containers.values()].flatMap(({ id, pid }) => (pid === undefined ? [] : [[id, pid]])),
+      ),
+    );
+    this.#tell([...attached, ...labelled]);
+  }
+
+  /** The daemon cannot say that a container has ended when it has ended itself. */
+  #withdrawEnded(): void {
+    const left = this.#endpoints.filter(({ container }) => !this.#alive.hasEnded(container));
+    if (left.length < this.#endpoints.length) this.#tell(left);
+  }
+
+  #tell(endpoints: readonly Endpoint[]): void {
     const text = JSON.stringify(endpoints);
     if (text === this.#published) return;
     this.#published = text;
-    this.#endpointCount = endpoints.length;
+    this.#endpoints = endpoints;
     this.#components.metrics
       .gauge('portolan_docker_endpoints', "Docker containers on this node's overlays, and others with a VIP")
       .set(endpoints.length);
     this.#init.onEndpoints(endpoints);
   }
 
-  async #container(docker: Docker, id: string): Promise<DockerContainer | undefined> {
-    const known = this.#containers.get(id);
-    if (known !== undefined) return known;
+  async #container(docker: Docker, id: string): Promise<void> {
+    if (this.#containers.has(id)) return;
     const found = await docker.container(id);
     if (found !== undefined) this.#containers.set(id, found);
-    return found;
   }
 
   #countFailure(verb: string): void {

@@ -92,6 +92,10 @@ export function dockerContract(name: string, subject: () => DockerUnderTest): vo
       expect(attachment?.mac).toMatch(/^02:42:/);
       expect((await docker.container(id))?.labels).toMatchObject({ a: 'b' });
       expect((await docker.container('pdk-contract'))?.id).toBe(id);
+      expect((await docker.container(id))?.pid).toBeGreaterThan(0);
+      expect((await docker.networks()).find(({ name }) => name === 'dcos')?.subnets.map(String)).toEqual(
+        spec.subnets.map(String),
+      );
       const running = (await docker.containers()).filter((each) => each.id === id);
       expect(running).toMatchObject([
         { name: 'pdk-contract', labels: { a: 'b' }, ports: [], networks: ['dcos'] },

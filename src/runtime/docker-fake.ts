@@ -83,6 +83,12 @@ export class FakeDocker implements Docker {
     return this.#answer('network', () => this.#find(name));
   }
 
+  networks(): ReturnType<Docker['networks']> {
+    return this.#answer('networks', () =>
+      [...this.#networks.values()].map((network) => ({ ...network, attachments: [] })),
+    );
+  }
+
   createNetwork(spec: DockerNetworkSpec): Promise<string> {
     return this.#answer('createNetwork', () => {
       this.#refuseConflicts(spec);
@@ -109,7 +115,9 @@ export class FakeDocker implements Docker {
     return this.#answer('container', () => {
       const byName = [...this.#containers.values()].find((container) => container.name === id);
       const found = this.#containers.get(id) ?? byName;
-      return found && { id: found.id, name: found.name, labels: found.labels, ports: found.ports };
+      if (found === undefined) return undefined;
+      const { name, labels, ports } = found;
+      return { id: found.id, name, labels, ports, pid: Number.parseInt(found.id, 16) };
     });
   }
 

@@ -49,6 +49,7 @@ const containerAnswer = z.object({
   Id: z.string(),
   Name: z.string(),
   Config: z.object({ Labels: textMap }),
+  State: z.object({ Pid: z.int().default(0) }).nullish(),
   NetworkSettings: z.object({ Ports: z.record(z.string(), z.array(bindingAnswer).nullable()).nullish() }),
 });
 
@@ -87,6 +88,13 @@ export function openDocker(socketPath: string): Docker {
       const path = `/networks/${encodeURIComponent(name)}`;
       const answer = await callDocker(socketPath, { method: 'GET', path });
       return answer === undefined ? undefined : readNetwork(answer);
+    },
+    networks: async () => {
+      const answer = await callDocker(socketPath, { method: 'GET', path: '/networks' });
+      return z
+        .array(z.unknown())
+        .parse(answer ?? [])
+        .map((each) => ({ ...readNetwork(each), attachments: [] }));
     },
     createNetwork: async (spec) => {
       const call = { method: 'POST', path: '/networks/create', body: createBody(spec) } as const;
@@ -163,10 +171,12 @@ function readAttachment(container: string, answer: z.infer<typeof attachmentAnsw
 function readContainer(answer: unknown): DockerContainer {
   const container = containerAnswer.parse(answer);
   const ports = Object.entries(container.NetworkSettings.Ports ?? {});
+  const pid = container.State?.Pid ?? 0;
   return {
     id: container.Id,
     name: container.Name.replace(/^\//, ''),
     labels: container.Config.Labels,
+    ...(pid === 0 ? {} : { pid }),
     ports: ports.flatMap(([port, bindings]) =>
       (bindings ?? []).flatMap((binding) => readPort(port, binding)),
     ),

@@ -64,6 +64,8 @@ export interface DockerContainer {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly ports: readonly DockerPort[];
+  /** Of its first process, in the daemon's PID namespace; absent while it does not run, and in listings. */
+  readonly pid?: number;
 }
 
 /** A container that runs, and the names of the networks that it is on. */
@@ -89,6 +91,8 @@ export interface Docker {
   version(): Promise<DockerVersion>;
   /** By name or id. */
   network(name: string): Promise<DockerNetwork | undefined>;
+  /** All, without their attachments. */
+  networks(): Promise<readonly DockerNetwork[]>;
   /** Resolves with its id. Rejects with `conflict` when the name or the address space is taken. */
   createNetwork(spec: DockerNetworkSpec): Promise<string>;
   /** Rejects with `conflict` while containers are attached. */
