@@ -23,6 +23,8 @@ const MAX_CLOCKS = 8;
 
 export interface DoctorAgent {
   readonly target: HttpTarget;
+  /** It runs, and does not answer: what holds its ports is most likely itself. */
+  readonly isSilent: boolean;
   /** The underlay address; absent while it does not answer. */
   readonly address?: string | null;
 }
@@ -58,19 +60,23 @@ interface Node extends SeenNode {
 function portsOf(config: AgentConfig): readonly Omit<PortState, 'state'>[] {
   return [
     { name: 'exchange', protocol: 'tcp', port: config.gossip_port },
+    { name: 'beats', protocol: 'udp', port: config.gossip_port },
     { name: 'api', protocol: 'tcp', port: config.http_port },
     { name: 'vxlan', protocol: 'udp', port: VXLAN_PORT },
   ];
 }
 
 async function portState(wanted: Omit<PortState, 'state'>, agent: DoctorAgent): Promise<PortState> {
-  const { protocol, port } = wanted;
+  const { name, protocol, port } = wanted;
   if (protocol === 'tcp' && agent.address !== undefined && agent.address !== null)
     return { ...wanted, state: (await answers(agent.address, port)) ? 'ours' : 'silent' };
-  if (!portPerhapsInUse(protocol, port)) return { ...wanted, state: 'free' };
+  const isRunning = agent.address !== undefined;
+  if (!portPerhapsInUse(protocol, port))
+    return { ...wanted, state: isRunning && name === 'beats' ? 'silent' : 'free' };
   // The tunnel stays in the kernel without its agent.
-  const isTunnel = protocol === 'udp' && existsSync('/sys/class/net/vtep1024');
-  return { ...wanted, state: isTunnel ? 'ours' : 'taken' };
+  const isTunnel = name === 'vxlan' && existsSync('/sys/class/net/vtep1024');
+  if (isTunnel || (isRunning && name === 'beats')) return { ...wanted, state: 'ours' };
+  return { ...wanted, state: agent.isSilent && name !== 'vxlan' ? 'silent' : 'taken' };
 }
 
 function answers(host: string, port: number): Promise<boolean> {

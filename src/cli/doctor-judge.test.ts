@@ -30,6 +30,12 @@ describe('the doctor', () => {
       found: 'another program has UDP 64000',
     });
     expect(judgePort({ ...port, state: 'silent' })).toMatchObject({ verdict: 'failed' });
+    expect(judgePort({ name: 'api', protocol: 'tcp', port: 5_051, state: 'taken' }).remedy).toContain(
+      'http_port',
+    );
+    const beats = { name: 'beats', protocol: 'udp', port: 62_501 } as const;
+    for (const state of ['silent', 'taken'] as const)
+      expect(judgePort({ ...beats, state })).toMatchObject({ verdict: 'warning' });
   });
 
   it('warns of a certificate that should have been renewed, before it ends', () => {

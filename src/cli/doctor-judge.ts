@@ -88,7 +88,7 @@ export function judgeKernel({ applied, reconciler }: KernelSample): Check {
 }
 
 export interface PortState {
-  readonly name: string;
+  readonly name: 'exchange' | 'beats' | 'api' | 'vxlan';
   readonly protocol: 'tcp' | 'udp';
   readonly port: number;
   /** free: nobody has it. ours: this host's agent or tunnel has it, and answers. */
@@ -98,6 +98,8 @@ export interface PortState {
 export function judgePort({ name, protocol, port, state }: PortState): Check {
   const where = `${protocol.toUpperCase()} ${port}`;
   const check = `port ${name}`;
+  // Without datagrams agents beat over their streams.
+  const verdict = name === 'beats' ? 'warning' : 'failed';
   switch (state) {
     case 'free':
       return { check, verdict: 'ok', found: `${where} is free`, remedy: '' };
@@ -106,19 +108,29 @@ export function judgePort({ name, protocol, port, state }: PortState): Check {
     case 'silent':
       return {
         check,
-        verdict: 'failed',
+        verdict,
         found: `the agent does not answer on ${where}`,
-        remedy: `see the agent's log; a firewall must let ${where} pass`,
+        remedy:
+          name === 'beats'
+            ? `another program had it when the agent started: end that one and restart the agent`
+            : `see the agent's log; a firewall must let ${where} pass`,
       };
     case 'taken':
       return {
         check,
-        verdict: 'failed',
+        verdict,
         found: `another program has ${where}`,
-        remedy: `see "ss -lnp 'sport = :${port}'": end it, or choose another port in agent.yaml`,
+        remedy: `see "ss -lnp 'sport = :${port}'": ${portRemedies[name]}`,
       };
   }
 }
+
+const portRemedies: Readonly<Record<PortState['name'], string>> = {
+  exchange: 'end it, or choose another port as `gossip_port` in agent.yaml',
+  beats: 'end it, or choose another port as `gossip_port` in agent.yaml',
+  api: 'end it, or choose another port as `http_port` in agent.yaml',
+  vxlan: 'end it, since all hosts send there',
+};
 
 /** Which of the masters answer. */
 export function judgeMasters(answers: ReadonlyMap<string, boolean>): Check {

@@ -64,6 +64,7 @@ describe("a change of the masters'", () => {
     }[];
     expect(checks.filter(({ check }) => /^(port|masters|nodes|clock)/.test(check))).toMatchObject([
       { check: 'port exchange', found: 'TCP 62501 is ours' },
+      { check: 'port beats', found: 'UDP 62501 is ours' },
       { check: 'port api', verdict: 'ok' },
       { check: 'port vxlan', found: 'UDP 64000 is ours' },
       { check: 'masters', verdict: 'ok' },

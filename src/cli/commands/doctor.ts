@@ -26,13 +26,14 @@ export function command(context: CliContext): Command {
     .addOption(outputOption())
     .action(async (options: { output: OutputFormat }) => {
       const asked = await askAgent(context);
-      const { target, status } = asked;
-      const agent = { target, ...(status === undefined ? {} : { address: status.address ?? null }) };
+      const { target, status, isThere } = asked;
+      const isSilent = isThere && status === undefined;
+      const address = status === undefined ? {} : { address: status.address ?? null };
       const checks = [
         ...(await preflight()),
         ...(await diskChecks()),
         ...agentChecks(asked),
-        ...(await clusterChecks(agent)),
+        ...(await clusterChecks({ target, isSilent, ...address })),
       ];
       context.print(checks, {
         output: options.output,
@@ -60,11 +61,14 @@ interface Asked {
 async function askAgent(context: CliContext): Promise<Asked> {
   const target = await context.agentApi();
   if (!('socketPath' in target) || !existsSync(target.socketPath)) return { target, isThere: false };
-  const answer = await request(target, { method: 'GET', path: '/v1/status', timeoutMs: 5_000 }).catch(
-    () => undefined,
-  );
-  const status = answer?.body as AgentAnswer | undefined;
-  return { target, isThere: true, ...(status === undefined ? {} : { status }) };
+  try {
+    const answer = await request(target, { method: 'GET', path: '/v1/status', timeoutMs: 5_000 });
+    return { target, isThere: true, status: answer.body as AgentAnswer };
+  } catch (error) {
+    // One that was killed leaves its socket behind.
+    const { code } = ((error as Error).cause ?? {}) as { code?: unknown };
+    return { target, isThere: code !== 'ECONNREFUSED' };
+  }
 }
 
 function agentChecks({ isThere, status }: Asked): readonly Check[] {
