@@ -32,7 +32,9 @@ export interface DoctorAgent {
 export async function clusterChecks(agent: DoctorAgent): Promise<readonly Check[]> {
   const config = await loadConfigFile(agentConfig, undefined, '/etc/portolan/agent.yaml');
   const isRunning = agent.address !== undefined;
-  const ports = await Promise.all(portsOf(config).map((port) => portState(port, agent)));
+  // Of an agent that is silent nobody can say whether it hears datagrams.
+  const asked = portsOf(config).filter(({ name }) => !agent.isSilent || name !== 'beats');
+  const ports = await Promise.all(asked.map((port) => portState(port, agent)));
   const { nodes } = isRunning
     ? await ask<{ nodes: readonly Node[] }>(agent.target, '/v1/nodes', { nodes: [] })
     : { nodes: [] };
