@@ -6,12 +6,13 @@ import type { IsolationOverlay } from '../overlay/docker-isolation.ts';
 import { mustRun, runCommand } from '../runtime/command.ts';
 import { createDockerIsolation, type DockerIsolation } from './docker-isolation.ts';
 
-/** host: m-dcos with container m, d-dcos with d, d-blue of another overlay with b, vtep1024 with remote container r, eth0 with outsider o. */
+/** host: m-dcos with container m, d-dcos with d, d-blue of another overlay with b, docker0 with z, vtep1024 with remote container r, eth0 with outsider o. */
 const host = `pdk-iso-${process.pid}`;
 const peers = {
   m: { device: 'm-dcos', address: '9.0.0.2', gateway: '9.0.0.1', length: 25 },
   d: { device: 'd-dcos', address: '9.0.0.130', gateway: '9.0.0.129', length: 25 },
   b: { device: 'd-blue', address: '11.0.0.130', gateway: '11.0.0.129', length: 25 },
+  z: { device: 'docker0', address: '172.17.0.2', gateway: '172.17.0.1', length: 16 },
   r: { device: 'vtep1024', address: '9.0.1.2', gateway: '9.0.1.1', length: 24 },
   o: { device: 'eth0', address: '10.0.0.9', gateway: '10.0.0.1', length: 24 },
 } as const;
@@ -47,6 +48,8 @@ async function cutPairs(): Promise<readonly string[]> {
     ['d', 'b'],
     ['b', 'd'],
     ['m', 'b'],
+    ['z', 'd'],
+    ['d', 'z'],
   ];
   const results = await Promise.all(
     pairs.map(async ([from, to]) => ((await reaches(from, to)) ? '' : from + to)),
@@ -95,11 +98,13 @@ const isolationRules = (stage1: string, stage2: string): string => `
   chain ${stage1} {
     iifname "d-dcos" oifname != "d-dcos" counter jump ${stage2}
     iifname "d-blue" oifname != "d-blue" counter jump ${stage2}
+    iifname "docker0" oifname != "docker0" counter jump ${stage2}
     counter return
   }
   chain ${stage2} {
     oifname "d-dcos" counter drop
     oifname "d-blue" counter drop
+    oifname "docker0" counter drop
     counter return
   }`;
 
@@ -117,6 +122,8 @@ const generations: Readonly<Record<string, { readonly rules: string; readonly si
   chain DOCKER-ISOLATION {
     iifname "d-blue" oifname "d-dcos" counter drop
     iifname "d-dcos" oifname "d-blue" counter drop
+    iifname "d-dcos" oifname "docker0" counter drop
+    iifname "docker0" oifname "d-dcos" counter drop
     counter return
   }
   chain FORWARD {

@@ -16,12 +16,12 @@ async function bed() {
         settings: { master },
       },
     ]);
-  for (const name of ['d-dcos', 'br-other'])
+  for (const name of ['d-dcos', 'docker0', 'br-other'])
     await kernel.apply([{ do: 'link-add', name, link: { kind: 'bridge' }, settings: {} }]);
   return { kernel, log, ports, veth };
 }
 
-describe('Docker containers on our bridges', () => {
+describe('Docker containers on our bridges and on the default one', () => {
   it('may get back what they sent, and those on other bridges are left as they are', async () => {
     const { kernel, log, ports, veth } = await bed();
     await veth('veth1', 'd-dcos');
@@ -30,8 +30,10 @@ describe('Docker containers on our bridges', () => {
     expect(kernel.isHairpin('veth1')).toBe(true);
     expect(kernel.isHairpin('veth2')).toBe(false);
     await veth('veth3', 'd-dcos');
+    await veth('veth4', 'docker0');
     await ports.ensure(await kernel.links());
     expect(kernel.isHairpin('veth3')).toBe(true);
+    expect(kernel.isHairpin('veth4')).toBe(true);
     expect(log.lines).toEqual([]);
   });
 

@@ -1,5 +1,5 @@
 /**
- * Docker's containers on bridges of ours, as ports that may get back what they sent.
+ * Docker's containers on bridges of ours and on its default bridge, as ports that may get back what they sent.
  *
  * Where packets within a bridge go through netfilter (dockerd sees to that), one that was sent to a VIP and translated to
  * a container of the same bridge goes from port to port and never comes to the host's routing. If that container is the
@@ -8,7 +8,7 @@
  */
 import type { Log } from '../base/log.ts';
 import { isErrno, type Kernel, type Link } from '../kernel/types.ts';
-import { isDockerBridgeName } from '../model/overlay.ts';
+import { DOCKER_DEFAULT_BRIDGE, isDockerBridgeName } from '../model/overlay.ts';
 
 export class DockerPorts {
   readonly #kernel: Pick<Kernel, 'apply'>;
@@ -23,7 +23,7 @@ export class DockerPorts {
 
   /** `links`: all of this host, as they are now. */
   async ensure(links: readonly Link[]): Promise<void> {
-    const ports = links.filter(({ master }) => master !== undefined && isDockerBridgeName(master));
+    const ports = links.filter(({ master }) => master !== undefined && mayHaveVips(master));
     const fresh = ports.filter((port) => !this.#set.has(keyOf(port)));
     if (fresh.length === 0) return;
     const failures = await this.#kernel.apply(
@@ -40,5 +40,8 @@ export class DockerPorts {
     this.#set = new Set(ports.filter((port) => !failed.has(port)).map(keyOf));
   }
 }
+
+const mayHaveVips = (bridge: string): boolean =>
+  isDockerBridgeName(bridge) || bridge === DOCKER_DEFAULT_BRIDGE;
 
 const keyOf = ({ index, master }: Link): string => `${index} ${master}`;

@@ -96,6 +96,9 @@ export function dockerBridgeName(overlay: string): string {
   return `d-${overlay}`;
 }
 
+/** Where Docker puts containers that name no network, and those of the mode `container/bridge`. */
+export const DOCKER_DEFAULT_BRIDGE = 'docker0';
+
 /** Of Docker's bridge for an overlay, and of the one of its own. */
 export function isDockerBridgeName(name: string): boolean {
   return name.startsWith('d-');

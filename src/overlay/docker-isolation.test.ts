@@ -38,6 +38,8 @@ add chain ip filter PORTOLAN-FORWARD-TO
 add rule ip filter PORTOLAN-FORWARD iifname "d-dcos" jump PORTOLAN-FORWARD-TO comment "portolan"
 add rule ip filter PORTOLAN-FORWARD iifname "m-dcos" jump PORTOLAN-FORWARD-TO comment "portolan"
 add rule ip filter PORTOLAN-FORWARD iifname "vtep1024" jump PORTOLAN-FORWARD-TO comment "portolan"
+add rule ip filter PORTOLAN-FORWARD iifname "d-dcos" oifname "docker0" accept comment "portolan"
+add rule ip filter PORTOLAN-FORWARD iifname "docker0" oifname "d-dcos" accept comment "portolan"
 add rule ip filter PORTOLAN-FORWARD-TO oifname "d-dcos" accept comment "portolan"
 add rule ip filter PORTOLAN-FORWARD-TO oifname "m-dcos" accept comment "portolan"
 add rule ip filter PORTOLAN-FORWARD-TO oifname "vtep1024" accept comment "portolan"

@@ -19,14 +19,16 @@
  * Sources: docs.docker.com/engine/network/firewall-iptables and firewall-nftables, and moby's generated
  * integration/network/bridge/{iptables,nftables}doc.
  *
- * Invariants: what is accepted goes from a device of an overlay to a device of an overlay, or is an undecided packet of
- * an `m-*` bridge: the state without Docker. A foreign chain gets one jump, to a chain `PORTOLAN-*` of the same table;
+ * Invariants: what is accepted goes from a device of an overlay to a device of an overlay, between Docker's default bridge
+ * and a `d-*` bridge, or is an undecided packet of an `m-*` bridge: the state without Docker. The default bridge's
+ * containers call VIPs, and have some; they reach `m-*` bridges and other hosts' containers as it is, and the containers of
+ * an overlay are no others for being Docker's and of this host. Other bridges of Docker stay apart. A foreign chain gets one jump, to a chain `PORTOLAN-*` of the same table;
  * by that name our rules are known, without memory. Own rules use only what iptables itself would write, because an
  * iptables that meets other expressions calls the table incompatible and Docker would fail.
  * Review notes: no `ct`, no sets, no wildcards in own rules (iptables 1.8.9 reads none of them back).
  */
 import type { Prefix } from '../base/ip.ts';
-import { dockerBridgeName, mesosBridgeName, VTEP_NAME } from '../model/overlay.ts';
+import { DOCKER_DEFAULT_BRIDGE, dockerBridgeName, mesosBridgeName, VTEP_NAME } from '../model/overlay.ts';
 import type { Chain, ChainRule } from './docker-chains.ts';
 
 /** What isolation must know of one overlay on this host. */
@@ -224,11 +226,18 @@ function ownChains(
   overlays: readonly IsolationOverlay[],
 ): ReadonlyMap<string, readonly string[]> {
   const mesos = overlays.map(({ name }) => mesosBridgeName(name)).sort();
-  const devices = [...mesos, ...overlays.map(({ name }) => dockerBridgeName(name)), VTEP_NAME].sort();
+  const docker = overlays.map(({ name }) => dockerBridgeName(name)).sort();
+  const devices = [...mesos, ...docker, VTEP_NAME].sort();
   const subnets = overlays.flatMap(({ dockerSubnets }) => dockerSubnets);
   const local = subnets.filter((subnet) => subnet.family === (family === 'ip' ? 4 : 6));
   const forward: readonly OwnChain[] = [
-    [FORWARD, devices.map((device) => `iifname "${device}" jump ${FORWARD_TO}`)],
+    [
+      FORWARD,
+      [
+        ...devices.map((device) => `iifname "${device}" jump ${FORWARD_TO}`),
+        ...docker.flatMap(besideDefault),
+      ],
+    ],
     [FORWARD_TO, devices.map((device) => `oifname "${device}" accept`)],
   ];
   const mesosRules = mesos.flatMap((device) => [`iifname "${device}" accept`, `oifname "${device}" accept`]);
@@ -237,11 +246,19 @@ function ownChains(
     // The jump is for the time after an `iptables -F`, when nothing leads to DOCKER-USER any more.
     [REST]: [...forward, [REST, [`jump ${FORWARD}`, ...mesosRules]]],
     [RAW]: [
-      [RAW, devices.map((device) => `iifname "${device}" jump ${RAW_TO}`)],
+      [RAW, [...devices, DOCKER_DEFAULT_BRIDGE].map((device) => `iifname "${device}" jump ${RAW_TO}`)],
       [RAW_TO, local.map((subnet) => `${family} daddr ${String(subnet)} accept`).sort()],
     ],
   };
   return new Map(sites.flatMap(({ target }) => chains[target]));
+}
+
+/** Both ways, as iptables cannot be told here of answers alone (see the review notes). */
+function besideDefault(device: string): readonly string[] {
+  return [
+    `iifname "${device}" oifname "${DOCKER_DEFAULT_BRIDGE}" accept`,
+    `iifname "${DOCKER_DEFAULT_BRIDGE}" oifname "${device}" accept`,
+  ];
 }
 
 /**

@@ -193,6 +193,12 @@ describe('a lab of two hosts with Docker', () => {
     const all = (heard: object, who: readonly string[]) =>
       expect(heard).toEqual(Object.fromEntries(Object.keys(heard).map((client) => [client, who])));
     all(await heardAt(`${address}:92`, names, own), names);
+    // Those on Docker's bridge for the overlay too, which Docker keeps apart from its default one.
+    const docked = docker.map(({ name }) => name).sort();
+    const { vips } = (await lab.tools.api('GET', '/v1/vips/inspect?vip=docked:8080')) as {
+      vips: { addresses: string[] }[];
+    };
+    all(await heardAt(`${vips[0]?.addresses[0]}:8080`, docked, own), docked);
     for (const from of own) {
       const resolver = await lab.sh(from.host, `docker exec ${from.name} cat /etc/resolv.conf`);
       expect(resolver).toContain('nameserver 198.51.100.1');
