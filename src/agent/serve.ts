@@ -118,8 +118,9 @@ function vipApi(vips: Vips): VipApiComponents {
     view: vips.view,
     more: async (listed) => {
       const connections = await vips.connections();
-      const { applied } = vips.status();
-      return new Map(listed.map(({ id }) => [id, { connections: connections.get(id) ?? 0, applied }]));
+      const { applied, problem } = vips.status();
+      const host = { applied: applied && problem === undefined, ...(problem && { host_problem: problem }) };
+      return new Map(listed.map(({ id }) => [id, { connections: connections.get(id) ?? 0, ...host }]));
     },
     status: () => vips.status(),
   };

@@ -49,7 +49,9 @@ export interface PluginConfig {
 
 const text = z.string();
 const label = z.looseObject({ key: text, value: text.default('') });
-const labels = z.union([z.array(label), z.record(text, text)]);
+const labels = z.union([z.array(label), z.record(text, text)], {
+  error: 'write {"KEY": "TEXT"} or [{"key": "KEY", "value": "TEXT"}]',
+});
 const mesosPort = z.looseObject({
   host_port: z.int().min(1).max(65_535),
   container_port: z.int().min(1).max(65_535),

@@ -157,6 +157,13 @@ describe('network configuration (section 1)', () => {
     expect(parsed.ports).toEqual([{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }]);
     expect(parsed.networkInfo).toEqual(network_info);
   });
+  test.each([{ VIP_0: 7 }, [{ key: 'VIP_0', value: 7 }], [{ value: 'x' }], 'VIP_0=x'])(
+    'labels that are no texts are refused with how to write them: %j',
+    (labels) => {
+      const problem = refusal(() => parse({}, { args: { cni: { labels } } }));
+      expect(problem).toContain('field "args.cni.labels": write {"KEY": "TEXT"}');
+    },
+  );
   test('the attachments of GC are read under the key of either edition', () => {
     const list = [{ containerID: 'a', ifname: 'eth0' }];
     for (const key of ['cni.dev/valid-attachments', 'cni.dev/attachments'])

@@ -1,4 +1,5 @@
 /** What the agents say of a VIP in their kernels: asked when somebody inspects it. */
+import { describeError } from '../base/errors.ts';
 import { request } from '../http/client.ts';
 import { answered } from '../http/errors.ts';
 import { z } from 'zod';
@@ -9,6 +10,7 @@ import type { Vip } from '../vip/table.ts';
 const TIMEOUT_MS = 3_000;
 /** Agents asked at the same time. */
 const PARALLEL = 32;
+const NOT_FOUND = 404;
 
 const told = z.object({
   vips: z.array(
@@ -17,9 +19,16 @@ const told = z.object({
       revision: z.string(),
       connections: z.number().optional(),
       applied: z.boolean().optional(),
+      /** Of the VIP, and of all VIPs, as that host sees it. */
+      problem: z.string().optional(),
+      host_problem: z.string().optional(),
     }),
   ),
 });
+type Told = z.infer<typeof told>['vips'][number];
+
+/** What an agent says of a VIP, or why it says nothing. */
+type Answer = Told | string;
 
 export interface AgentAddress {
   readonly name: string;
@@ -32,7 +41,7 @@ export async function vipHosts(
   vips: readonly Vip[],
   agents: readonly AgentAddress[],
 ): Promise<ReadonlyMap<string, object>> {
-  const answers = new Map<string, z.infer<typeof told>['vips']>();
+  const answers = new Map<string, ReadonlyMap<string, Answer>>();
   const waiting = [...agents];
   const ask = async (): Promise<void> => {
     for (let agent = waiting.pop(); agent !== undefined; agent = waiting.pop())
@@ -45,15 +54,18 @@ export async function vipHosts(
 function hostsOf(
   vip: Vip,
   agents: readonly AgentAddress[],
-  answers: ReadonlyMap<string, z.infer<typeof told>['vips']>,
+  answers: ReadonlyMap<string, ReadonlyMap<string, Answer>>,
 ): object {
   const revision = vipRevision(vip);
   const hosts = agents.map(({ name }) => {
-    const found = answers.get(name)?.find(({ id }) => id === vip.id);
-    if (found === undefined) return { host: name, applied: false };
+    const found = answers.get(name)?.get(vip.id) ?? 'it does not answer';
+    if (typeof found === 'string') return { host: name, applied: false, problem: found };
     // One without an address is in no kernel.
     const applied = found.applied === true && found.revision === revision && vip.addresses.length > 0;
-    return { host: name, applied, connections: found.connections ?? 0 };
+    const connections = found.connections ?? 0;
+    return applied
+      ? { host: name, applied, connections }
+      : { host: name, applied, connections, problem: problemOf(found, revision) };
   });
   const connections = hosts.reduce(
     (sum, host) => sum + ('connections' in host ? (host.connections ?? 0) : 0),
@@ -67,21 +79,24 @@ function hostsOf(
   };
 }
 
-/** Nothing from one that does not answer in time. */
-async function askAgent(
-  { address, api_port: port }: AgentAddress,
-  vips: readonly Vip[],
-): Promise<z.infer<typeof told>['vips']> {
+function problemOf({ problem, host_problem, revision }: Told, known: string): string {
+  if (problem !== undefined || host_problem !== undefined) return problem ?? host_problem ?? '';
+  return revision === known
+    ? 'it is not in the kernel yet'
+    : 'it is known otherwise there, or not in full yet';
+}
+
+async function askAgent(agent: AgentAddress, vips: readonly Vip[]): Promise<ReadonlyMap<string, Answer>> {
+  return new Map(await Promise.all(vips.map(async ({ id }) => [id, await askOne(agent, id)] as const)));
+}
+
+async function askOne({ address, api_port: port }: AgentAddress, id: string): Promise<Answer> {
+  const path = `${VIPS_INSPECT_PATH}?${new URLSearchParams({ vip: id }).toString()}`;
   try {
-    const answers = await Promise.all(
-      vips.map(async ({ id }) => {
-        const path = `${VIPS_INSPECT_PATH}?${new URLSearchParams({ vip: id }).toString()}`;
-        const answer = await request({ host: address, port }, { method: 'GET', path, timeoutMs: TIMEOUT_MS });
-        return told.parse(answered(answer)).vips;
-      }),
-    );
-    return answers.flat();
-  } catch {
-    return [];
+    const answer = await request({ host: address, port }, { method: 'GET', path, timeoutMs: TIMEOUT_MS });
+    if (answer.status === NOT_FOUND) return 'it is not known there yet';
+    return told.parse(answered(answer)).vips.find((each) => each.id === id) ?? 'it is not known there yet';
+  } catch (error) {
+    return describeError(error);
   }
 }

@@ -8,6 +8,8 @@ import { label } from './dns-name.ts';
 import { ipText } from './text.ts';
 
 export const DNS_PORT = 53;
+/** Below it are the names of VIPs. */
+export const VIP_DOMAIN = 'l4lb.thisdcos.directory';
 /** The addresses of DC/OS: the same on every host, reached from that host alone. */
 export const DNS_ADDRESSES = ['198.51.100.1', '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'] as const;
 /** What an agent's API answers on 127.0.0.1, as the node daemon of DC/OS did. */
@@ -46,8 +48,9 @@ const forwardZones = z.record(z.string(), z.array(upstream).min(1).max(16)).supe
   }
 });
 
+/** RFC 1035, section 2.3.4, of a name as text. */
+export const NAME_BYTES_MAX = 253;
 const NAME = /^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$/;
-const NAME_BYTES_MAX = 253;
 const isName = (name: string): boolean => NAME.test(name) && name.length <= NAME_BYTES_MAX;
 const bareName = (text: string): string => text.toLowerCase().replace(/\.$/, '');
 

@@ -17,6 +17,8 @@ const special: readonly Reserved[] = [
   ...['0.0.0.0/8', '::/128'].map((text) => [text, 'no host at all'] as const),
   ...['127.0.0.0/8', '::1/128'].map((text) => [text, 'the loopback device'] as const),
   ...['169.254.0.0/16', 'fe80::/10'].map((text) => [text, 'single links (link-local addresses)'] as const),
+  // No packet has such an address: programs that are given one speak IPv4.
+  ...['::ffff:0:0/96'].map((text) => [text, 'IPv4 (mapped addresses)'] as const),
   ...['224.0.0.0/3', 'ff00::/8'].map((text) => [text, 'multicast and reserved ranges'] as const),
 ].map(([text, owner]) => ({ prefix: prefix(text), owner }));
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { ip } from '../base/ip.ts';
 import { memoryLog } from '../base/log.ts';
 import { createApp } from '../http/server.ts';
 import { agentConfig } from '../model/config.ts';
@@ -73,10 +74,20 @@ describe('VipView', () => {
   });
 
   it('logs a label that does not hold once, and shows it', async () => {
-    const { run, app, log } = world();
+    const { exchange, run, app, log } = world();
     run('c1', '9.0.1.2', { VIP_0: 'nonsense' });
     run('c2', '9.0.1.3', { VIP_0: 'web:80' });
-    expect(log.lines.filter(({ message }) => message === 'A VIP label does not hold')).toHaveLength(1);
+    const told = (): number =>
+      log.lines.filter(({ message }) => message === 'A VIP label does not hold').length;
+    expect(told()).toBe(1);
+    // An app has its labels on all of its tasks.
+    for (const id of ['d1', 'd2', 'd3']) run(id, '9.0.1.4', { VIP_0: 'x:0', 'portolan.name': 'app' });
+    expect(told()).toBe(2);
+    for (const id of ['d1', 'd2', 'd3']) exchange.drop(`node/${A}/endpoint/${id}/eth0`);
+    expect(told()).toBe(2);
+    run('d4', '9.0.1.4', { VIP_0: 'x:0', 'portolan.name': 'app' });
+    expect(told()).toBe(3);
+    exchange.drop(`node/${A}/endpoint/d4/eth0`);
     const all = (await (await app.request('/v1/vips/all')).json()) as { issues: unknown };
     expect(all.issues).toEqual([
       {
@@ -84,9 +95,16 @@ describe('VipView', () => {
         value: 'nonsense',
         problem: 'has no port: write NAME:PORT or ADDRESS:PORT',
         task: 'c1',
+        name: 'c1',
         host: 'h1',
       },
     ]);
+  });
+
+  it('takes an IPv6 address that stands for an IPv4 one for no address of its own', () => {
+    const { records } = world();
+    const owners = hostAddresses(records).filter(({ prefix }) => prefix.contains(ip('::ffff:1.2.3.4')));
+    expect(owners.map(({ owner }) => owner)).toEqual(['IPv4 (mapped addresses)']);
   });
 
   it.each([
@@ -98,7 +116,7 @@ describe('VipView', () => {
     ['127.0.0.1', 'the loopback device'],
     ['224.0.0.1', 'multicast'],
   ])('refuses %s, which belongs to %s', (address, owner) => {
-    const { exchange, records, run, view } = world();
+    const { exchange, log, records, run, view } = world();
     exchange.put(`node/${A}/overlay/dcos`, {
       ...{ overlay: 'dcos', space: '9.0.0.0/8', subnet: '9.0.1.0/24', vtep_ip: '44.128.0.1/20' },
       ...{ vtep_mac: '70:b3:d5:80:00:01', agent_ip: '10.0.0.11', grant_epoch: 1 },
@@ -107,5 +125,9 @@ describe('VipView', () => {
     view.reserve([...overlaySpaces(records), ...hostAddresses(records)]);
     expect(view.find(`${address}:80`)[0]?.problem ?? view.vips()[0]?.problem).toContain(owner);
     expect(view.listed().vips).toEqual([]);
+    // Once, whatever else comes.
+    run('c2', '9.0.1.3', { VIP_0: `${address}:80` });
+    const told = log.lines.filter(({ message }) => message === 'A VIP cannot be had');
+    expect(told.map(({ fields }) => String(fields['problem']))).toEqual([expect.stringContaining(owner)]);
   });
 });

@@ -7,14 +7,13 @@ import { createHash } from 'node:crypto';
 import { parsePrefix, type IpAddress } from '../base/ip.ts';
 import type { Log } from '../base/log.ts';
 import type { VipsConfig } from '../model/config.ts';
+import { VIP_DOMAIN } from '../model/dns.ts';
 import type { NodeId } from '../model/names.ts';
 import type { VipRange } from '../vip/addresses.ts';
 import type { VipBackend, VipIssue } from '../vip/claims.ts';
 import { usableBackends } from '../vip/render.ts';
 import { VipTable, type Reserved, type Vip } from '../vip/table.ts';
 import type { RecordView } from './record-view.ts';
-
-export const VIP_DOMAIN = 'l4lb.thisdcos.directory';
 
 export interface VipViewInit {
   readonly config: VipsConfig;
@@ -35,8 +34,8 @@ export class VipView {
   readonly #records: RecordView;
   readonly #listeners = new Set<(changed: ReadonlySet<string>) => void>();
   readonly #unsubscribe: () => void;
-  /** Issues that the log has, as text. */
-  #told: ReadonlySet<string> = new Set();
+  /** What the log has of VIPs that cannot be had, by id. */
+  readonly #refusals = new Map<string, string>();
 
   constructor(components: { readonly records: RecordView; readonly log: Log }, init: VipViewInit) {
     const { records } = components;
@@ -128,16 +127,19 @@ export class VipView {
   }
 
   #tell(): void {
-    const issues = this.table.issues();
-    const now = new Set<string>();
-    for (const issue of issues) {
-      const text = JSON.stringify(issue);
-      now.add(text);
-      if (!this.#told.has(text)) this.#log.warn('A VIP label does not hold', { ...issue });
-    }
-    this.#told = now;
+    for (const issue of this.table.takeFreshIssues())
+      this.#log.warn('A VIP label does not hold', { ...issue });
     const changed = this.table.takeChanges();
+    for (const id of changed) this.#tellRefusal(id, this.table.refusal(id));
     if (changed.size > 0) for (const listener of this.#listeners) listener(changed);
+  }
+
+  #tellRefusal(vip: string, problem: string | undefined): void {
+    if (problem === undefined) this.#refusals.delete(vip);
+    else if (this.#refusals.get(vip) !== problem) {
+      this.#refusals.set(vip, problem);
+      this.#log.warn('A VIP cannot be had', { vip, problem });
+    }
   }
 }
 

@@ -104,5 +104,10 @@ describe('taskClaims', () => {
     expect(taskClaims(nameless, undefined).issues[0]?.problem).toMatch(/framework's name/);
     const portless = fakeTask(1, named, { port: { container_port: undefined } });
     expect(taskClaims(portless, undefined).issues[0]?.problem).toMatch(/no address and port/);
+    const part = 'a'.repeat(60);
+    const long = fakeTask(1, { VIP_0: `${[part, part, part, part].join('.')}:80`, VIP_1: 'ok:1' });
+    const { claims: held, issues: tooLong } = taskClaims(long, undefined);
+    expect(held.map(({ vip }) => vipId(vip))).toEqual(['tcp/ok.marathon:1']);
+    expect(tooLong[0]?.problem).toMatch(/longer than a DNS name may be/);
   });
 });

@@ -5,6 +5,7 @@
  * Invariants: a label that cannot be read, or a VIP that cannot be had, is an issue of that label; the task's others hold.
  */
 import { parseIp, type IpAddress } from '../base/ip.ts';
+import { NAME_BYTES_MAX, VIP_DOMAIN } from '../model/dns.ts';
 import { fragment } from '../model/dns-name.ts';
 import type { NodeId } from '../model/names.ts';
 import type { TaskPort, TaskRecord } from '../model/task.ts';
@@ -49,6 +50,8 @@ export interface VipClaim {
 export interface VipIssue extends LabelIssue {
   /** Id of the task. */
   readonly task: string;
+  /** The task's name. */
+  readonly name: string;
   readonly host: string;
 }
 
@@ -72,14 +75,19 @@ export function taskClaims(view: ViewedTask, self: NodeId | undefined): TaskClai
   for (const ports of samePorts(task.ports)) {
     const read = ports.map(({ labels }) => vipLabels(labels));
     const vips = read.flatMap((each) => each.vips);
-    for (const issue of read.flatMap((each) => each.issues))
-      issues.push({ ...issue, task: task.id, host: view.host });
+    for (const issue of read.flatMap((each) => each.issues)) issues.push({ ...issue, ...ofTask(view) });
     if (vips.length === 0) continue;
     const backends = backendsOf(view, mergePorts(ports), view.node === self);
     for (const vip of vips) addClaims(view, ports, vip, backends, claims, issues);
   }
   return { claims, issues };
 }
+
+const ofTask = ({ task, host }: ViewedTask): Pick<VipIssue, 'task' | 'name' | 'host'> => ({
+  task: task.id,
+  name: task.name,
+  host,
+});
 
 const mayHaveVips = ({ state }: TaskRecord): boolean => state === 'TASK_RUNNING' || state === 'TASK_KILLING';
 
@@ -123,7 +131,7 @@ function addClaims(
   const protocol = ports[0]?.protocol ?? 'tcp';
   const refuse = (problem: string): void => {
     const value = formatVipLabel(vip);
-    issues.push({ label: vip.label, value, problem, task: view.task.id, host: view.host });
+    issues.push({ label: vip.label, value, problem, ...ofTask(view) });
   };
   if (vip.kind === 'ip') {
     const own = backends.filter(({ address }) => address.family === vip.address.family);
@@ -137,11 +145,18 @@ function addClaims(
     refuse(`the framework's name "${view.task.framework}" leaves nothing for a DNS name`);
     return;
   }
+  const name = `${vip.host}.${framework}`;
+  if (name.length + 1 + VIP_DOMAIN.length > NAME_BYTES_MAX) {
+    refuse(
+      `is longer than a DNS name may be: "${framework}.${VIP_DOMAIN}" and this are more than 253 characters`,
+    );
+    return;
+  }
   if (backends.length === 0)
     refuse(
       'the task has no address and port that it could lead to: publish a port, or put it on a network of the cluster',
     );
-  const identity: VipIdentity = { protocol, port: vip.port, name: `${vip.host}.${framework}` };
+  const identity: VipIdentity = { protocol, port: vip.port, name };
   for (const backend of backends) claims.push({ vip: identity, affinity: vip.affinity, backend });
 }
 

@@ -58,6 +58,9 @@ export class VipTable {
   readonly #tasks = new Map<string, { readonly view: ViewedTask; readonly claims: TaskClaims }>();
   /** Of the few tasks that have some. */
   readonly #issues = new Map<string, readonly VipIssue[]>();
+  /** How often there is the same issue of tasks of the same name. */
+  readonly #alike = new Map<string, number>();
+  #freshIssues: VipIssue[] = [];
   readonly #vips = new Map<string, Held>();
   /** VIPs of a name. */
   readonly #named = new Map<string, Set<string>>();
@@ -88,8 +91,7 @@ export class VipTable {
       this.#tasks.delete(id);
     else this.#tasks.set(id, { view, claims: now });
     if (before !== undefined && now !== undefined && isSame(before, now)) return;
-    if (now === undefined || now.issues.length === 0) this.#issues.delete(id);
-    else this.#issues.set(id, now.issues);
+    this.#replaceIssues(id, now?.issues ?? []);
     // What is there before and after keeps its address: the new claims come before the old ones go.
     for (const claim of now?.claims ?? []) this.#use(claim, 1);
     this.#replaceClaims(id, before?.claims ?? [], now?.claims ?? []);
@@ -138,6 +140,19 @@ export class VipTable {
 
   issues(): readonly VipIssue[] {
     return Array.from(this.#issues.values()).flat();
+  }
+
+  /** One of each that has come since the last call, where tasks of the same name had no such before. */
+  takeFreshIssues(): readonly VipIssue[] {
+    const fresh = this.#freshIssues;
+    this.#freshIssues = [];
+    return fresh;
+  }
+
+  /** Why the VIP cannot be had by the address that labels give it. */
+  refusal(id: string): string | undefined {
+    const address = this.#vips.get(id)?.identity.address;
+    return address && this.#refusal(address);
   }
 
   /** Addresses of named VIPs, by name. */
@@ -197,6 +212,25 @@ export class VipTable {
     const isNamed =
       range !== undefined && compareIp(range.min, address) <= 0 && compareIp(address, range.max) <= 0;
     return isNamed ? `${String(address)} is in the range of named VIPs: choose another address` : undefined;
+  }
+
+  /** Each at the price of its own, since one app may have it on all of its tasks. */
+  #replaceIssues(task: string, now: readonly VipIssue[]): void {
+    const before = this.#issues.get(task) ?? [];
+    if (now.length === 0) this.#issues.delete(task);
+    else this.#issues.set(task, now);
+    for (const issue of now) {
+      const key = alikeKey(issue);
+      const count = this.#alike.get(key) ?? 0;
+      if (count === 0) this.#freshIssues.push(issue);
+      this.#alike.set(key, count + 1);
+    }
+    for (const issue of before) {
+      const key = alikeKey(issue);
+      const count = (this.#alike.get(key) ?? 0) - 1;
+      if (count > 0) this.#alike.set(key, count);
+      else this.#alike.delete(key);
+    }
   }
 
   #replaceClaims(task: string, before: readonly VipClaim[], now: readonly VipClaim[]): void {
@@ -269,6 +303,10 @@ export class VipTable {
     for (const name of moved ?? []) for (const id of this.#named.get(name) ?? []) this.#touch(id);
   }
 }
+
+/** Equal texts: what is said once in a log. */
+const alikeKey = ({ label, value, problem, name }: VipIssue): string =>
+  JSON.stringify([label, value, problem, name]);
 
 function compareBackends(a: VipBackend, b: VipBackend): number {
   return compareIp(a.address, b.address) || a.port - b.port || (a.task < b.task ? -1 : 1);

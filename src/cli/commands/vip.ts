@@ -32,6 +32,7 @@ interface Issue {
   readonly value: string;
   readonly problem: string;
   readonly task: string;
+  readonly name: string;
   readonly host: string;
 }
 
@@ -50,16 +51,36 @@ function listCommand(context: CliContext): Command {
       const answer = (await context.call(await context.clusterApi(), {
         method: 'GET',
         path: VIPS_ALL_PATH,
-      })) as { vips: readonly Listed[]; issues: readonly Issue[] };
+      })) as { vips: readonly Listed[]; issues: readonly Issue[]; status?: { problem?: string } };
       if (output !== 'table') {
         context.print(answer, { output });
         return;
       }
       const columns = ['vip', 'protocol', 'addresses', 'backends', 'unreachable', 'problem'];
       context.print(answer.vips.map(row), { output, columns });
-      for (const { host, task, label, value, problem } of answer.issues)
-        context.say(`label ${label}="${value}" of ${task} on ${host}: ${problem}`);
+      for (const line of issueLines(answer.issues)) context.say(line);
+      if (answer.status?.problem !== undefined)
+        context.say(`there are no VIPs on this host: ${answer.status.problem}`);
     });
+}
+
+/** One line for all tasks of the same name: an app has its labels on each. */
+export function issueLines(issues: readonly Issue[]): readonly string[] {
+  const alike = new Map<string, [Issue, ...Issue[]]>();
+  for (const issue of issues) {
+    const { label, value, name, problem } = issue;
+    const key = JSON.stringify([label, value, name, problem]);
+    const group = alike.get(key);
+    if (group === undefined) alike.set(key, [issue]);
+    else group.push(issue);
+  }
+  return Array.from(alike.values(), (group) => {
+    const { label, value, name, problem } = group[0];
+    const tasks = new Set(group.map(({ task }) => task)).size;
+    const hosts = Array.from(new Set(group.map(({ host }) => host))).sort();
+    const whose = tasks === 1 ? name : `${name} (${tasks} tasks)`;
+    return `label ${label}="${value}" of ${whose} on ${hosts.join(', ')}: ${problem}`;
+  });
 }
 
 /** `2/3`: of three backends, two get new connections. */
@@ -105,5 +126,5 @@ function tell(context: CliContext, each: Listed): void {
   context.tell(
     `applied on ${each.applied_on ?? 0}/${each.hosts_total ?? 0} hosts, ${each.connections ?? 0} connections`,
   );
-  context.print(each.hosts, { output: 'table', columns: ['host', 'applied', 'connections'] });
+  context.print(each.hosts, { output: 'table', columns: ['host', 'applied', 'connections', 'problem'] });
 }
