@@ -19,7 +19,7 @@ export function startInContainer(state: HostState, way: Way): TraceLeg | undefin
   return (
     leaveContainer(state, way, container) ??
     crossBridge(state, way, container) ??
-    mayForward(state, way, container)
+    (way.bridged ? undefined : mayForward(state, way, container))
   );
 }
 
@@ -51,6 +51,7 @@ function leaveContainer(state: HostState, way: Way, container: LocalContainer): 
     return way.isAnswer ? way.end({ kind: 'delivered', to: name }) : listen(way, inside.listeners, name);
   }
   way.pass('container', `${who}, ${describeRoute(found.route)}`);
+  if (found.route.gateway !== undefined) way.bridged = false;
   const oif = found.route.link ?? '';
   return passInside(state, way, container, [
     { hook: 'output', iif: '', oif },

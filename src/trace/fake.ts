@@ -36,7 +36,10 @@ export function inside(address: string, gateway: string, listening: readonly num
   return {
     links: [link('lo'), link('eth0')],
     addresses: [{ link: 'eth0', address: interfaceAddress(address) }],
-    routes: [route('0.0.0.0/0', { gateway: ip(gateway), link: 'eth0' })],
+    routes: [
+      route('0.0.0.0/0', { gateway: ip(gateway), link: 'eth0' }),
+      route(String(interfaceAddress(address).prefix), { link: 'eth0', protocol: 2 }),
+    ],
     listeners: listening.map((port) => ({ protocol: 'tcp', address: ip('0.0.0.0'), port })),
   };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { interfaceAddress, ip, prefix } from '../base/ip.ts';
 import type { Link } from '../kernel/types.ts';
 import type { TraceLeg, TraceLegRequest } from '../model/trace.ts';
-import { ask, host, link, route, stop, VTEP_MAC } from './fake.ts';
+import { ask, host, inside, link, route, stop, VTEP_MAC } from './fake.ts';
 import type { HostState, Inside } from './state.ts';
 import { walk } from './walk.ts';
 
@@ -203,6 +203,21 @@ it('leaves by the underlay to where no overlay is', () => {
     kind: 'left',
     link: 'eth0',
   });
+});
+
+it('crosses a bridge without a route, whether the host forwards or not', () => {
+  const state = host(1);
+  const second = {
+    name: 'd1',
+    addresses: [interfaceAddress('9.0.1.3/25')],
+    bridge: 'm-dcos',
+    ports: [],
+    inside: inside('9.0.1.3/25', '9.0.1.1', [80]),
+  };
+  const both = { ...state, containers: [...state.containers, second], forwarding: { 4: false, 6: false } };
+  const leg = walk(both, ask('9.0.1.3'));
+  expect(steps(leg)).toEqual(['container', 'bridge', 'bridge', 'container', 'listener']);
+  expect(leg.end).toEqual({ kind: 'delivered', to: 'd1' });
 });
 
 it('does not claim that somebody has an address of the underlay that is no node of the cluster', () => {

@@ -8,6 +8,7 @@
  * Review notes: other people's tables of the families ip, ip6 and inet are asked at each hook (filter/hooks.ts). What it
  * does not look at is tables of bridge and netdev, and routes that refuse (blackhole, prohibit).
  */
+import type { IpAddress } from '../base/ip.ts';
 import { describeRoute, describeRule } from '../kernel/describe.ts';
 import type { Route, Rule } from '../kernel/types.ts';
 import type { TraceLeg, TraceLegRequest } from '../model/trace.ts';
@@ -15,7 +16,7 @@ import { deliver } from './deliver.ts';
 import { startInContainer } from './depart.ts';
 import { passHook, type Passage } from './filter/hooks.ts';
 import { lookUp } from './lookup.ts';
-import type { HostState } from './state.ts';
+import type { HostState, LocalContainer } from './state.ts';
 import { intoTunnel, outOfTunnel } from './tunnel.ts';
 import { translate } from './translate.ts';
 import { Way } from './way.ts';
@@ -58,8 +59,12 @@ function outgoing(state: HostState, way: Way): string {
 }
 
 function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
-  const found = lookUp(state, way);
   const { destination } = way;
+  // Between two ports of one bridge no route is asked.
+  const there = onBridge(state, { bridge: way.iif, destination });
+  if (way.bridged && !way.translated)
+    return leave(state, way, way.iif) ?? deliver(state, way, { isAnswer, container: there });
+  const found = lookUp(state, way);
   if (found.kind === 'local') {
     way.pass('route', `local ${String(destination)} dev ${found.link}`);
     const stopped = passHook(state, way, { hook: 'input', iif: way.iif === '' ? 'lo' : way.iif, oif: '' });
@@ -76,6 +81,16 @@ function route(state: HostState, way: Way, isAnswer: boolean): TraceLeg {
   tellRule(way, found.rule);
   way.pass('route', describeRoute(found.route));
   return byLink(state, way, found.route, isAnswer);
+}
+
+function onBridge(
+  { containers }: HostState,
+  wanted: { readonly bridge: string; readonly destination: IpAddress },
+): LocalContainer | undefined {
+  return containers.find(
+    ({ bridge, addresses }) =>
+      bridge === wanted.bridge && addresses.some(({ address }) => address.equals(wanted.destination)),
+  );
 }
 
 function leave(state: HostState, way: Way, oif: string): TraceLeg | undefined {
@@ -96,10 +111,7 @@ function byLink(state: HostState, way: Way, taken: Route, isAnswer: boolean): Tr
   const stopped = leave(state, way, link.name);
   if (stopped !== undefined) return stopped;
   if (link.details.kind === 'vxlan') return intoTunnel(state, way, { ...link, details: link.details }, taken);
-  const here = state.containers.find(
-    (each) =>
-      each.bridge === link.name && each.addresses.some(({ address }) => address.equals(way.destination)),
-  );
+  const here = onBridge(state, { bridge: link.name, destination: way.destination });
   if (here !== undefined) return deliver(state, way, { isAnswer, container: here });
   if (taken.gateway === undefined && state.containers.some(({ bridge }) => bridge === link.name))
     return nobody(way, link.name);
