@@ -3,6 +3,7 @@ import { sleep } from '../base/clock.ts';
 import { CONTAINERS_PATH, containerInfo, type ContainerInfo } from '../model/container.ts';
 import type { CliContext } from './context.ts';
 import { printLogAt } from './follow-log.ts';
+import { patient } from './patience.ts';
 
 const POLL_MS = 100;
 /** A container whose first process has ended is "lost" until its supervisor has written the exit status. */
@@ -22,8 +23,9 @@ export function printLog(context: CliContext, reference: string, from: number): 
   return printLogAt(context, `${containerPath(reference)}/logs`, from);
 }
 
-/** Prints until the container has ended; resolves to what is known of it then. */
-export async function followContainer(context: CliContext, reference: string): Promise<ContainerInfo> {
+/** Prints until the container has ended; resolves to what is known of it then. A restart of the agent is waited out. */
+export async function followContainer(asking: CliContext, reference: string): Promise<ContainerInfo> {
+  const context = patient(asking);
   let next = 0;
   for (let lost = 0; ;) {
     // Asked first: what it wrote before it ended is in the log then.

@@ -4,28 +4,24 @@ import { isPortolanError } from '../base/errors.ts';
 import { isTerminal, taskRecord } from '../model/task.ts';
 import type { CliContext } from './context.ts';
 import { printLogAt } from './follow-log.ts';
+import { patient } from './patience.ts';
 import { localPath, type TaskHost } from './task-host.ts';
 
 const POLL_MS = 200;
-/** The task goes on without its agent; an agent that is away for longer is not coming back by itself. */
-const AGENT_PATIENCE_MS = 30_000;
 
-export async function followTask(context: CliContext, { task, agent }: TaskHost): Promise<void> {
+export async function followTask(asking: CliContext, { task, agent }: TaskHost): Promise<void> {
+  const context = patient(asking);
   const path = localPath(task.id);
-  let next = 0;
-  let answeredMs = performance.now();
-  for (;;) {
+  for (let next = 0; ;) {
     try {
       // Asked first: what it wrote before it ended is in the log then.
       const { state } = taskRecord.parse(await context.call(agent, { method: 'GET', path }));
       next = await printLogAt(context, `${path}/logs`, next, agent);
       if (isTerminal(state)) return;
-      answeredMs = performance.now();
     } catch (error) {
       // It has ended on a host where nothing is kept of that.
       if (isPortolanError(error, 'not-found')) return;
-      const isAway = isPortolanError(error, 'unavailable');
-      if (!isAway || performance.now() - answeredMs > AGENT_PATIENCE_MS) throw error;
+      throw error;
     }
     await sleep(POLL_MS);
   }

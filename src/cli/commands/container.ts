@@ -9,6 +9,7 @@ import { containerPath, followContainer, inspectContainer, printLog } from '../c
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
 import { outputOption } from '../output.ts';
+import { patient } from '../patience.ts';
 import {
   commandOf,
   execInContainer,
@@ -117,7 +118,7 @@ async function inForeground(context: CliContext, { id }: ContainerInfo, rm: bool
   // As SIGPIPE would end it, were it a child (`container run yes | head`).
   process.stdout.removeAllListeners('error').on('error', () => handOn('SIGKILL'));
   const { exitCode = LOST_STATUS } = await followContainer(context, id);
-  if (rm) await removeContainer(context, id, false);
+  if (rm) await removeContainer(patient(context), id, false);
   return exitCode;
 }
 /** Its supervisor was killed as well and could not say how it ended. */
@@ -178,8 +179,10 @@ function logs(context: CliContext): Command {
     .argument('<container>')
     .option('-f, --follow', 'go on until the container ends', false)
     .action(async (reference: string, options: { follow: boolean }) => {
-      if (options.follow) await followContainer(context, reference);
-      else await printLog(context, reference, 0);
+      // An agent that does not run when it is asked first is not waited for.
+      const { id } = await inspectContainer(context, reference);
+      if (options.follow) await followContainer(context, id);
+      else await printLog(context, id, 0);
     });
 }
 
