@@ -59,11 +59,14 @@ describe('VipView', () => {
   it('finds a VIP by any of its names and says more of it', async () => {
     const { run, app, view } = world();
     run('c1', '9.0.1.2', { VIP_0: 'web:80' });
-    const address = view.addressOf('web.marathon.l4lb.thisdcos.directory') ?? '';
+    const addressOf = (name: string): string => view.addressesOf(name).join(' ');
+    const address = addressOf('web.marathon.l4lb.thisdcos.directory');
     const refs = ['web:80', 'web.marathon:80', 'web.marathon.l4lb.thisdcos.directory:80', `${address}:80`];
-    expect(refs.slice(1, 3).map((ref) => view.addressOf(ref.replace(':80', '')))).toEqual([address, address]);
-    expect(view.addressOf('web')).toBe(address);
-    expect(view.addressOf('other')).toBeUndefined();
+    expect(refs.slice(1, 3).map((ref) => addressOf(ref.replace(':80', '')))).toEqual([address, address]);
+    expect(addressOf('web')).toBe(address);
+    expect(addressOf('other')).toBe('');
+    expect(view.addressesAt('web', 80, 'tcp').join(' ')).toBe(address);
+    expect([view.addressesAt('web', 81, 'tcp'), view.addressesAt('web', 80, 'udp')]).toEqual([[], []]);
     for (const ref of [...refs, 'web', 'web.marathon']) {
       const answer = await app.request(`/v1/vips/inspect?vip=${ref}`);
       expect(await answer.json()).toMatchObject({ vips: [{ id: 'tcp/web.marathon:80', connections: 5 }] });

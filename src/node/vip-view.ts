@@ -115,15 +115,21 @@ export class VipView {
   }
 
   /** Of a named VIP by its name in DNS, or by what of it is before the domain, or before the only framework that has it. */
-  addressOf(name: string): string | undefined {
+  addressesOf(name: string): readonly IpAddress[] {
     const names = this.names();
     const short = name.endsWith(`.${VIP_DOMAIN}`) ? name.slice(0, -VIP_DOMAIN.length - 1) : name;
     const known = names.get(short);
-    if (known !== undefined || short !== name) return known?.[0]?.toString();
+    if (known !== undefined || short !== name) return known ?? [];
     const [first, second] = Array.from(names).filter(
       ([each]) => each.slice(0, each.lastIndexOf('.')) === name,
     );
-    return second === undefined ? first?.[1][0]?.toString() : undefined;
+    return second === undefined ? (first?.[1] ?? []) : [];
+  }
+
+  /** Of the only VIP that a label could mean by `name:port`. */
+  addressesAt(name: string, port: number, protocol: Vip['protocol']): readonly IpAddress[] {
+    const [first, second] = this.find(`${name}:${port}`).filter((vip) => vip.protocol === protocol);
+    return second === undefined ? (first?.addresses ?? []) : [];
   }
 
   #tell(): void {

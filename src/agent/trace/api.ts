@@ -48,7 +48,11 @@ export function createTracer(kernel: Kernel, parts: Parts): Tracer {
           vip: (address, protocol, port) => vips.backendsAt(address, protocol, port),
           concerned,
         }),
-      resolve: (text) => vips.view.addressOf(text),
+      vipAddresses: (text, at) =>
+        (at === undefined
+          ? vips.view.addressesOf(text)
+          : vips.view.addressesAt(text, at.port, at.protocol)
+        ).map(String),
       backendOf: ({ destination, protocol, port }) => {
         if (protocol === 'icmp' || port === undefined) return undefined;
         const backends = vips.backendsAt(ip(destination), protocol, port);

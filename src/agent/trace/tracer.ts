@@ -46,8 +46,11 @@ export interface TracerInit {
   /** This node's name. */
   readonly host: string;
   observe(concerned: ReadonlySet<string>): Promise<HostState>;
-  /** The address that a name of a VIP or of a container stands for, as the resolver has it. */
-  resolve(name: string): string | undefined;
+  /** Addresses of a VIP by a name of it; with a port, of the one that a label would write so. */
+  vipAddresses(
+    name: string,
+    at?: { readonly port: number; readonly protocol: 'tcp' | 'udp' },
+  ): readonly string[];
   /** Where a packet to a VIP goes: the backend that the walk takes. */
   backendOf(packet: TracePacket): string | undefined;
 }
@@ -103,7 +106,7 @@ export class Tracer {
     from: End,
     target: { readonly host: string; readonly port: number | undefined },
   ): Promise<TracePacket> {
-    const destination = this.#destination(target.host, from);
+    const destination = this.#destination(target, from, protocol);
     const source = from.isHost
       ? await this.#hostSource(destination, from.node.address)
       : from.addresses.find((each) => ip(each).family === ip(destination).family);
@@ -133,14 +136,24 @@ export class Tracer {
     return ip(own).family === ip(destination).family ? own : undefined;
   }
 
-  #destination(host: string, from: End): string {
+  #destination(
+    { host, port }: { readonly host: string; readonly port: number | undefined },
+    from: End,
+    protocol: 'tcp' | 'udp',
+  ): string {
     if (parseIp(host) !== undefined) return host;
-    // A VIP's name as labels have it comes after those of containers; its name in DNS can be nobody else's.
-    const end = findEnd(this.#components.records, 'to', host, (name) => this.#init.resolve(name));
+    const families = from.isHost ? [4] : from.addresses.map((each) => ip(each).family);
+    const reachable = (addresses: readonly string[]): string | undefined =>
+      addresses.find((each) => families.includes(ip(each).family)) ?? addresses[0];
+    // An app often has the name of its VIP: with the VIP's port it is the VIP that is meant, else its tasks.
+    const meant = port === undefined ? [] : this.#init.vipAddresses(host, { port, protocol });
+    const vip = reachable(meant);
+    if (vip !== undefined) return vip;
+    const end = findEnd(this.#components.records, 'to', host, (name) =>
+      reachable(this.#init.vipAddresses(name)),
+    );
     if (typeof end === 'string') return end;
-    const family = from.addresses[0] === undefined ? 4 : ip(from.addresses[0]).family;
-    const addresses = end.isHost ? [end.node.address] : end.addresses;
-    const address = addresses.find((each) => ip(each).family === family) ?? addresses[0];
+    const address = reachable(end.isHost ? [end.node.address] : end.addresses);
     if (address !== undefined) return address;
     throw new PortolanError('not-found', `Cannot send to "${host}": it has no address`, { field: 'to' });
   }
