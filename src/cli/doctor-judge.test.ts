@@ -7,6 +7,7 @@ import {
   judgeNodes,
   judgeOverlays,
   judgePort,
+  judgeRegistration,
 } from './doctor-judge.ts';
 
 describe('the doctor', () => {
@@ -51,6 +52,15 @@ describe('the doctor', () => {
     });
     expect(judge('2026-04-01T00:00:00Z')).toMatchObject({ verdict: 'failed' });
     expect(judgeCertificate(undefined, 0)).toMatchObject({ verdict: 'failed' });
+  });
+
+  it('says why the agent is not registered', () => {
+    expect(judgeRegistration({ registered: true })).toMatchObject({ verdict: 'ok' });
+    const registration = { error: 'no space left on device' };
+    expect(judgeRegistration({ registered: false, registration })).toMatchObject({
+      verdict: 'warning',
+      found: 'not registered: no space left on device',
+    });
   });
 
   it('names what the kernel refuses', () => {

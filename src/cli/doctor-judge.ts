@@ -67,6 +67,23 @@ export function judgeCertificate(certificate: CertificateSample | undefined, now
   return { check, verdict: 'ok', found: `until ${expires}`, remedy: '' };
 }
 
+export interface RegistrationSample {
+  readonly registered?: boolean;
+  readonly registration?: { readonly error?: string };
+}
+
+export function judgeRegistration({ registered, registration }: RegistrationSample): Check {
+  const check = 'agent';
+  if (registered === true) return { check, verdict: 'ok', found: 'registered', remedy: '' };
+  const { error } = registration ?? {};
+  return {
+    check,
+    verdict: 'warning',
+    found: error === undefined ? 'not registered' : `not registered: ${error}`,
+    remedy: 'nothing that runs needs it; for changes a master must be reachable, and the agent able to write',
+  };
+}
+
 export interface KernelSample {
   readonly applied?: boolean;
   readonly reconciler?: {
@@ -192,7 +209,8 @@ export function judgeNodes(nodes: readonly SeenNode[]): Check {
     check,
     verdict: 'warning',
     found: `unreachable: ${list(hidden.map(describe))}`,
-    remedy: 'check those hosts; firewalls must let TCP 62501 and UDP 64000 pass both ways between all hosts',
+    remedy:
+      'check those hosts; firewalls must let TCP and UDP 62501 and UDP 64000 pass both ways between all hosts',
   };
 }
 

@@ -12,8 +12,10 @@ import {
   judgeCertificate,
   judgeKernel,
   judgeOverlays,
+  judgeRegistration,
   type CertificateSample,
   type KernelSample,
+  type RegistrationSample,
   type SeenDocker,
 } from '../doctor-judge.ts';
 import { outputOption } from '../output.ts';
@@ -43,9 +45,8 @@ export function command(context: CliContext): Command {
     });
 }
 
-interface AgentAnswer extends KernelSample {
+interface AgentAnswer extends KernelSample, RegistrationSample {
   readonly address?: string | null;
-  readonly registered?: boolean;
   readonly certificate?: CertificateSample;
   readonly overlays?: readonly AgentOverlay[];
   readonly docker?: SeenDocker;
@@ -72,25 +73,19 @@ async function askAgent(context: CliContext): Promise<Asked> {
 }
 
 function agentChecks({ isThere, status }: Asked): readonly Check[] {
-  if (!isThere) return [judge('agent', false, '', 'not running', 'start `portolan agent` on this host')];
+  if (!isThere)
+    return [
+      {
+        ...{ check: 'agent', verdict: 'warning', found: 'not running' },
+        remedy: 'start `portolan agent` on this host',
+      },
+    ];
   if (status === undefined)
     return [{ check: 'agent', verdict: 'failed', found: 'does not answer', remedy: "see the agent's log" }];
   return [
     judgeCertificate(status.certificate, realClock.wallMs()),
-    judge(
-      'agent',
-      status.registered === true,
-      'registered',
-      'not registered',
-      'check that a master is reachable',
-    ),
+    judgeRegistration(status),
     judgeKernel(status),
     ...judgeOverlays(status.overlays ?? [], status.docker),
   ];
-}
-
-function judge(check: string, isWell: boolean, well: string, ill: string, remedy: string): Check {
-  return isWell
-    ? { check, verdict: 'ok', found: well, remedy: '' }
-    : { check, verdict: 'warning', found: ill, remedy };
 }

@@ -99,6 +99,13 @@ describe('portolan status', () => {
     expect(process.exitCode).toBe(1);
     process.exitCode = 0;
   });
+
+  test('says that a revision is not known rather than whom it lacks', async () => {
+    const { told, run } = recorder({}, judgeApplied(9, nothing, []));
+    await run(status, '--wait', '9');
+    expect(told).toEqual(['revision 9 applied on 0/0', '  the newest revision known here is 5']);
+    process.exitCode = 0;
+  });
 });
 
 describe('portolan network', () => {

@@ -96,6 +96,8 @@ function shortList(words: readonly string[]): string {
 
 function tellApplied(context: CliContext, status: AppliedStatus): void {
   context.tell(appliedSummary(status));
+  // Then nobody is slow: it is a number that no master has made, or of which this daemon has not heard.
+  if (status.revision > status.newest) context.tell(`  the newest revision known here is ${status.newest}`);
   for (const { name, message } of status.missing.slice(0, MAX_NAMED)) context.tell(`  ${name}: ${message}`);
   const more = status.missing.length - MAX_NAMED;
   if (more > 0) context.tell(`  and ${more} more`);
