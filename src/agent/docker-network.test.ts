@@ -22,6 +22,20 @@ afterEach(async () => {
   await Promise.all(started.splice(0).map((each) => each.stop()));
 });
 
+/** A container of another runtime, with a host port. */
+const holder: Endpoint = {
+  ...{
+    container: 'c',
+    ifname: 'eth0',
+    network: 'dcos',
+    source: 'cni',
+    name: 'ours',
+    addresses: [],
+    labels: {},
+  },
+  ports: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }],
+};
+
 /** As if each container's process ran; what is in here has ended. */
 const ended = new Set<number>();
 afterEach(() => ended.clear());
@@ -49,7 +63,12 @@ function fixture(docker: FakeDocker, wishes: DockerNetworkWish[] = [dcos]) {
         isRunning: ({ pid }) => !ended.has(pid),
       },
     },
-    { socket: '/run/docker.sock', networks: () => wishes, onEndpoints: (endpoints) => told.push(endpoints) },
+    {
+      socket: '/run/docker.sock',
+      networks: () => wishes,
+      attached: () => [holder],
+      onEndpoints: (endpoints) => told.push(endpoints),
+    },
   );
   started.push(networks);
   networks.start();
@@ -110,6 +129,18 @@ describe('with Docker there', () => {
     await docker.removeNetwork('dcos');
     await settle();
     expect(networks.status().networks).toEqual([{ name: 'dcos', state: 'ok' }]);
+  });
+
+  test('a host port that another runtime has is told of, once', async () => {
+    const docker = new FakeDocker();
+    const { log } = fixture(docker);
+    await settle();
+    const port = { hostPort: 8080, containerPort: 80, protocol: 'tcp', hostIp: undefined } as const;
+    docker.run('theirs', 'dcos', {}, [port]);
+    await settle();
+    docker.run('more', 'dcos');
+    await settle();
+    expect(log.lines.filter(({ message }) => message === 'a host port is published twice')).toHaveLength(1);
   });
 
   test('a network in the way of one is named', async () => {

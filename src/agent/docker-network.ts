@@ -32,6 +32,7 @@ import { DockerAlive, type Processes } from './docker-alive.ts';
 import { labelledEndpoints, dockerEndpoint } from './docker-endpoints.ts';
 import { createDockerIsolation, type DockerIsolation, type IsolationReport } from './docker-isolation.ts';
 import { dockerNetworkPlan, networkInTheWay, type DockerNetworkWish } from './docker-network-plan.ts';
+import { portConflicts } from './docker-port-conflicts.ts';
 import { createWaker, type Waker } from './docker-waker.ts';
 
 const BACKOFF_FIRST_MS = 250;
@@ -78,6 +79,8 @@ export interface DockerNetworksInit {
   readonly socket: string;
   /** What Docker shall offer now; asked in every round. */
   readonly networks: () => readonly DockerNetworkWish[];
+  /** Containers of other runtimes on this host, whose ports Docker may publish again. */
+  readonly attached?: () => readonly Endpoint[];
   /** All containers on our networks, and those on others that are labelled with a VIP, whenever that changed. */
   readonly onEndpoints: (endpoints: readonly Endpoint[]) => void;
 }
@@ -110,6 +113,7 @@ class Networks implements DockerNetworks {
   #version: DockerVersion | undefined;
   #error: string | undefined;
   readonly #alive: DockerAlive;
+  #portConflicts: ReadonlySet<string> = new Set();
   #published = '';
   #endpoints: readonly Endpoint[] = [];
   #running: Promise<void> | undefined;
@@ -340,7 +344,9 @@ class Networks implements DockerNetworks {
   /** Details of a container are asked once per start; addresses come from the network in every round. */
   async #publish(docker: Docker, networks: readonly DockerNetwork[]): Promise<void> {
     const ours = new Set(this.#init.networks().map(({ name }) => name));
-    const labelled = labelledEndpoints(await docker.containers(), ours);
+    const running = await docker.containers();
+    this.#warnOfPorts(portConflicts(running, this.#init.attached?.() ?? []));
+    const labelled = labelledEndpoints(running, ours);
     const concerned = new Set([
       ...networks.flatMap(({ attachments }) => attachments.map((each) => each.container)),
       ...labelled.map(({ container }) => container),
@@ -359,6 +365,14 @@ class Networks implements DockerNetworks {
       ),
     );
     this.#tell([...attached, ...labelled]);
+  }
+
+  /** Each once, while it lasts. */
+  #warnOfPorts(conflicts: readonly string[]): void {
+    for (const conflict of conflicts)
+      if (!this.#portConflicts.has(conflict))
+        this.#log.warn('a host port is published twice', { reason: conflict });
+    this.#portConflicts = new Set(conflicts);
   }
 
   /** The daemon cannot say that a container has ended when it has ended itself. */

@@ -336,6 +336,7 @@ function openDockerNetworks(
     {
       socket: config.docker.socket,
       networks: () => dataplane.states.dockerWishes(),
+      attached: () => dataplane.attachments.list(),
       onEndpoints: (endpoints) => announcer.dockerEndpoints(endpoints),
     },
   );
