@@ -11,7 +11,7 @@ import type { Counter, Histogram, Metrics } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import { Forwarder, type ForwardEffect } from '../dns/forward.ts';
 import type { Query } from '../dns/query.ts';
-import { upstreamText, type ForwardingRules, type Upstream } from '../dns/upstreams.ts';
+import { upstreamText, type ForwardingRules, type Route, type Upstream } from '../dns/upstreams.ts';
 import { frame, FrameReader } from './dns-frames.ts';
 
 const TICK_MS = 100;
@@ -49,6 +49,10 @@ export class DnsForwarding {
 
   setRules(rules: ForwardingRules): void {
     this.#core.setRules(rules);
+  }
+
+  route(key: string): Route {
+    return this.#core.route(key);
   }
 
   /** `head`: header and question as the client sent them. Answers an answer that is there already, for the caller to give. */

@@ -5,7 +5,10 @@ import type { Clock } from '../base/clock.ts';
 import { parseIp } from '../base/ip.ts';
 import { types } from '../dns/constants.ts';
 import { encodeQuery, readMessage, typeNames, typeNumber } from '../dns/message.ts';
+import { nameKey } from '../dns/name.ts';
 import { reverseName } from '../dns/reverse.ts';
+import { upstreamText } from '../dns/upstreams.ts';
+import type { DnsServer } from './dns-server.ts';
 import type { Dns } from './dns.ts';
 
 export function addDnsQueryRoute(app: Hono, components: { readonly dns: Dns; readonly clock: Clock }): void {
@@ -43,14 +46,20 @@ async function query(
   const answer = await server.ask(packet);
   const read = answer === undefined ? undefined : readMessage(answer);
   if (read === undefined) throw new PortolanError('internal', `Cannot read the answer for "${name}"`);
-  const zone = dns.names.answerer.resolve(asked, number)?.zone;
   return {
     name: asked,
     type: type.toUpperCase(),
     rcode: read.rcode,
-    source: zone === undefined ? 'upstream' : 'cluster',
-    zone: zone ?? '.',
+    ...sourceOf(dns, server, asked, number),
     took_ms: Math.round((clock.nowMs() - startMs) * 1000) / 1000,
     answers: read.answers,
   };
+}
+
+/** The zone of the cluster's, or the forward zone with the servers that such names are for. */
+function sourceOf(dns: Dns, server: DnsServer, name: string, type: number): object {
+  const own = dns.names.answerer.resolve(name, type)?.zone;
+  if (own !== undefined) return { source: 'cluster', zone: own };
+  const { zone, upstreams } = server.route(nameKey(name) ?? '');
+  return { source: 'upstream', zone, upstreams: upstreams.map(upstreamText) };
 }

@@ -14,7 +14,7 @@ import { NOT_OURS, type Answerer } from '../dns/answer.ts';
 import { TCP_BYTES_MAX, UDP_BYTES_MAX } from '../dns/constants.ts';
 import { fitted } from '../dns/forward.ts';
 import { readQuery, type Query } from '../dns/query.ts';
-import type { ForwardingRules } from '../dns/upstreams.ts';
+import type { ForwardingRules, Route } from '../dns/upstreams.ts';
 import { writeRefusal } from '../dns/writer.ts';
 import type { Datagram, Udp, UdpServer } from '../kernel/udp/types.ts';
 import type { DnsListen } from '../overlay/dns-interface.ts';
@@ -76,6 +76,11 @@ export class DnsServer {
 
   setRules(rules: ForwardingRules): void {
     this.#forwarding.setRules(rules);
+  }
+
+  /** Whom a name is for that is not ours: the forward zone, and its servers. */
+  route(key: string): Route {
+    return this.#forwarding.route(key);
   }
 
   /** As a client would over TCP; `undefined` for what gets no answer. */

@@ -12,7 +12,13 @@ import { AnswerCache, addressTo } from './cache.ts';
 import { flags, HEADER_BYTES, rcodes, types, UPSTREAM_UDP_BYTES } from './constants.ts';
 import type { Query } from './query.ts';
 import { questionText, readResponse, type Response } from './response.ts';
-import { ForwardRoutes, UpstreamChoice, type ForwardingRules, type Upstream } from './upstreams.ts';
+import {
+  ForwardRoutes,
+  UpstreamChoice,
+  type ForwardingRules,
+  type Route,
+  type Upstream,
+} from './upstreams.ts';
 
 export const UPSTREAM_TIMEOUT_MS = 5_000;
 export const REQUEST_TIMEOUT_MS = 10_000;
@@ -90,6 +96,11 @@ export class Forwarder<Client> {
   /** Other upstreams from now on; what is under way goes on. */
   setRules(rules: ForwardingRules): void {
     this.#routes = new ForwardRoutes(rules);
+  }
+
+  /** Whom a name is for, by its key. */
+  route(key: string): Route {
+    return this.#routes.find(key);
   }
 
   get cacheSize(): { readonly entries: number; readonly bytes: number } {

@@ -279,7 +279,9 @@ describe('names', () => {
       const said = await lab.try('agent1', [
         ...[process.execPath, mainProgram(), 'dns', 'query', 'www.outside.example', '-o', 'json'],
       ]);
-      expect(JSON.parse(said.stdout)).toMatchObject({ source: 'upstream', zone: '.', rcode: 'NOERROR' });
+      expect(JSON.parse(said.stdout)).toMatchObject({
+        ...{ source: 'upstream', zone: '.', rcode: 'NOERROR', upstreams: ['10.0.0.12:53'] },
+      });
       const elsewhere = await lab.try('agent1', [
         ...[process.execPath, mainProgram(), 'dns', 'query', own('web2'), '--agent', '10.0.0.12:5051'],
       ]);

@@ -8,6 +8,8 @@ interface Answer {
   readonly rcode: string;
   readonly source: 'cluster' | 'upstream';
   readonly zone: string;
+  /** Of an agent older than this: none are told. */
+  readonly upstreams?: readonly string[];
   readonly took_ms: number;
   readonly answers: readonly Row[];
 }
@@ -47,8 +49,15 @@ function queryCommand(context: CliContext): Command {
     });
 }
 
-function summary({ rcode, source, zone, took_ms: tookMs, answers }: Answer): string {
-  const from = source === 'cluster' ? `the cluster's zone ${zone}` : 'an upstream, or its answer kept';
+export function summary({ rcode, source, zone, upstreams, took_ms: tookMs, answers }: Answer): string {
+  const from = source === 'cluster' ? `the cluster's zone ${zone}` : fromUpstreams(zone, upstreams);
   const nothing = rcode === 'NOERROR' && answers.length === 0 ? ': the name has no records of this type' : '';
   return `${rcode}${nothing}; from ${from}; ${tookMs} ms`;
+}
+
+function fromUpstreams(zone: string, upstreams: Answer['upstreams']): string {
+  if (upstreams?.length === 0)
+    return 'nobody: the host has no upstream for it, name one in its /etc/resolv.conf or in dns.upstreams';
+  const servers = upstreams === undefined ? '' : ` (${upstreams.join(', ')})`;
+  return `an upstream${zone === '.' ? '' : ` of the forward zone ${zone}`}${servers}, or its answer kept`;
 }
