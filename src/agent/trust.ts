@@ -91,10 +91,7 @@ export async function openTrust(
   if (stored === undefined) return trusting(await becomeMember(components, init));
   const { credentials } = stored;
   if (!isExpired(credentials, clock.wallMs())) return trusting(stored);
-  log.error('The certificate of this node has expired', {
-    expired: new Date(credentials.validity.notAfter).toISOString(),
-    remedy: 'give it another token: portolan join TOKEN@HOST:PORT; until then it works on alone',
-  });
+  tellExpired(log, credentials.validity.notAfter);
   const again = await tryTokens(components, init, credentials).catch((error: unknown) => {
     log.warn('Cannot join again', { error: describeError(error) });
     return undefined;
@@ -166,6 +163,7 @@ class Trust implements NodeTrust {
   #agent: Agent;
   #timer: Timer | undefined;
   #trouble: string | undefined;
+  #isToldExpired = false;
   #onRenewed: () => void = () => undefined;
 
   constructor(
@@ -240,9 +238,16 @@ class Trust implements NodeTrust {
       const expires = new Date(validity.notAfter).toISOString();
       if (trouble !== this.#trouble) log.warn('Cannot renew the certificate', { error: trouble, expires });
       this.#trouble = trouble;
+      if (clock.wallMs() >= validity.notAfter) this.#tellExpired(validity.notAfter);
       const lifeMs = validity.notAfter - validity.notBefore;
       this.#schedule(masters, Math.min(lifeMs / 3 / RENEWAL_ATTEMPTS, MAX_RENEWAL_CHECK_MS));
     }
+  }
+
+  #tellExpired(notAfter: number): void {
+    if (this.#isToldExpired) return;
+    this.#isToldExpired = true;
+    tellExpired(this.#components.log, notAfter);
   }
 
   /** By the first master that answers. */
@@ -280,6 +285,13 @@ class Trust implements NodeTrust {
       }
     throw failure as Error;
   }
+}
+
+function tellExpired(log: Log, notAfter: number): void {
+  log.error('The certificate of this node has expired', {
+    expired: new Date(notAfter).toISOString(),
+    remedy: 'give it another token: portolan join TOKEN@HOST:PORT; until then it works on alone',
+  });
 }
 
 function agentFor({ context }: Credentials): Agent {

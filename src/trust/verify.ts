@@ -41,7 +41,7 @@ export function verifyPeer(
 
 function judgeTime(certificate: X509Certificate, peer: NodeName, wallMs: number): Verdict {
   const { notBefore, notAfter } = validityOf(certificate);
-  const now = `this host's clock says ${text(wallMs)}`;
+  const now = clockText(wallMs);
   if (wallMs > notAfter) {
     const reason = `its certificate expired at ${text(notAfter)}, ${now}`;
     return { refused: 'expired', reason, was: peer };
@@ -51,13 +51,18 @@ function judgeTime(certificate: X509Certificate, peer: NodeName, wallMs: number)
   return { refused: 'not-yet-valid', reason, was: peer };
 }
 
+/** To the minute: whoever is refused tries again in seconds, and what is said twice a minute is told once. */
+function clockText(wallMs: number): string {
+  return `this host's clock says ${text(wallMs).slice(0, 'yyyy-mm-ddThh:mm'.length)}Z`;
+}
+
 function text(wallMs: number): string {
   return new Date(wallMs).toISOString();
 }
 
 /** What OpenSSL's verdict on a server's certificate means here; `undefined` for what is no such verdict. */
 export function describeTlsError(error: unknown, wallMs: number): string | undefined {
-  const now = `this host's clock says ${text(wallMs)}`;
+  const now = clockText(wallMs);
   switch ((error as { code?: unknown }).code) {
     case 'CERT_NOT_YET_VALID':
       return `its certificate is not valid yet, ${now}: one of the two clocks is wrong`;
