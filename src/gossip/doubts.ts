@@ -79,6 +79,11 @@ export class Doubts {
       .join('');
   }
 
+  /** Nodes that are dialled, or about to be, to see whether they answer. */
+  doubtful(): readonly number[] {
+    return Array.from(this.#doubtful.keys());
+  }
+
   /** Another node cannot reach these. */
   reported(handles: readonly Handle[], now: number): void {
     const { random, table } = this.#components;

@@ -3,7 +3,7 @@ import type { NodeId } from '../model/names.ts';
 import type { Doubts } from './doubts.ts';
 import type { AddressText, Link } from './links.ts';
 import type { Membership } from './membership.ts';
-import { handleOf, type NodeTable } from './nodes.ts';
+import type { NodeTable } from './nodes.ts';
 
 interface ProbesComponents {
   readonly table: NodeTable;
@@ -14,7 +14,6 @@ interface ProbesComponents {
 
 export class Probes {
   readonly #components: ProbesComponents;
-  readonly #nodes = new Map<AddressText, NodeId>();
 
   constructor(components: ProbesComponents) {
     this.#components = components;
@@ -25,32 +24,38 @@ export class Probes {
     const { membership, addressOf } = this.#components;
     const address = addressOf(node);
     if (address === undefined || !membership.attempts.isFit(address, now)) return false;
-    this.#nodes.set(address, node);
     membership.dial(address, 'probe');
     return true;
   }
 
   /** Packets pass both ways, whether or not its hello is delayed. */
   reached(address: AddressText, certified: NodeId | undefined): void {
-    const node = this.#nodes.get(address);
-    if (node === undefined || (certified !== undefined && certified !== node)) return;
-    this.#nodes.delete(address);
     const { doubts, table } = this.#components;
-    doubts.answered(table.find(handleOf(node)));
+    for (const index of this.#doubtfulAt(address))
+      if (certified === undefined || certified === table.id(index)) doubts.answered(index);
   }
 
   failed(address: AddressText, now: number): void {
-    const node = this.#nodes.get(address);
-    this.#nodes.delete(address);
-    const { doubts, membership, table } = this.#components;
+    const { doubts, membership } = this.#components;
     membership.dialFailed(address, now);
-    if (node !== undefined) doubts.vain(table.find(handleOf(node)), now);
+    for (const index of this.#doubtfulAt(address)) doubts.vain(index, now);
   }
 
   /** It is heard, probed or not. */
   answered(link: Link): void {
     const { doubts, table } = this.#components;
     doubts.answered(table.find(link.handle));
-    this.#nodes.delete(link.address);
+  }
+
+  /**
+   * Whatever the address was dialled for: in a small cluster, whose nodes are all neighbours, one that is doubted is missing
+   * as a neighbour, too, and is dialled as such before a probe can be.
+   */
+  #doubtfulAt(address: AddressText): readonly number[] {
+    const { doubts, table, addressOf } = this.#components;
+    return doubts.doubtful().filter((index) => {
+      const node = table.id(index);
+      return node !== undefined && addressOf(node) === address;
+    });
   }
 }

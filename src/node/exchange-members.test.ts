@@ -88,6 +88,24 @@ describe('members', () => {
     await world.close();
   });
 
+  it.each([3, 4, 5])(
+    'that one viewer does not hear are unreachable for that viewer, and it for them, though all of %i are neighbours',
+    async (count) => {
+      const world = await worldOf(count, 7);
+      const [viewer, node] = [world.nodes[7 % count], world.nodes[8 % count]] as [TestNode, TestNode];
+      world.network.cutOneWay([node.host], [viewer.host]);
+      await world.until(() => !viewer.exchange.isReachable(node.node), 30_000, 50);
+      await world.until(() => !node.exchange.isReachable(viewer.node), 30_000, 50);
+      world.network.mend();
+      await world.until(
+        () => world.nodes.every((n) => n.exchange.members().every(({ state }) => state === 'alive')),
+        30_000,
+        50,
+      );
+      await world.close();
+    },
+  );
+
   it('are found again by both halves of a cluster that was cut in two', async () => {
     const world = await worldOf(16, 5);
     const [left, right] = [world.hosts(0, 8), world.hosts(8, 16)];

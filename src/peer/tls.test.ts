@@ -66,7 +66,8 @@ describe('the TLS transport', () => {
         code: 'unavailable',
         message: expect.stringContaining("not of this cluster's authority") as string,
       });
-    expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+    const warnings = log.lines.filter(({ level }) => level === 'warn');
+    expect(warnings.map(({ fields }) => fields['host'])).toEqual(['127.0.0.1']);
     const own = server
       .reasons()
       .filter((reason) => reason === "its certificate is not of this cluster's authority");

@@ -33,6 +33,8 @@ export function createTlsTransport(
 ): PeerTransport {
   const refusals = new LimitedLog({ ...components, log: components.log.child('peer') });
   const secured = async (socket: Socket, side: Side): Promise<SecuredSocket> => {
+    // Of a socket that was destroyed it is not known any more.
+    const host = socket.remoteAddress ?? '';
     const own = init.credentials();
     const ready = await handshake(components, socket, side, own);
     const verdict = verifyPeer(ready.getPeerX509Certificate(), own, components.clock.wallMs());
@@ -42,13 +44,11 @@ export function createTlsTransport(
     }
     ready.destroy();
     // Whoever listens tells of those it refuses; of one that was dialled only this line tells.
-    if (side === 'dialled') {
-      const host = socket.remoteAddress ?? '';
+    if (side === 'dialled')
       refusals.warn(`${host} ${verdict.refused}`, 'refused the peer dialled', {
         host,
         reason: verdict.reason,
       });
-    }
     throw new Error(verdict.reason);
   };
   const { openMailbox } = init;
