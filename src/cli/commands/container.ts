@@ -8,6 +8,7 @@ import type { PortMapping } from '../../model/endpoint.ts';
 import { containerPath, followContainer, inspectContainer, printLog } from '../container-follow.ts';
 import { collectLabel, collectPort } from '../container-options.ts';
 import type { CliContext, OutputFormat } from '../context.ts';
+import { holdSignals } from '../held-signals.ts';
 import { outputOption } from '../output.ts';
 import { patient } from '../patience.ts';
 import {
@@ -73,14 +74,16 @@ function run(context: CliContext): Command {
       const { name, network, publish: ports, label: labels, env, workdir: cwd, detach, rm } = options;
       const argv = commandOf(words);
       const body = { name, network, argv, ports, labels, env, cwd, remove: detach && rm };
+      // It may run before this knows it: whoever ends this now means the container, too.
+      const takenBy = detach ? undefined : holdSignals();
       const info = await startContainer(context, body);
       if (info === undefined) return;
-      if (detach)
+      if (takenBy === undefined)
         context.print([row(info)], {
           output: options.output,
           columns: ['id', 'name', 'network', 'addresses'],
         });
-      else process.exitCode = await inForeground(context, info, rm);
+      else process.exitCode = await inForeground(context, info, takenBy, rm);
     });
 }
 
@@ -106,7 +109,12 @@ function withoutInput(): PortolanError {
 }
 
 /** Whoever ends this, or wants no more of its output, ends the container; resolves to its exit status. */
-async function inForeground(context: CliContext, { id }: ContainerInfo, rm: boolean): Promise<number> {
+async function inForeground(
+  context: CliContext,
+  { id }: ContainerInfo,
+  takenBy: ReturnType<typeof holdSignals>,
+  rm: boolean,
+): Promise<number> {
   const { runc_root: root } = await readListing(context);
   let asked = 0;
   const handOn = (signal: NodeJS.Signals): void => {
@@ -114,7 +122,7 @@ async function inForeground(context: CliContext, { id }: ContainerInfo, rm: bool
     const sent = asked++ === 0 ? signal : 'SIGKILL';
     spawn('runc', ['--root', root, 'kill', id, sent], { stdio: 'ignore' }).on('error', () => undefined);
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, handOn);
+  takenBy(handOn);
   // As SIGPIPE would end it, were it a child (`container run yes | head`).
   process.stdout.removeAllListeners('error').on('error', () => handOn('SIGKILL'));
   const { exitCode = LOST_STATUS } = await followContainer(context, id);
