@@ -61,14 +61,17 @@ export function caller(
   return [process.execPath, '-e', script];
 }
 
-/** Sends one datagram and prints `NAME CALLER`, or the errno, or nothing within a second. */
+/** Sends a datagram, as clients do again each second, and prints `NAME CALLER`, or the errno, or nothing within three seconds. */
 export function asker(target: { readonly address: string; readonly port: number }): readonly string[] {
   const script = `
     const socket = require('dgram').createSocket('udp4');
     const end = (text) => { console.log(text); process.exit(0); };
     socket.on('message', (data) => end(data.toString()));
     socket.on('error', (error) => end(error.code));
-    socket.connect(${target.port}, ${JSON.stringify(target.address)}, () => socket.send('x'));
-    setTimeout(() => end(''), 1000);`;
+    socket.connect(${target.port}, ${JSON.stringify(target.address)}, () => {
+      socket.send('x');
+      setInterval(() => socket.send('x'), 1000);
+    });
+    setTimeout(() => end(''), 3000);`;
   return [process.execPath, '-e', script];
 }
