@@ -21,6 +21,8 @@ const TIMEOUT_MS = 10_000;
 interface Status {
   readonly address: string;
 }
+/** What is withdrawn is to be with its peers. */
+const LAST_WORDS_MS = 500;
 
 async function main(): Promise<void> {
   const { body } = await request(
@@ -46,6 +48,10 @@ async function main(): Promise<void> {
         : { at: await until(`not ${line}`, () => lastApplied(exchange, Number(revision), Number(agents))) };
     process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
+  // Nobody is to go on trying to reach it, nor to keep its route.
+  await exchange.withdraw(keys.overlay(node, 'dcos'));
+  await exchange.withdraw(keys.node(node));
+  await sleep(LAST_WORDS_MS);
   await exchange.close();
 }
 

@@ -57,6 +57,13 @@ describe('virtual IPs', () => {
     expect
       .poll(async () => names(await calls(from, 20 * wanted.length, target)), WAIT)
       .toEqual(new Set(wanted));
+  /** They run, and are backends, before their programs listen. */
+  const listening = async (placed: readonly PlacedContainer[]): Promise<void> => {
+    for (const { name, address } of placed)
+      await eventually(`${name} listens`, WAIT.timeout, async () =>
+        names(await calls('agent1', 1, { address, port: 8080 })).has(name) ? true : undefined,
+      );
+  };
   /** Of a VIP by its id, once it has one. */
   const addressOf = (id: string): Promise<string> =>
     eventually(`${id} has an address`, WAIT.timeout, async () => {
@@ -84,6 +91,7 @@ describe('virtual IPs', () => {
     for (const [index, host] of hosts.entries())
       servers.push(await run(host, `web${index + 1}`, namingServer(`web${index + 1}`), labels));
     client = await run('agent1', 'client', ['sleep', '100000']);
+    await listening(servers);
     await eventually('the VIP is on every host', 30_000, async () => {
       const { applied_on: applied, hosts_total: total } = await vip().catch(() => ({
         applied_on: 0,
@@ -229,6 +237,7 @@ describe('virtual IPs', () => {
     const labels = { VIP_0: 'sticky:6666', VIP_0_PORT: '8080', VIP_0_AFFINITY: 'client' };
     const sticky: PlacedContainer[] = [];
     for (const host of hosts) sticky.push(await run(host, `on-${host}`, namingServer(`on-${host}`), labels));
+    await listening(sticky);
     const target = { address: await addressOf('tcp/sticky.marathon:6666'), port: 6666 };
     const clients = [...hosts, client, ...servers];
     /** The one backend of each client, once all clients have all three to choose from. */
