@@ -17,12 +17,12 @@ const PORT = 62_599;
 /** Far from what the lab's master gives out, and an address that no host of the lab has. */
 const VTEP = { vtep_ip: '44.128.8.1/20', vtep_mac: '70:b3:d5:80:08:01' };
 const TIMEOUT_MS = 10_000;
+/** What is withdrawn is to be with its peers. */
+const LAST_WORDS_MS = 500;
 
 interface Status {
   readonly address: string;
 }
-/** What is withdrawn is to be with its peers. */
-const LAST_WORDS_MS = 500;
 
 async function main(): Promise<void> {
   const { body } = await request(

@@ -71,6 +71,7 @@ function report(nodes: number, atMost: number, ours: readonly Child[], peer: num
       promise: { atMost: 30 },
     },
     {
+      // Neighbour, FDB entry, route, and the route of table 42 by which its host sees whose container calls it.
       what: `one agent joins ${count}, kernel objects written`,
       unit: 'objects',
       ours: of((c) => c.joinSteps),

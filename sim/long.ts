@@ -41,7 +41,7 @@ function readDone(): readonly Done[] {
   return lines.map((line) => JSON.parse(line) as Done).filter((done) => done.code === code);
 }
 
-function line(done: Done): string {
+function asLine(done: Done): string {
   return `${JSON.stringify(done)}\n`;
 }
 
@@ -53,7 +53,7 @@ function runOne(args: string): boolean {
   });
   if (run.stdout === '') return false;
   const figures = JSON.parse(run.stdout) as Figures;
-  appendFileSync(results, line({ args, code, figures }));
+  appendFileSync(results, asLine({ args, code, figures }));
   console.log(table([figures]));
   return run.status === 0;
 }
@@ -125,7 +125,7 @@ for (const plan of options.isOnlyShown ? [] : asked)
   if (!readDone().some((done) => done.args === plan)) isGood = runOne(plan) && isGood;
 if (options.isWritten) {
   const done = readDone();
-  writeFileSync(results, done.map(line).join(''));
+  writeFileSync(results, done.map(asLine).join(''));
   write(done);
 }
 printSums(readDone());
