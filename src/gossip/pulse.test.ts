@@ -35,11 +35,21 @@ describe('silence', () => {
     expect(silence(0, 1, false)).toBe(BEAT_MS + 1_300);
   });
 
-  it('of one that beats aside outlasts two datagrams lost, and a question lost after them', () => {
-    expect(silence(0, 0, false, true)).toBe(1_300);
-    expect(silence(0, 0, true, true)).toBeGreaterThan(ASK_ASIDE_AFTER_MS + 200);
-    expect(2 * 1.05 * ASIDE_MS).toBeLessThan(ASK_ASIDE_AFTER_MS);
+  it('is judged by a starved node like by any other once others have noticed it', () => {
+    expect(silence(0, 3, true)).toBe(silence(0, 0, true));
+    expect(silence(0, 3, true, true)).toBe(silence(0, 0, true, true));
+  });
+
+  it('of one that beats aside outlasts two datagrams lost, and then the question and its answer once each', () => {
+    expect(silence(0, 0, false, true)).toBe(1_100);
+    expect(silence(0, 0, false, true)).toBeGreaterThan(ASK_ASIDE_AFTER_MS + 400);
+    expect(silence(0, 0, true, true)).toBeGreaterThanOrEqual(ASK_ASIDE_AFTER_MS + 400);
+    expect(silence(0, 0, true, true)).toBeGreaterThan(2 * 1.05 * ASIDE_MS);
+  });
+
+  it('of one that beats aside is asked about when one datagram is missing, not when it is late', () => {
     expect(MISSED_MS).toBeGreaterThan(1.05 * ASIDE_MS);
+    expect(ASK_ASIDE_AFTER_MS).toBeGreaterThan(MISSED_MS + 50);
   });
 
   it('is remembered by the latest of its ends, for some seconds', () => {

@@ -16,16 +16,17 @@ export const MISSED_MS = ASIDE_MS + 50;
 /** More than the beats' own irregularity. */
 const ASK_MS = 100;
 export const ASK_AFTER_MS = BEAT_MS + ASK_MS;
-/** Two datagrams are missing. */
-export const ASK_ASIDE_AFTER_MS = 2 * ASIDE_MS + 50;
+/** One datagram is missing, and not just late. */
+export const ASK_ASIDE_AFTER_MS = ASIDE_MS + 150;
 /** Nobody is given up before it had this long to answer: what it said may wait here, when this node could not run. */
 export const ANSWER_MS = 50;
 const ALLOWANCE_MS = 650;
 /** When other neighbours of the peer have given it up, its silence is probably death. */
 const SHORT_ALLOWANCE_MS = 300;
-/** After beats beside the stream: two may be lost, and then the question or the answer once. */
-const ASIDE_ALLOWANCE_MS = 850;
-const SHORT_ASIDE_ALLOWANCE_MS = 730;
+/** After beats beside the stream: two may be lost, and the question and its answer once each. */
+const ASIDE_ALLOWANCE_MS = 650;
+/** Just as much: with the question and its answer lost once each, the answer comes 1.0 s after the last beat. */
+const SHORT_ASIDE_ALLOWANCE_MS = 550;
 const MAX_ALLOWANCE_MS = 4_000;
 /** Others that have given a peer up, from which the shorter allowance holds. */
 export const CONFIRMATIONS = 2;
@@ -50,7 +51,7 @@ export function nextLateness(lateMs: number, gapMs: number): number {
 
 export interface Silence {
   readonly lateMs: number;
-  /** Of this node, see awake.ts. */
+  /** Of this node, see awake.ts: its doubt of itself, which ends when others have noticed the same. */
   readonly strain: number;
   /** Other neighbours of the peer have given it up. */
   readonly isConfirmed: boolean;
@@ -62,5 +63,6 @@ export function silenceMs({ lateMs, strain, isConfirmed, isAside }: Silence): nu
   const short = isAside ? SHORT_ASIDE_ALLOWANCE_MS : SHORT_ALLOWANCE_MS;
   const usual = isAside ? ASIDE_ALLOWANCE_MS : ALLOWANCE_MS;
   const allowance = isConfirmed ? Math.max(short, 1.25 * lateMs) : Math.max(usual, usual / 2 + 1.5 * lateMs);
-  return (isAside ? ASIDE_MS : BEAT_MS) + Math.min(MAX_ALLOWANCE_MS, allowance) * (1 + strain);
+  const doubt = isConfirmed ? 1 : 1 + strain;
+  return (isAside ? ASIDE_MS : BEAT_MS) + Math.min(MAX_ALLOWANCE_MS, allowance) * doubt;
 }

@@ -15,6 +15,7 @@ import { LimitedLog } from '../base/limited-log.ts';
 import type { Log } from '../base/log.ts';
 import type { NodeId } from '../model/names.ts';
 import { Asides, type AsideChannel, type AsideWay } from './asides.ts';
+import { AwaitedMailbox } from './awaited-mailbox.ts';
 import { encodeLength, encodeWhole, FrameReader } from './frames.ts';
 import { Turns, type TakesTurns } from './turns.ts';
 import {
@@ -61,6 +62,7 @@ export function createTcpTransport(
   components: TcpTransportComponents,
   init: TcpTransportInit = {},
 ): PeerTransport {
+  const { clock } = components;
   const log = components.log.child('peer');
   const refusals = new LimitedLog({ ...components, log });
   const turns = new Turns(components);
@@ -73,12 +75,13 @@ export function createTcpTransport(
   return {
     listen: async (address, onConnection) => {
       const listener = await listen({ log, refusals, open, turns, asides }, address, onConnection);
-      asides.mailbox = mailboxAt(log, init, listener.address);
+      const { openMailbox } = init;
+      const mailbox =
+        openMailbox && new AwaitedMailbox({ clock, log, asides }, () => openMailbox(listener.address));
       return {
         address: listener.address,
         close: () => {
-          asides.mailbox?.close();
-          asides.mailbox = undefined;
+          mailbox?.close();
           return listener.close();
         },
       };
@@ -116,16 +119,6 @@ function channel(
   way: Omit<AsideWay, 'secret'>,
 ): AsideChannel | undefined {
   return secret === undefined ? undefined : asides.open({ ...way, secret });
-}
-
-/** Without one, all is said over the streams. */
-function mailboxAt(log: Log, { openMailbox }: TcpTransportInit, address: PeerAddress): Mailbox | undefined {
-  try {
-    return openMailbox?.(address);
-  } catch (error) {
-    log.warn('Cannot receive datagrams of peers: they beat over their streams', { address, error });
-    return undefined;
-  }
 }
 
 async function listen(
