@@ -16,4 +16,4 @@ if [ ! -e "$built" ] || [ -n "$(find src sim tsconfig.json tsconfig.sim.json -ne
   mv "$built.new" "$built"
 fi
 # Young objects of a thousand nodes: collected too early, they are moved instead of forgotten.
-exec node --max-old-space-size=8192 --max-semi-space-size=64 "dist-sim/sim/$program.js" "$@"
+exec node --max-old-space-size=8192 --max-semi-space-size=256 "dist-sim/sim/$program.js" "$@"

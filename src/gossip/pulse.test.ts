@@ -11,8 +11,8 @@ import {
   silenceMs,
 } from './pulse.ts';
 
-const silence = (lateMs: number, strain: number, isConfirmed: boolean, isAside = false): number =>
-  silenceMs({ lateMs, strain, isConfirmed, isAside });
+const silence = (lateMs: number, strain: number, isConfirmed: boolean, isAside = false, nodes = 8): number =>
+  silenceMs({ lateMs, strain, isConfirmed, isAside, nodes });
 
 describe('silence', () => {
   it('of a punctual neighbour means something well after a beat of it was due', () => {
@@ -45,6 +45,14 @@ describe('silence', () => {
     expect(silence(0, 0, false, true)).toBeGreaterThan(ASK_ASIDE_AFTER_MS + 400);
     expect(silence(0, 0, true, true)).toBeGreaterThanOrEqual(ASK_ASIDE_AFTER_MS + 400);
     expect(silence(0, 0, true, true)).toBeGreaterThan(2 * 1.05 * ASIDE_MS);
+  });
+
+  it('of one that beats aside is given more time where more nodes would be told of it, within limits', () => {
+    const of = (nodes: number, isConfirmed: boolean): number => silence(0, 0, isConfirmed, true, nodes);
+    expect([1, 10, 100, 1_000, 60_000].map((nodes) => of(nodes, false))).toEqual([
+      1_100, 1_100, 1_190, 1_280, 1_280,
+    ]);
+    expect(of(1_000, true)).toBe(1_180);
   });
 
   it('of one that beats aside is asked about when one datagram is missing, not when it is late', () => {

@@ -173,7 +173,9 @@ export class Silence {
    * those only whose silence will come to mean something.
    */
   #check(now: number): void {
-    const { links, awake } = this.#components;
+    const { links, awake, table } = this.#components;
+    const { strain } = awake;
+    const nodes = table.size;
     const at = awake.at(now);
     let [next, unasked] = [Infinity, Infinity];
     this.#isAnyAsked = false;
@@ -184,7 +186,7 @@ export class Silence {
         const isAside = isHeard(link, at);
         const isConfirmed = this.#isConfirmed(link, now);
         const askAt = heardAt + (isAside ? ASK_ASIDE_AFTER_MS : ASK_AFTER_MS);
-        const limitAt = heardAt + silenceMs({ lateMs, strain: awake.strain, isConfirmed, isAside });
+        const limitAt = heardAt + silenceMs({ lateMs, strain, isConfirmed, isAside, nodes });
         if (this.#isSilent(link, Math.min(askAt, limitAt), limitAt, at)) this.#lose(link, now);
         else if (link.askedAt === undefined) {
           unasked = Math.min(unasked, askAt);
