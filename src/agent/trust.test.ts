@@ -279,20 +279,28 @@ describe('a host', () => {
   });
 });
 
-test('a certificate that runs out while its node runs is told once', async () => {
+test('a certificate that runs out while its node runs, or before it starts, is told once', async () => {
   const master = await new TestMaster('m').start(1);
   const log = memoryLog();
   const journal = await journalAt('a');
   const components = { journal, clock: realClock, random: realRandom, log, udp: new FakeUdp() };
-  const trust = await openTrust(components, { config: configWith(await master.invitation()), signal });
-  closers.push(() => trust.close());
+  const start = async (invitations: Parameters<typeof configWith>): Promise<void> => {
+    const trust = await openTrust(components, { config: configWith(...invitations), signal });
+    closers.push(() => trust.close());
+    trust.startRenewal(
+      () => [master.address],
+      () => undefined,
+    );
+  };
+  await start([await master.invitation()]);
   await master.master.close();
-  trust.startRenewal(
-    () => [master.address],
-    () => undefined,
-  );
   const expired = (): unknown[] => log.lines.filter(({ message }) => message.includes('has expired'));
   await expect.poll(expired, { timeout: 10_000 }).toHaveLength(1);
+  await sleep(1_100);
+  expect(expired()).toHaveLength(1);
+  closers.pop()?.();
+  log.lines.length = 0;
+  await start([]);
   await sleep(1_100);
   expect(expired()).toHaveLength(1);
 });

@@ -163,7 +163,7 @@ class Trust implements NodeTrust {
   #agent: Agent;
   #timer: Timer | undefined;
   #trouble: string | undefined;
-  #isToldExpired = false;
+  #isToldExpired: boolean;
   #onRenewed: () => void = () => undefined;
 
   constructor(
@@ -178,6 +178,8 @@ class Trust implements NodeTrust {
     const { cluster, node } = membership.credentials.name;
     this.#components = components;
     this.#membership = membership;
+    // At the start it was told already.
+    this.#isToldExpired = isExpired(membership.credentials, components.clock.wallMs());
     this.#agent = agentFor(membership.credentials);
     const credentials = (): Credentials => this.#membership.credentials;
     const { udp } = components;
