@@ -49,6 +49,12 @@ describe('plainTask', () => {
       { protocol: 'udp', container_port: 53 },
     ],
     [
+      'that of its label, in any case',
+      { VIP_0: 'a:80', VIP_0_port: '53/udp' },
+      [published(1, 2)],
+      { protocol: 'udp', container_port: 53 },
+    ],
+    [
       'the only one published',
       { VIP_0: 'a:80' },
       [published(9000, 8080)],

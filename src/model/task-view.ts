@@ -143,14 +143,21 @@ export function isVipKey(key: string): boolean {
 
 /** A VIP's label and those that say more of it. */
 function labelsOf(key: string, labels: Readonly<Record<string, string>>): Record<string, string> {
-  const own = [key, vipPortKey(key), vipAffinityKey(key)];
+  const own = [key, vipPortKey(key, labels), vipAffinityKey(key, labels)];
   return Object.fromEntries(
     own.flatMap((each) => (labels[each] === undefined ? [] : [[each, labels[each]]])),
   );
 }
 
-export const vipPortKey = (key: string): string => `${key}_PORT`;
-export const vipAffinityKey = (key: string): string => `${key}_AFFINITY`;
+type Labels = Readonly<Record<string, string>>;
+export const vipPortKey = (key: string, labels: Labels): string => keyIn(labels, `${key}_PORT`);
+export const vipAffinityKey = (key: string, labels: Labels): string => keyIn(labels, `${key}_AFFINITY`);
+
+/** As it is written there, in any case, like the label that it belongs to. */
+function keyIn(labels: Labels, key: string): string {
+  if (labels[key] !== undefined) return key;
+  return Object.keys(labels).find((each) => each.toUpperCase() === key.toUpperCase()) ?? key;
+}
 
 /** What a plain container's `VIP_n` leads to; no port where the labels do not say one that can be read. */
 function vipTarget(
@@ -158,7 +165,7 @@ function vipTarget(
   labels: Readonly<Record<string, string>>,
   published: readonly PublishedPort[],
 ): { readonly protocol: 'tcp' | 'udp'; readonly port?: number } {
-  const given = labels[vipPortKey(key)];
+  const given = labels[vipPortKey(key, labels)];
   if (given !== undefined) return parseVipPort(given) ?? { protocol: 'tcp' };
   const ports = new Set(published.map(({ containerPort }) => containerPort));
   const [only] = published;

@@ -39,10 +39,13 @@ describe('vipLabels', () => {
       VIP_2_PORT: '80/sctp',
       VIP_3: 'd:1',
       VIP_3_PORT: '80/udp',
+      vip_4: 'e:1',
+      VIP_4_affinity: 'client',
     });
     expect(read.vips.map((vip) => [formatVipLabel(vip), vip.affinity])).toEqual([
       ['a:1', 'client'],
       ['d:1', 'none'],
+      ['e:1', 'client'],
     ]);
     expect(read.issues).toEqual([
       {

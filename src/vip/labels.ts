@@ -41,8 +41,9 @@ export function vipLabels(labels: Readonly<Record<string, string>>): {
   for (const key of vipKeys(labels)) {
     const value = labels[key] ?? '';
     const vip = parseVipLabel(value);
-    const affinity = parseAffinity(labels[vipAffinityKey(key)]);
-    const portKey = vipPortKey(key);
+    const affinityKey = vipAffinityKey(key, labels);
+    const affinity = parseAffinity(labels[affinityKey]);
+    const portKey = vipPortKey(key, labels);
     if (labels[portKey] !== undefined && parseVipPort(labels[portKey]) === undefined)
       issues.push({
         label: portKey,
@@ -51,8 +52,8 @@ export function vipLabels(labels: Readonly<Record<string, string>>): {
       });
     else if (affinity === undefined)
       issues.push({
-        label: vipAffinityKey(key),
-        value: labels[vipAffinityKey(key)] ?? '',
+        label: affinityKey,
+        value: labels[affinityKey] ?? '',
         problem: 'is no kind of affinity: write "client" or "none"',
       });
     else if (typeof vip === 'string') issues.push({ label: key, value, problem: vip });
