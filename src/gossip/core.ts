@@ -241,7 +241,7 @@ export class GossipCore {
     this.#spread.drop(connection);
     this.#membership.gone(link, now);
     if (!link.isActive) return;
-    this.#spread.reopen();
+    this.#spread.regraft();
     const isLast = this.links.neighbours().length === 0;
     const level = isLast ? 'warn' : link.isClosing ? 'debug' : 'info';
     this.#outbox.log(level, isLast ? 'lost the last peer' : 'lost a peer', {

@@ -41,8 +41,10 @@ export interface Link {
   isDeaf: boolean;
   /** Half of the links have their beats while the other half is between two. */
   isOdd: boolean;
-  /** News goes over it at once; otherwise only the word that there is some. */
+  /** News goes over it at once; otherwise only the word that there is some. As the peer wants it. */
   isEager: boolean;
+  /** The peer is to push its news to this node, as far as it was told. */
+  isPushing: boolean;
   /** Awake time of the last frame. */
   heardAt: number;
   /** How late frames were of late, decaying. */
@@ -88,6 +90,7 @@ export class Links {
       lostAt: 0,
       regainedAt: -Infinity,
       isEager: true,
+      isPushing: true,
       lateMs: 0,
       speaksAside: false,
       asideAt: -Infinity,

@@ -174,7 +174,7 @@ export class Replication {
     }
     const rows = lackingRows(table, have.rows, (index) => spread.knowsRow(link, index));
     if (keys.length + rows.length === 0) return;
-    link.isEager = true;
+    link.isPushing = true;
     outbox.send(link, { type: 'want', keys, rows, graft: true });
   }
 

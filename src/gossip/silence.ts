@@ -215,7 +215,7 @@ export class Silence {
   #lose(link: Link, now: number): void {
     const { links, outbox, spread } = this.#components;
     links.lose(link, now);
-    spread.reopen();
+    spread.regraft();
     outbox.log('debug', 'a neighbour has fallen silent', { node: link.node, address: link.address });
   }
 

@@ -1,9 +1,10 @@
 /**
  * News on its way to the neighbours: at once along a few links, as a mere mention along the others (Plumtree).
  *
- * A link is eager until it brings what was there already; then both ends agree to only mention news on it, a moment later
- * and many at once, or in the frame that would have been the next beat. Who hears a mention of something it lacks asks for it, and the link is eager
- * again. MIN_EAGER links stay eager: a second way costs one duplicate and saves the time of a lost packet.
+ * A neighbour pushes until it brings what was there already; then it is told to only mention news, a moment later and many
+ * at once, or in the frame that would have been the next beat. Who hears a mention of something it lacks asks for it, and
+ * has that neighbour push again. MIN_PUSHING always do: a second way costs one duplicate and saves the time of a lost
+ * packet. Each direction of a link is for itself: who is pushed to enough says nothing about whom it pushes to.
  * Reports, which all nodes make after one change, wait longer and go together.
  * A short wait before relaying lets several changes share a frame, and lets the same news arrive from others first:
  * whoever sent it needs it no more. Of many that come all the time each push takes more; 120 ms apart, healthy nodes
@@ -20,7 +21,7 @@ import { recordFrames, rowTextFrames } from './paging.ts';
 import type { RecordStore, StoredRecord } from './records.ts';
 import { Mentions } from './mentions.ts';
 import { RowMentions } from './row-mentions.ts';
-import { MAX_LINKS, Waiting } from './waiting.ts';
+import { countOf, MAX_LINKS, Waiting } from './waiting.ts';
 import { WaitingRows } from './waiting-rows.ts';
 
 /** Long enough to gather what one turn of the event loop writes. */
@@ -42,7 +43,8 @@ const BUSY_PUSHES = 30;
 const BUSY_HALF_LIFE_MS = 2_000;
 /** Neighbours come and go in groups. */
 const OWN_ROW_DELAY_MS = 10;
-const MIN_EAGER = 2;
+/** Neighbours that push to a node, and to which it pushes at least what is its own. */
+const MIN_PUSHING = 2;
 /** News waiting for neighbours. */
 const MAX_PENDING = 20_000;
 const MAX_MENTIONS = 1_000;
@@ -51,10 +53,10 @@ const MAX_MENTIONS = 1_000;
  * often, and for reports nobody waits.
  */
 const MENTION_DELAY_MS = 50;
-const MENTION_ROW_DELAY_MS = 250;
+const MENTION_ROW_DELAY_MS = 150;
 const MENTION_REPORT_DELAY_MS = 500;
 /** While there are many pushes, what was told in a shorter time is not mentioned yet: it is on its way. */
-const RIPE_MS = 100;
+const RIPE_MS = 75;
 /** Repaired records gather this long before they are mentioned. */
 const REPAIRED_DELAY_MS = 10;
 
@@ -157,29 +159,30 @@ export class Spread {
 
   /** It pushed nothing but what was known. */
   duplicate(link: Link): void {
-    if (!link.isEager || !link.isActive) return;
-    let eager = 0;
-    for (const each of this.#components.links.neighbours()) if (each.isEager) eager++;
-    if (eager <= MIN_EAGER) return;
-    link.isEager = false;
+    if (!link.isActive || (link.isPushing && this.#pushing().length <= MIN_PUSHING)) return;
+    link.isPushing = false;
     this.#components.outbox.send(link, { type: 'prune' });
   }
 
-  /** The peer has what is pushed to it from others. Who would be left without any push has one of the others push. */
+  /** The peer has what is pushed to it from others. */
   pruned(link: Link): void {
-    const { links, random, outbox } = this.#components;
     link.isEager = false;
-    const others = links.neighbours().filter((each) => each !== link);
-    if (others.some((each) => each.isEager)) return;
-    const next = others[randomBelow(random, others.length)];
-    if (next === undefined) return;
-    next.isEager = true;
-    outbox.send(next, { type: 'want', keys: [], rows: [], graft: true });
   }
 
-  /** A neighbour is gone, and ways through it: all links are tried again. */
-  reopen(): void {
-    for (const link of this.#components.links.neighbours()) link.isEager = true;
+  /** A neighbour is gone: another pushes in its place. */
+  regraft(): void {
+    const { links, random, outbox } = this.#components;
+    const others = links.neighbours().filter((each) => !each.isPushing);
+    for (let missing = MIN_PUSHING - this.#pushing().length; missing > 0 && others.length > 0; missing--) {
+      const [next] = others.splice(randomBelow(random, others.length), 1);
+      if (next === undefined) return;
+      next.isPushing = true;
+      outbox.send(next, { type: 'want', keys: [], rows: [], graft: true });
+    }
+  }
+
+  #pushing(): readonly Link[] {
+    return this.#components.links.neighbours().filter((each) => each.isPushing);
   }
 
   drop(connection: number): void {
@@ -272,14 +275,28 @@ export class Spread {
     return bits;
   }
 
-  /** Bits of the neighbours that news is pushed to, and of those it is mentioned to; `from` has it. */
+  /** Bits of the neighbours that news is pushed to, and of those it is mentioned to; `from` has it, `undefined`: it is new. */
   #others(from: Link | undefined): readonly [eager: number, lazy: number] {
+    const { links, random } = this.#components;
     let [eager, lazy] = [0, 0];
-    for (const link of this.#components.links.neighbours()) {
+    const rest: number[] = [];
+    for (const link of links.neighbours()) {
       if (link === from) continue;
       const bit = this.#bitOf(link.connection) || this.#place(link.connection);
       if (link.isEager) eager |= bit;
-      else lazy |= bit;
+      else {
+        lazy |= bit;
+        rest.push(bit);
+      }
+    }
+    for (
+      let count = from === undefined ? countOf(eager) : MIN_PUSHING;
+      count < MIN_PUSHING && rest.length > 0;
+      count++
+    ) {
+      const [bit = 0] = rest.splice(randomBelow(random, rest.length), 1);
+      eager |= bit;
+      lazy &= ~bit;
     }
     return [eager, lazy];
   }
