@@ -6,6 +6,7 @@ import { parseTarget, request, type HttpTarget } from '../http/client.ts';
 import { portPerhapsInUse } from '../kernel/port-probe.ts';
 import { agentConfig, type AgentConfig } from '../model/config.ts';
 import { loadConfigFile } from '../model/config-file.ts';
+import { portHolders } from './port-holders.ts';
 import {
   judgeClock,
   judgeMasters,
@@ -34,7 +35,7 @@ export async function clusterChecks(agent: DoctorAgent): Promise<readonly Check[
   const isRunning = agent.address !== undefined;
   // Of an agent that is silent nobody can say whether it hears datagrams.
   const asked = portsOf(config).filter(({ name }) => !agent.isSilent || name !== 'beats');
-  const ports = await Promise.all(asked.map((port) => portState(port, agent)));
+  const ports = await Promise.all(asked.map((port) => portState(port, { agent, config })));
   const { nodes } = isRunning
     ? await ask<{ nodes: readonly Node[] }>(agent.target, '/v1/nodes', { nodes: [] })
     : { nodes: [] };
@@ -68,7 +69,10 @@ function portsOf(config: AgentConfig): readonly Omit<PortState, 'state'>[] {
   ];
 }
 
-async function portState(wanted: Omit<PortState, 'state'>, agent: DoctorAgent): Promise<PortState> {
+async function portState(
+  wanted: Omit<PortState, 'state'>,
+  { agent, config }: { readonly agent: DoctorAgent; readonly config: AgentConfig },
+): Promise<PortState> {
   const { name, protocol, port } = wanted;
   if (protocol === 'tcp' && agent.address !== undefined && agent.address !== null)
     return { ...wanted, state: (await answers(agent.address, port)) ? 'ours' : 'silent' };
@@ -77,8 +81,15 @@ async function portState(wanted: Omit<PortState, 'state'>, agent: DoctorAgent): 
     return { ...wanted, state: isRunning && name === 'beats' ? 'silent' : 'free' };
   // The tunnel stays in the kernel without its agent.
   const isTunnel = name === 'vxlan' && existsSync('/sys/class/net/vtep1024');
-  if (isTunnel || (isRunning && name === 'beats')) return { ...wanted, state: 'ours' };
+  if (isTunnel) return { ...wanted, state: 'ours' };
+  if (isRunning && name === 'beats') return { ...wanted, state: isAgents(port, config) ? 'ours' : 'taken' };
   return { ...wanted, state: agent.isSilent && name !== 'vxlan' ? 'silent' : 'taken' };
+}
+
+/** Whoever listens at the API's port, which has just answered, has this one of UDP too; true when it cannot be told. */
+function isAgents(udpPort: number, config: AgentConfig): boolean {
+  const [agents, holders] = [portHolders('tcp', config.http_port), portHolders('udp', udpPort)];
+  return agents.size === 0 || holders.size === 0 || [...holders].some((each) => agents.has(each));
 }
 
 function answers(host: string, port: number): Promise<boolean> {

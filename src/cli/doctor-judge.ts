@@ -129,7 +129,7 @@ export function judgePort({ name, protocol, port, state }: PortState): Check {
         found: `the agent does not answer on ${where}`,
         remedy:
           name === 'beats'
-            ? `another program had it when the agent started: end that one and restart the agent`
+            ? `it takes the port within ten seconds of its being free; later, see the agent's log`
             : `see the agent's log; a firewall must let ${where} pass`,
       };
     case 'taken':
