@@ -1,5 +1,6 @@
 /** What the API shows of a running session. */
 import type { OverlayRecord } from '../model/record.ts';
+import { resourcesOf } from '../node/node-resources.ts';
 import { linkTo, nodeStates } from '../node/node-states.ts';
 import type { AgentStatus, AgentView, ListedNode, NodePlace } from './api.ts';
 import { isRecordApplied } from './applied-record.ts';
@@ -56,6 +57,7 @@ function node(parts: Parts, ref: string): object | undefined {
   return {
     ...found,
     ...linkTo(parts, found.id),
+    ...resourcesOf(parts, found.id),
     ...(found.id === parts.node ? { peers: parts.exchange.peers() } : {}),
   };
 }

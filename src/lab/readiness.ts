@@ -1,10 +1,13 @@
-/** When a lab is ready: every agent registered, every node known to every agent, and every kernel as desired. */
+/**
+ * When a lab is ready: every agent registered, every node known to every agent, every kernel as desired, and every agent's
+ * addresses for tasks known to the master, so that apps may go there.
+ */
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { sleep } from '../base/clock.ts';
 import { PortolanError } from '../base/errors.ts';
 import { request } from '../http/client.ts';
-import { hostPaths } from './paths.ts';
+import { hostPaths, labPaths } from './paths.ts';
 import type { LabHost } from './state.ts';
 
 const POLL_MS = 100;
@@ -33,6 +36,11 @@ const agentStatus = z.object({
 });
 export type LabAgentStatus = z.infer<typeof agentStatus>;
 const nodeList = z.object({ nodes: z.array(z.object({ name: z.string() })) });
+/** Of the master's `GET /v1/nodes/NAME`. */
+const nodeDetail = z.object({
+  state: z.string().optional(),
+  resources: z.object({ task_addresses: z.record(z.string(), z.unknown()) }).optional(),
+});
 
 /** `undefined` when the agent does not answer. */
 export async function readAgentStatus(lab: string, host: string): Promise<LabAgentStatus | undefined> {
@@ -56,10 +64,19 @@ export async function knownNodes(lab: string, host: string): Promise<readonly st
   return body === undefined ? [] : nodeList.parse(body).nodes.map((node) => node.name);
 }
 
+/** Whether the master would give this agent a task with an address of any of its overlays. */
+async function isOffered(lab: string, { name, overlays }: LabAgentStatus): Promise<boolean> {
+  const body = await ask(labPaths(lab).apiSocket, `/v1/nodes/${name}`);
+  if (body === undefined) return false;
+  const { state, resources } = nodeDetail.parse(body);
+  const blocks = overlays.filter(({ subnet, subnet6 }) => subnet !== undefined || subnet6 !== undefined);
+  return state === 'alive' && blocks.every(({ info }) => resources?.task_addresses[info.name] !== undefined);
+}
+
 /** Why a host is not ready, in words; `undefined` when it is. */
 async function lacks(
   lab: string,
-  host: string,
+  { name: host, role }: LabHost,
   expected: readonly string[],
   masterless: boolean,
 ): Promise<string | undefined> {
@@ -70,7 +87,9 @@ async function lacks(
   if (status.nodes < expected.length) return `it knows ${status.nodes} nodes of ${expected.length}`;
   const known = new Set(await knownNodes(lab, host));
   const unknown = expected.filter((name) => !known.has(name));
-  return unknown.length > 0 ? `it does not know ${unknown.join(', ')}` : undefined;
+  if (unknown.length > 0) return `it does not know ${unknown.join(', ')}`;
+  if (role === 'master' || masterless || (await isOffered(lab, status))) return undefined;
+  return 'the master does not know yet what it offers';
 }
 
 /** Waits for all `hosts`; calls `onReady` with each as it becomes so. */
@@ -91,7 +110,7 @@ export async function waitUntilReady(
   await Promise.all(
     hosts.map(async (host) => {
       for (;;) {
-        const lack = await lacks(lab, host.name, expected, options.masterless);
+        const lack = await lacks(lab, host, expected, options.masterless);
         if (lack === undefined) break;
         const ended = options.hasEnded(host.name);
         if (ended || performance.now() > end) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { defaultNetwork } from '../model/config.ts';
+import { resourcesKey } from '../model/task.ts';
 import { keys, type RecordValue } from '../model/record.ts';
 import { REGISTERED_PATH, REGISTER_PATH } from '../model/registration.ts';
 import { node, openRegistry, registration, turnsUntil } from './fake.ts';
@@ -170,6 +171,26 @@ describe('/v1/nodes', () => {
       nodes: [{ id, role: 'agent', overlays: { dcos: '9.0.0.0/24' }, vtep_mac: '70:b3:d5:80:00:01' }],
     });
     expect((await call('GET', '/v1/nodes/10.0.0.5')).body).toMatchObject({ id });
+  });
+
+  test('shows of one node what it offers to tasks, once it has told', async () => {
+    const { call, told } = await setUp({ network });
+    const id = node();
+    await call('POST', REGISTER_PATH, registration(id, '10.0.0.5'));
+    expect((await call('GET', '/v1/nodes/10.0.0.5')).body).not.toHaveProperty('resources');
+    const resources = {
+      ...{
+        cpus: 2,
+        mem_mib: 1024,
+        disk_mib: 2048,
+        gpus: 0,
+        ports: [[31_000, 32_000]],
+        attributes: { rack: '1' },
+      },
+      ...{ runtimes: ['mesos'], task_addresses: { dcos: { mesos: 125, docker: 125 } } },
+    };
+    told.put(resourcesKey(id), resources);
+    expect((await call('GET', '/v1/nodes/10.0.0.5')).body).toMatchObject({ resources });
   });
 
   test('removes by id, name or address, and refuses to guess between two', async () => {

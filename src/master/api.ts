@@ -12,6 +12,7 @@ import { keys, type GossipRecord } from '../model/record.ts';
 import { overlayInfo } from '../model/overlay.ts';
 import { addAppliedRoutes } from '../node/applied-api.ts';
 import type { AppliedView } from '../node/applied-view.ts';
+import { resourcesOf } from '../node/node-resources.ts';
 import { linkTo, nodeStates, type NodeStatesComponents } from '../node/node-states.ts';
 import { REGISTERED_PATH, REGISTER_PATH, agentRegistered, registerAgent } from '../model/registration.ts';
 import { addOverlayMasterApi } from './api-overlay.ts';
@@ -83,7 +84,8 @@ function addNodes(app: Hono, components: MasterApiComponents): void {
     const entry = findNode(registry, context.req.param('ref'));
     const state = nodeStates(components)(entry.node);
     const certificate = certificateOf(records(keys.signer(entry.node)));
-    return context.json({ ...view(entry), ...certificate, ...state, ...linkTo(components, entry.node) });
+    const told = { ...state, ...linkTo(components, entry.node), ...resourcesOf(components, entry.node) };
+    return context.json({ ...view(entry), ...certificate, ...told });
   });
   app.delete('/v1/nodes/:ref', async (context) => {
     await registry.settled();
