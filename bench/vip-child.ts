@@ -1,7 +1,8 @@
 /**
  * Run by vip.ts in a host's namespace: an agent's VIPs, fed by records, in that namespace's kernel.
  *
- * Reads one JSON command a line: `{"load": N}` (N VIPs of ten backends, and those that are called), `{"measure": true}`.
+ * Reads one JSON command a line: `{"load": N}` (N VIPs of ten backends, and those that are called), `{"measure": true}`,
+ * `{"ports": [{"link": L, "mac": M}]}` (the fast path to these containers and to no others).
  * Answers each with one line.
  */
 import { createInterface } from 'node:readline';
@@ -10,6 +11,7 @@ import { prefix } from '../src/base/ip.ts';
 import { createLog } from '../src/base/log.ts';
 import { createMetrics } from '../src/base/metrics.ts';
 import { Vips } from '../src/agent/vips.ts';
+import { FastPath, LIBERAL_SYSCTL, type ContainerPort } from '../src/kernel/fastpath/fastpath.ts';
 import { openKernel } from '../src/kernel/real.ts';
 import { agentConfig } from '../src/model/config.ts';
 import type { NodeId } from '../src/model/names.ts';
@@ -149,6 +151,14 @@ async function main(): Promise<void> {
     };
   };
 
+  let fastPath: FastPath | undefined;
+  const reach = async (ports: readonly ContainerPort[]): Promise<object> => {
+    await kernel.writeSysctl(LIBERAL_SYSCTL, '1');
+    fastPath ??= FastPath.open();
+    fastPath.set({ ports, entries: [] });
+    return { ...fastPath.counts() };
+  };
+
   const measure = async (): Promise<object> => {
     const audits: number[] = [];
     await sleep(FREED_MS);
@@ -190,10 +200,12 @@ async function main(): Promise<void> {
   };
 
   for await (const line of createInterface({ input: process.stdin })) {
-    const command = JSON.parse(line) as { readonly load?: number };
-    const answer = command.load === undefined ? await measure() : await load(command.load);
+    const command = JSON.parse(line) as { readonly load?: number; readonly ports?: readonly ContainerPort[] };
+    const told = command.ports === undefined ? undefined : await reach(command.ports);
+    const answer = told ?? (command.load === undefined ? await measure() : await load(command.load));
     process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
+  fastPath?.close();
   await vips?.close();
   kernel.close();
 }

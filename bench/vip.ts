@@ -13,7 +13,7 @@ import type { Bench, Row } from './support/report.ts';
 const FEW = 10;
 const MANY = 10_000;
 const REPETITIONS = 7;
-const STREAM_REPETITIONS = 11;
+const STREAM_REPETITIONS = 15;
 const PORT = 8080;
 
 export const vip: Bench = {
@@ -41,6 +41,7 @@ export const vip: Bench = {
         tracked: await directTracked(),
         direct: () => many.host.stream(backend(0)),
         through: () => many.host.stream(many.bulk),
+        without: () => many.withoutFastPath(() => many.host.stream(many.bulk)),
       },
       STREAM_REPETITIONS,
     );
@@ -72,6 +73,7 @@ export const vip: Bench = {
       promise(stream('none', 'direct, no VIPs loaded, connections not tracked'), 0.95),
       stream('tracked', 'direct, no VIPs loaded, connections tracked'),
       stream('direct', loaded),
+      stream('without', 'without the fast path'),
     ];
   },
 };
@@ -98,8 +100,16 @@ async function answers(each: Topology, address: string, port: number): Promise<v
 
 async function withVips(name: string, count: number) {
   const host = await ready(name);
-  const { called, bulk } = await vipsOn(host).ask({ load: count });
-  return { host, called, bulk };
+  const vips = vipsOn(host);
+  const { called, bulk } = await vips.ask({ load: count });
+  await vips.ask({ ports: host.ports });
+  const withoutFastPath = async (measure: () => Promise<number>): Promise<number> => {
+    await vips.ask({ ports: [] });
+    const rate = await measure();
+    await vips.ask({ ports: host.ports });
+    return rate;
+  };
+  return { host, called, bulk, withoutFastPath };
 }
 
 /** As on every host where Docker, a firewall or an agent of ours is: the kernel knows each packet's connection. */

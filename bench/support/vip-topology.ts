@@ -5,6 +5,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { parseMac, type Mac } from '../../src/base/mac.ts';
+import type { ContainerPort } from '../../src/kernel/fastpath/fastpath.ts';
 import { atEnd, namespace, nodeFlags, root, run, temporaryFolder } from './run.ts';
 
 export const BACKENDS = 10;
@@ -18,6 +20,8 @@ export interface Topology {
   /** On the host. */
   onHost(command: string, args: readonly string[], input?: string): Promise<void>;
   startOnHost(argv: readonly string[]): ChildProcess;
+  /** The host's links to clients and backends, as to containers. */
+  readonly ports: readonly ContainerPort[];
 }
 
 const SECONDS = 1;
@@ -78,7 +82,19 @@ export async function topology(name: string): Promise<Topology> {
     },
     onHost: async (command, args, input) => void (await inside(host, command, args, input)),
     startOnHost: (argv) => start(host, argv),
+    ports: [
+      { link: 'c0', mac: await macOf(client) },
+      { link: 's0', mac: await macOf(server) },
+    ],
   };
+}
+
+async function macOf(namespaceName: string): Promise<Mac> {
+  const { stdout } = await run('ip', ['-n', namespaceName, '-j', 'link', 'show', 'eth0']);
+  const [shown] = JSON.parse(stdout) as { readonly address: string }[];
+  const mac = parseMac(shown?.address ?? '');
+  if (mac === undefined) throw new Error(`no MAC in ${stdout}`);
+  return mac;
 }
 
 async function link(

@@ -29,6 +29,7 @@ export interface AgentStatus {
   readonly reconciler: unknown;
   readonly docker: unknown;
   readonly dns: unknown;
+  readonly fast_path: unknown;
   /** ISO 8601 */
   readonly certificate: { readonly expires: string; readonly renews: string };
   readonly peers: unknown;

@@ -2,9 +2,11 @@
  * What this host's kernel should hold and who brings it there: overlay states, attachments, desired state, reconciler.
  */
 import { prefix, type Prefix } from '../base/ip.ts';
+import { FastPath } from '../kernel/fastpath/fastpath.ts';
 import { SysctlMemory } from '../kernel/sysctl-memory.ts';
 import type { KernelEvent } from '../kernel/types.ts';
 import type { AgentConfig } from '../model/config.ts';
+import { VTEP_NAME } from '../model/overlay.ts';
 import { readBootId } from './attachments-boot.ts';
 import { Attachments } from './attachments.ts';
 import { DesiredStateCache } from './desired-state.ts';
@@ -12,6 +14,7 @@ import type { DockerNetworkStatus } from './docker-network.ts';
 import { dnsListen, serversFor } from './dns-config.ts';
 import type { Membership } from './membership.ts';
 import { OverlayStates } from './overlay-states.ts';
+import { FastPaths } from './fast-path.ts';
 import { createReconciler, type Reconciler, type RoundReport } from './reconciler.ts';
 import type { SessionComponents } from './session.ts';
 
@@ -19,6 +22,7 @@ export interface Dataplane {
   readonly states: OverlayStates;
   readonly attachments: Attachments;
   readonly reconciler: Reconciler;
+  readonly fastPaths: FastPaths;
   /** Something the desired state depends on has changed. */
   refresh(reason: string): void;
 }
@@ -60,9 +64,18 @@ export async function openDataplane(
       dnsServers: (addresses) => serversFor(dnsListen(config), addresses),
       onChange: () => {
         desired.invalidate();
+        fastPaths.refresh();
         init.onAttachments();
       },
       settled: () => reconciler.settle().then(() => undefined),
+    },
+  );
+  const fastPaths = new FastPaths(
+    { kernel, journal, clock, log, metrics, open: () => FastPath.open() },
+    {
+      enabled: config.fast_path,
+      attachments: () => attachments.records(),
+      tunnels: () => [VTEP_NAME],
     },
   );
   const desired = new DesiredStateCache(
@@ -91,12 +104,15 @@ export async function openDataplane(
     {
       desired: () => desired.current(),
       onForeignEvent: (event) => init.onForeignEvent(event),
-      onRound: (report) => init.onRound(report),
+      onRound: (report) => {
+        if (report.steps > 0) fastPaths.refresh();
+        init.onRound(report);
+      },
     },
   );
   const refresh = (reason: string): void => {
     desired.invalidate();
     reconciler.trigger(reason);
   };
-  return { states, attachments, reconciler, refresh };
+  return { states, attachments, reconciler, fastPaths, refresh };
 }

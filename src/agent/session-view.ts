@@ -78,6 +78,7 @@ function status(parts: Parts): AgentStatus {
     reconciler: roundSummary(reconciler.status()),
     docker: parts.docker?.status() ?? { daemon: 'disabled' },
     dns: parts.dns.status(),
+    fast_path: parts.fastPaths.status(),
     certificate: certificateSummary(parts),
     peers: parts.exchange.peers(),
     memory_rss: process.memoryUsage.rss(),

@@ -136,6 +136,7 @@ async function open(
     onForeignEvent: (event) => tellForeignEvent(event, membership, later),
     onRound: (report) => later.parts?.appliedKeeper.roundEnded(report),
   });
+  onClose(() => dataplane.fastPaths.close());
   const dns = openDns(components, config, membership, onClose);
   const announcer = openAnnouncer(components, config, membership, dataplane);
   onClose(() => announcer.close());
@@ -228,6 +229,7 @@ async function begin(
   await parts.attachments.recover();
   await parts.attachments.fitMtus();
   parts.attachments.start();
+  parts.fastPaths.refresh();
   onClose(() => parts.attachments.close());
   parts.docker?.start();
   onClose(() => parts.docker?.stop());

@@ -104,6 +104,12 @@ const native = {
     argument: { readonly name: Uint8Array; readonly data: Uint8Array; readonly rest: Uint8Array },
   ) => number,
   close: library.func('int close(int)') as (fd: number) => number,
+  syscall: library.func('long syscall(long, int, void *, uint32_t)') as (
+    number: number,
+    command: number,
+    attributes: Uint8Array,
+    length: number,
+  ) => number,
   recvmmsg: library.func('int recvmmsg(int, void *, unsigned int, int, void *)') as (
     fd: number,
     headers: Uint8Array,
@@ -320,6 +326,18 @@ export function sendmmsg(fd: number, headers: Uint8Array, count: number, flags: 
 /** `sendmmsg` off the main thread. Headers, and what they point to, must not be touched until the promise settles. */
 export function sendmmsgAsync(fd: number, headers: Uint8Array, count: number, flags = 0): Promise<number> {
   return transferAsync(native.sendmmsg.async, fd, headers, count, flags);
+}
+
+/** __NR_bpf by machine; others have none here. */
+const BPF_CALLS: Partial<Record<NodeJS.Architecture, number>> = { x64: 321, arm64: 280 };
+const ENOSYS = 38;
+
+/** bpf(2), with a `union bpf_attr` as long as what is used of it or longer. */
+export function bpf(command: number, attributes: Uint8Array): number {
+  const number = BPF_CALLS[process.arch];
+  return number === undefined
+    ? -ENOSYS
+    : answer(native.syscall(number, command, attributes, attributes.length));
 }
 
 /** Where the bytes are in memory, for structures that point to others. They must be kept as long as those are used. */

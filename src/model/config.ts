@@ -68,6 +68,8 @@ export const agentConfig = z.strictObject({
     })
     .prefault({}),
   vips: vipsConfig,
+  /** Large segments of streams to containers go past connection tracking and routing, where the kernel can do it (Linux 6.6). */
+  fast_path: z.boolean().default(true),
   /** Room on disk for what is kept because it may be used again; the one that was not used for longest goes first. */
   cache: z
     .strictObject({
