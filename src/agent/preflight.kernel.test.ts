@@ -19,6 +19,11 @@ describe('preflight', () => {
       expect(verdicts).toHaveProperty([feature], 'ok');
   });
 
+  it('tries the fast path, which no host must have', async () => {
+    const [fastPath] = (await preflight()).filter(({ check }) => check === 'fast path');
+    expect(fastPath).toMatchObject({ verdict: 'ok', found: 'works' });
+  });
+
   it('says what is missing, with a remedy, where a program is not there', async () => {
     const path = process.env['PATH'];
     process.env['PATH'] = '/nowhere';

@@ -5,6 +5,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { describeError } from '../base/errors.ts';
+import { FastPath } from '../kernel/fastpath/fastpath.ts';
 
 export type Verdict = 'ok' | 'warning' | 'failed';
 
@@ -94,7 +96,14 @@ function nftScript(objects: string): string {
 /** Runs every check; at most a few seconds. */
 export async function preflight(): Promise<readonly Check[]> {
   const features = await Promise.all(probes.map(tryProbe));
-  return [rootCheck(), ...features, ...programChecks(), neighbourTableCheck(), await legacyTablesCheck()];
+  return [
+    rootCheck(),
+    ...features,
+    fastPathCheck(),
+    ...programChecks(),
+    neighbourTableCheck(),
+    await legacyTablesCheck(),
+  ];
 }
 
 async function tryProbe(probe: Probe): Promise<Check> {
@@ -117,6 +126,18 @@ function rootCheck(): Check {
     found: root ? 'yes' : 'no',
     remedy: root ? '' : 'run as root: namespaces and netlink need CAP_NET_ADMIN and CAP_SYS_ADMIN',
   };
+}
+
+/** Loads the programs, and attaches them to nothing. */
+function fastPathCheck(): Check {
+  const check = 'fast path';
+  try {
+    FastPath.open().close();
+    return { check, verdict: 'ok', found: 'works', remedy: '' };
+  } catch (error) {
+    const found = `off: long streams go through all of the kernel (${describeError(error)})`;
+    return { check, verdict: 'ok', found, remedy: '' };
+  }
 }
 
 function programChecks(): readonly Check[] {

@@ -21,6 +21,8 @@ const LOG_BYTES = 256 * 1024;
 
 /** enum bpf_map_type. */
 const MAP_TYPES = { hash: 1, perCpuArray: 6 } as const;
+/** BPF_F_NO_PREALLOC, for maps that are mostly empty: memory for what is there. */
+const NOT_AHEAD = 1;
 /** BPF_PROG_TYPE_SCHED_CLS: what sees frames as they enter or leave a link. */
 const SCHED_CLS = 3;
 /** enum bpf_attach_type; Linux 6.6 or later. */
@@ -41,6 +43,7 @@ export function createMap(shape: MapShape): number {
   const { type, keyBytes, valueBytes, entries, name } = shape;
   for (const [index, value] of [MAP_TYPES[type], keyBytes, valueBytes, entries].entries())
     attributes.writeUInt32LE(value, index * 4);
+  if (type === 'hash') attributes.writeUInt32LE(NOT_AHEAD, 16);
   attributes.write(name, 28, NAME_BYTES - 1);
   return mustBe(libc.bpf(MAP_CREATE, attributes), `create BPF map "${name}"`);
 }
@@ -95,7 +98,6 @@ export function loadProgram(name: string, instructions: Buffer): number {
   const again = load(log);
   if (again >= 0) return again;
   throw new PortolanError('unavailable', `Load BPF program "${name}": ${lastLines(log)}`, {
-    remedy: 'without it the fast path is off, and nothing else is missing',
     cause: kernelError(`load BPF program "${name}"`, -again),
   });
 }

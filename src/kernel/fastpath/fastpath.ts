@@ -81,6 +81,7 @@ export class FastPath {
         ingress: keep(loadProgram('portolan_enter', entryProgram(this.#maps))),
         egress: keep(loadProgram('portolan_leave', exitProgram(this.#maps))),
       };
+      mustAttach(this.#programs.ingress);
     } catch (error) {
       opened.forEach(closeSync);
       throw error;
@@ -144,6 +145,18 @@ export class FastPath {
     const fds = [...this.#attached.values(), ingress, egress, ...(Object.values(this.#maps) as number[])];
     this.#attached.clear();
     [...fds, this.#socket].forEach(closeSync);
+  }
+}
+
+/** No link has the index 0, and a kernel that could attach to one says so; another says that the request is invalid. */
+function mustAttach(program: number): void {
+  try {
+    attach(program, { index: 0, direction: 'ingress' });
+  } catch (error) {
+    if (isErrno(error, 'ENODEV')) return;
+    throw new PortolanError('unavailable', 'Open the fast path: this kernel is older than Linux 6.6', {
+      cause: error,
+    });
   }
 }
 

@@ -7,7 +7,7 @@
  * Invariants: a flow is known only by a segment that went all the way through the kernel (same sequence and
  * acknowledgment, entered just before on the same CPU) and left to the container whose MAC it bore; what is known
  * is forgotten after `VALID_NS`, so whatever is changed in the kernel's tables counts after that; segments that begin or end
- * a connection, small ones and anything unusual always go through the kernel.
+ * a connection, small ones and anything unusual always go through the kernel (adr/0013).
  * Review notes: what is known is known of the link a flow enters by, so nobody can teach anything about others' flows.
  * Connection tracking does not see most of a stream, and must not judge windows (`tcp_be_liberal`). Neither program
  * writes to a frame but by helpers: direct writes would make the kernel copy the head of every frame that passes.
@@ -244,8 +244,8 @@ function mustBeForContainer(a: Assembler, maps: FastPathMaps): void {
 /** FOUND is the question, END the place of the answer, the frame what came of it. */
 function answer(a: Assembler): void {
   const told = (offset: number): Place => ({ base: END, offset });
-  const same = 5;
-  a.do('mov', same, value(0));
+  const differs = 5;
+  a.do('mov', differs, value(0));
   for (let offset = 0; offset < FLOW.bytes; offset += 8)
     a.load('u64', 1, found(QUESTION.flow + offset)).store('u64', told(ANSWER.flow + offset), 1);
   for (let offset = 0; offset < 32; offset += 8)
@@ -253,15 +253,15 @@ function answer(a: Assembler): void {
       .store('u64', told(ANSWER.source + offset), 1)
       .load('u64', 2, found(QUESTION.flow + FLOW.source + offset))
       .jumpIf(1, '==', 2, `same${offset}`)
-      .do('mov', same, value(1))
+      .do('mov', differs, value(1))
       .label(`same${offset}`);
   a.load('u32', 1, stack(STACK.flow + FLOW.ports))
     .store('u32', told(ANSWER.ports), 1)
     .load('u32', 2, found(QUESTION.flow + FLOW.ports))
     .jumpIf(1, '==', 2, 'samePorts')
-    .do('mov', same, value(1))
+    .do('mov', differs, value(1))
     .label('samePorts');
-  a.store('u32', told(ANSWER.translated), same);
+  a.store('u32', told(ANSWER.translated), differs);
   a.load('u32', 1, stack(STACK.hops)).store('u32', told(ANSWER.hops), 1);
   a.load('u32', 1, context(SKB.ifindex)).store('u32', told(ANSWER.out), 1);
   a.load('u32', 1, context(SKB.gsoSize)).store('u32', told(ANSWER.segment), 1);
