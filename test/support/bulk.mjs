@@ -1,6 +1,7 @@
 /**
  * One long TCP stream, checked to the byte. Servers: `node bulk.mjs serve PORT` takes streams, `node bulk.mjs source PORT MIB`
- * gives them. Clients: `node bulk.mjs send ADDRESS PORT MIB`, `node bulk.mjs fetch ADDRESS PORT`.
+ * gives them. Clients: `node bulk.mjs send ADDRESS PORT MIB`, `node bulk.mjs abort ADDRESS PORT MIB`, which cuts its stream off,
+ * `node bulk.mjs fetch ADDRESS PORT`.
  *
  * A server that takes answers with the digest of what it got, and who sent it; the client prints that and its own digest, or
  * why there is no answer. A client that fetches prints the digest of what it got; the server says the digest first.
@@ -72,6 +73,12 @@ switch (what) {
     socket.on('data', (data) => (got += data));
     socket.on('end', () => console.log(JSON.stringify({ sent: digest.digest('hex'), got })));
     await give(socket, Number(args[2]), digest);
+    break;
+  }
+  case 'abort': {
+    const socket = open(args[0], args[1]);
+    for (let i = 0; i < Number(args[2]); i++) if (!socket.write(chunk(i))) await once(socket, 'drain');
+    socket.resetAndDestroy();
     break;
   }
   case 'fetch': {

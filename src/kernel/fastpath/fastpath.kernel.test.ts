@@ -141,6 +141,18 @@ describe('the fast path', () => {
     expect(got).toBe(`${sent} 9.0.1.11`);
   });
 
+  it('has connection tracking forget a stream that is cut off as soon as any other', async () => {
+    const before = path.counts().passed;
+    await run([...inside('c'), process.execPath, BULK, 'abort', '11.0.0.1', '6666', `${MIB}`]);
+    expect(path.counts().passed - before).toBeGreaterThan(0);
+    // Ten seconds after a reset, five days after anything else in the middle of a connection.
+    const lives = (await onHost('conntrack -L -p tcp --orig-port-dst 6666 2>/dev/null || true'))
+      .split('\n')
+      .filter((line) => line.includes('ESTABLISHED'))
+      .map((line) => Number(line.split(/\s+/)[2]));
+    for (const seconds of lives) expect(seconds).toBeLessThanOrEqual(10);
+  });
+
   it('does what the rules say a moment after they say so', async () => {
     const going = stream('c', '11.0.0.1', 6666, 100_000);
     await expect.poll(() => path.counts().passed).toBeGreaterThan(1000);
