@@ -4,7 +4,7 @@
  * Review notes: nothing of it outlives the process or `close`. Without the programs every segment goes through the kernel,
  * which knows each connection, and connections go on.
  */
-import { closeSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { PortolanError } from '../../base/errors.ts';
 import { macBytes, type Mac } from '../../base/mac.ts';
@@ -59,8 +59,11 @@ export class FastPath {
 
   /** Throws an `unavailable` error, or a kernel error, where the kernel cannot do it (before Linux 6.6). */
   static open(): FastPath {
-    if (endianness() === 'LE') return new FastPath();
-    throw new PortolanError('unavailable', 'Open the fast path: the processor is big-endian');
+    if (endianness() !== 'LE')
+      throw new PortolanError('unavailable', 'Open the fast path: big-endian processor');
+    // There another frame may come in between on the same CPU.
+    if (isRealtime()) throw new PortolanError('unavailable', 'Open the fast path: real-time kernel');
+    return new FastPath();
   }
 
   private constructor() {
@@ -173,6 +176,11 @@ function keyOf(index: number): Buffer {
   const key = Buffer.alloc(4);
   key.writeUInt32LE(index);
   return key;
+}
+
+/** PREEMPT_RT. */
+function isRealtime(): boolean {
+  return existsSync('/sys/kernel/realtime') && readFileSync('/sys/kernel/realtime', 'utf8').trim() === '1';
 }
 
 /** As `0-63`, or in several ranges: the highest counts. */
