@@ -34,7 +34,11 @@ describe('the fast path', () => {
     const argv = [NODE, BULK, 'send', to, `${port}`, `${mib}`];
     const { stdout } = await lab.tools.inContainer(from, argv);
     // Nothing from a container that does not run yet.
-    return JSON.parse(stdout === '' ? '{}' : stdout) as { readonly sent?: string; readonly got?: string; readonly error?: string };
+    return JSON.parse(stdout === '' ? '{}' : stdout) as {
+      readonly sent?: string;
+      readonly got?: string;
+      readonly error?: string;
+    };
   };
 
   beforeAll(async () => {
