@@ -55,6 +55,8 @@ export class FastPaths {
   #problem: string | undefined;
   #soon: Timer | undefined;
   #check: Timer | undefined;
+  /** It has been brought to links. */
+  #isSet = false;
   #closed = false;
 
   constructor(components: FastPathsComponents, init: FastPathsInit) {
@@ -83,20 +85,21 @@ export class FastPaths {
   async #bringAbout(): Promise<void> {
     const { kernel, clock, log, open } = this.#components;
     try {
+      // First: a host that cannot have it keeps its sysctl.
+      this.#path ??= open();
       const mended = await this.#sysctls.ensure({ [LIBERAL_SYSCTL]: '1' });
-      if (mended.length > 0 && this.#path !== undefined) log.warn('Repaired sysctl', { key: LIBERAL_SYSCTL });
+      if (mended.length > 0 && this.#isSet) log.warn('Repaired sysctl', { key: LIBERAL_SYSCTL });
       const isLiberal = (await kernel.readSysctl(LIBERAL_SYSCTL)) === '1';
       if (this.#closed) return;
       this.#check?.cancel();
       this.#check = clock.after(CHECK_MS, () => void this.#bringAbout());
       // Without connection tracking there is nothing yet that a stream could pass by.
       if (!isLiberal) return;
-      this.#path ??= open();
       this.#path.set(this.#links());
+      this.#isSet = true;
     } catch (error) {
       this.#problem = describeError(error);
-      this.#path?.close();
-      this.#path = undefined;
+      this.close();
       log.info('There is no fast path on this host: streams to containers go through all of the kernel', {
         error,
       });
